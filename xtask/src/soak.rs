@@ -1,0 +1,36 @@
+//! `cargo xtask soak`: the large counts, in release mode.
+//!
+//! Runs the tests whose names contain `soak_`, or those whose names contain one of the given words,
+//! one after the other, with `PLANWIRE_COUNTS=soak`; each prints its counts.
+
+use anyhow::Result;
+
+use crate::coverage::Build;
+use crate::report::{Closing, Report};
+use crate::test::{Tier, take_skips, tell_tests};
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// Runs the large counts; true if all held.
+///
+/// # Errors
+///
+/// If the run can not begin.
+pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> Result<bool> {
+    let mut report = Report::default();
+    report.step("tools", |_| tools::prepare(workspace));
+    report.step("soak", |report| {
+        let mut command = Build::Plain.nextest(workspace)?;
+        command.args(["--workspace", "--locked", "--release", "--profile", "soak", "--no-capture"]);
+        command.args(if filters.is_empty() { &["soak_"] } else { filters });
+        // Link-time optimisation of every test program takes longer than it saves.
+        command.env("CARGO_PROFILE_RELEASE_LTO", "off");
+        let skips = tell_tests(workspace, &mut command, Tier::Soak)?;
+        let outcome = report.tests(command, Closing::Stderr);
+        take_skips(&skips, report);
+        // Here the runner's skips are the tests that the filter leaves out.
+        report.counts.skipped = 0;
+        outcome
+    });
+    Ok(report.close(workspace.ci))
+}

@@ -1,0 +1,128 @@
+//! Programs that Debian packages provide: which are missing, why they matter, how to get them.
+//!
+//! The table in [`packages`] is the only list of system packages in this repository. A C compiler is
+//! not in it: without one this program would not have been built.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::report::run;
+use crate::workspace::{Workspace, output};
+
+/// What to do about missing system packages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// Say so, and run what can be run.
+    List,
+    /// Install them; needs root.
+    Install,
+}
+
+/// One system package and what stands still without it.
+struct Package {
+    /// Any of these on `PATH` shows that the package is not needed.
+    program: String,
+    debian: String,
+    reason: &'static str,
+}
+
+fn packages(llvm_major: u32) -> Vec<Package> {
+    let row = |program: &str, debian: &str, reason: &'static str| Package {
+        program: program.to_owned(),
+        debian: debian.to_owned(),
+        reason,
+    };
+    let llvm = format!("llvm-{llvm_major}");
+    vec![
+        row(&format!("llvm-cov-{llvm_major}"), &llvm, "coverage is measured with rustc's own LLVM version"),
+        row("git", "git", "the demo's tests build repositories, and one runs without git on purpose"),
+        row("curl", "curl", "the README's way to follow a stream is tested with the real program"),
+        row("chromium", "chromium", "the page is tested in a real browser"),
+        row("npm", "npm", "installs the driver of that browser below target/tools"),
+        row("pip3", "python3-pip", "installs ready-made cargo tools; without it they are compiled"),
+    ]
+}
+
+/// Lists the missing packages and, if asked to, installs them.
+///
+/// # Errors
+///
+/// If the installation fails, or is asked for where it is not possible.
+pub(crate) fn prepare(workspace: &Workspace, missing: Missing) -> Result<()> {
+    let absent = absent(workspace)?;
+    if absent.is_empty() {
+        println!("    all system packages are here");
+        return Ok(());
+    }
+    println!("    missing system packages:");
+    for package in &absent {
+        println!("      {:<12} {}", package.debian, package.reason);
+    }
+    let names: Vec<&str> = absent.iter().map(|package| package.debian.as_str()).collect();
+    if missing == Missing::List {
+        println!("    to install them: cargo xtask test --install");
+        println!("    or by hand:      apt-get install {}", names.join(" "));
+        return Ok(());
+    }
+    if workspace.find("apt-get").is_none() || !is_root() {
+        bail!("--install needs root and apt-get; install by hand: {}", names.join(" "));
+    }
+    run(apt(workspace).arg("update"))?;
+    run(apt(workspace).args(["install", "--yes", "--no-install-recommends"]).args(&names))
+}
+
+fn absent(workspace: &Workspace) -> Result<Vec<Package>> {
+    let tools_of_toolchain = llvm_tools(workspace).is_some();
+    let mut absent = packages(llvm_major(workspace)?);
+    absent.retain(|package| {
+        let covered = package.debian.starts_with("llvm-") && tools_of_toolchain;
+        !covered && workspace.find(&package.program).is_none()
+    });
+    Ok(absent)
+}
+
+fn apt(workspace: &Workspace) -> Command {
+    let mut command = workspace.command("apt-get");
+    command.arg("--quiet=2").env("DEBIAN_FRONTEND", "noninteractive");
+    command
+}
+
+/// `llvm-cov` and `llvm-profdata` that can read what this rustc writes.
+pub(crate) struct LlvmTools {
+    pub(crate) cov: PathBuf,
+    pub(crate) profdata: PathBuf,
+}
+
+/// Finds the LLVM tools: those of the Rust toolchain, else those of the system in rustc's version.
+pub(crate) fn llvm_tools(workspace: &Workspace) -> Option<LlvmTools> {
+    let sysroot = output(workspace.command("rustc").args(["--print", "sysroot"])).ok()?;
+    let host = rustc_line(workspace, "host: ").ok()?;
+    let folder = PathBuf::from(sysroot.trim()).join("lib/rustlib").join(host).join("bin");
+    let (cov, profdata) = (folder.join("llvm-cov"), folder.join("llvm-profdata"));
+    if cov.is_file() && profdata.is_file() {
+        return Some(LlvmTools { cov, profdata });
+    }
+    let major = llvm_major(workspace).ok()?;
+    let cov = workspace.find(&format!("llvm-cov-{major}"))?;
+    let profdata = workspace.find(&format!("llvm-profdata-{major}"))?;
+    Some(LlvmTools { cov, profdata })
+}
+
+/// The LLVM version of rustc; llvm-cov of another major version can not read its profiles.
+fn llvm_major(workspace: &Workspace) -> Result<u32> {
+    let version = rustc_line(workspace, "LLVM version: ")?;
+    let major = version.split('.').next().unwrap_or_default();
+    major.parse().with_context(|| format!("rustc names a strange LLVM version: {version}"))
+}
+
+fn rustc_line(workspace: &Workspace, start: &str) -> Result<String> {
+    let text = output(workspace.command("rustc").arg("-vV"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(start));
+    Ok(line.with_context(|| format!("rustc -vV has no line '{start}'"))?.to_owned())
+}
+
+fn is_root() -> bool {
+    output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0")
+}

@@ -1,0 +1,111 @@
+//! `cargo xtask test`: all checks, in the order in which they fail fastest.
+//!
+//! Tests are told three things by their environment: `PLANWIRE_COUNTS` (`ci` or `soak`) chooses how
+//! often they repeat; to the file `PLANWIRE_SKIPPED_FILE` a test that can not run here appends a line
+//! `test: reason`; `PLANWIRE_CHROMIUM` and `PLANWIRE_PLAYWRIGHT` name the browser and its driver.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::coverage::{self, Build};
+use crate::report::{Closing, Report, run as run_command};
+use crate::system::{self, Missing};
+use crate::tools;
+use crate::workspace::Workspace;
+
+/// How often tests repeat what they repeat.
+#[derive(Clone, Copy)]
+pub(crate) enum Tier {
+    /// Minutes in all.
+    Ci,
+    /// The large counts.
+    Soak,
+}
+
+/// Runs all checks; true if all passed (and, in CI, none was skipped).
+///
+/// # Errors
+///
+/// If the checks can not begin.
+pub(crate) fn run(workspace: &Workspace, missing: Missing) -> Result<bool> {
+    let mut report = Report::default();
+    report.step("system", |_| system::prepare(workspace, missing));
+    report.step("tools", |_| tools::prepare(workspace));
+    let build = match system::llvm_tools(workspace) {
+        Some(llvm) => Build::Instrumented(llvm),
+        None => Build::Plain,
+    };
+    report.step("format", |_| run_command(workspace.cargo().args(["fmt", "--all", "--check"])));
+    report.step("clean", |_| build.clean(workspace));
+    report.step("lints", |_| lints(workspace, &build));
+    report.step("dependencies", |_| dependencies(workspace));
+    report.step("tests", |report| tests(workspace, &build, report));
+    report.step("doc tests", |report| doc_tests(workspace, &build, report));
+    match &build {
+        Build::Instrumented(llvm) => {
+            report.step("coverage", |_| coverage::gate(workspace, llvm));
+        }
+        Build::Plain => report.skip("coverage", "llvm-cov in rustc's LLVM version is missing"),
+    }
+    Ok(report.close(workspace.ci))
+}
+
+fn lints(workspace: &Workspace, build: &Build) -> Result<()> {
+    let mut command = build.cargo(workspace);
+    command.args(["clippy", "--workspace", "--all-targets", "--locked", "--quiet"]);
+    run_command(command.args(["--", "--deny", "warnings"]))
+}
+
+/// Advisories are not checked here: their database is not a package of any registry.
+fn dependencies(workspace: &Workspace) -> Result<()> {
+    let mut command = workspace.command(tools::find(workspace, "cargo-deny")?);
+    command.args(["--all-features", "--locked", "check", "--hide-inclusion-graph"]);
+    run_command(command.args(["bans", "licenses", "sources"]))
+}
+
+fn tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()> {
+    let mut command = build.nextest(workspace)?;
+    command.args(["--workspace", "--locked", "--no-fail-fast"]);
+    let skips = tell_tests(workspace, &mut command, Tier::Ci)?;
+    let outcome = report.tests(command, Closing::Stderr);
+    take_skips(&skips, report);
+    outcome
+}
+
+fn doc_tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()> {
+    let mut command = build.cargo(workspace);
+    command.args(["test", "--doc", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
+    report.tests(command, Closing::Stdout)
+}
+
+/// Sets what tests read from their environment; returns the file of skips.
+///
+/// # Errors
+///
+/// If an earlier file of skips can not be removed.
+pub(crate) fn tell_tests(workspace: &Workspace, command: &mut Command, tier: Tier) -> Result<PathBuf> {
+    let skips = workspace.scratch()?.join("skipped.txt");
+    std::fs::write(&skips, "").context("failed to empty the file of skips")?;
+    command.env("PLANWIRE_SKIPPED_FILE", &skips);
+    command.env(
+        "PLANWIRE_COUNTS",
+        match tier {
+            Tier::Ci => "ci",
+            Tier::Soak => "soak",
+        },
+    );
+    if let Some(browser) = tools::browser(workspace) {
+        command.env("PLANWIRE_CHROMIUM", browser.chromium);
+        command.env("PLANWIRE_PLAYWRIGHT", browser.driver);
+    }
+    Ok(skips)
+}
+
+/// Moves the lines that tests left in the file of skips to the report.
+pub(crate) fn take_skips(skips: &Path, report: &mut Report) {
+    let text = std::fs::read_to_string(skips).unwrap_or_default();
+    let lines = text.lines().map(|line| line.strip_prefix("SKIPPED: ").unwrap_or(line));
+    report.skipped.extend(lines.filter(|line| !line.is_empty()).map(str::to_owned));
+}

