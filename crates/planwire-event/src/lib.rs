@@ -1,0 +1,40 @@
+//! Events of plan execution: what they are, how they look on every wire, and what a sequence of them means.
+//!
+//! This room holds the vocabulary that all others share. Everything here is a pure function or plain data: no
+//! runtime, no SQL, no HTTP; time and randomness come in as parameters. **Invariant:** two equal payloads are equal
+//! bytes, since every payload is in normal form before anybody sees it.
+//!
+//! - [`limits`]: how large, deep and long things may be.
+//! - [`clock`], [`timestamp`]: where time comes from and how it is written.
+//! - [`ids`], [`cursor`]: names of events, plans, logs and places in a log.
+//! - [`normal`], [`payload`], [`vocabulary`]: payloads: normal form, raw and typed.
+//! - [`event_type`], [`event`]: the event as published and as stored.
+//! - [`filter`]: which events a reader wants.
+//! - [`lifecycle`], [`state`]: what may follow what, and what the events of a plan add up to.
+//! - [`expression`]: CEL within bounds.
+//! - [`schema`]: JSON Schema of each payload.
+
+pub mod clock;
+pub mod cursor;
+pub mod digest;
+pub mod event;
+pub mod event_type;
+pub mod filter;
+pub mod ids;
+pub mod lifecycle;
+pub mod limits;
+pub mod normal;
+pub mod payload;
+pub mod timestamp;
+pub mod vocabulary;
+
+pub use clock::{Clock, ManualClock, SystemClock};
+pub use cursor::{Cursor, CursorError, LogId, Position, Seq};
+pub use digest::Digest;
+pub use event::{Draft, DraftError, Event, Meta, Producer, StoredEvent};
+pub use event_type::{EventType, EventTypeError};
+pub use filter::{EventTypes, Filter, Scope};
+pub use ids::{EventId, IdError, IdGenerator, PlanId};
+pub use lifecycle::{Lineage, PlanLifecycle, PlanStatus, Refusal};
+pub use payload::{Payload, PayloadError};
+pub use timestamp::{Timestamp, TimestampError};

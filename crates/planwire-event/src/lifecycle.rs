@@ -1,0 +1,515 @@
+//! What may follow what in a plan; the writer applies it to every publisher.
+//!
+//! [`Fact`] is the part of an event that matters here, [`PlanLifecycle`] the state of one plan that it is checked
+//! against. A check needs the plan's own state and, where an event names another plan, that plan's.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::cursor::Seq;
+use crate::event::Producer;
+use crate::event_type::EventType;
+use crate::ids::PlanId;
+use crate::limits::{OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
+use crate::payload::{Payload, PayloadError};
+use crate::vocabulary::{
+    ArtifactProduced, CancelRequested, DecisionMade, FailureReason, PlanCompleted, PlanFailed, PlanStarted,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+};
+
+/// The part of an event that decides what may follow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The plan starts.
+    Started(Box<PlanStarted>),
+    /// The plan ends well.
+    Completed,
+    /// The plan ends otherwise.
+    Failed(FailureReason),
+    /// A call opens.
+    Called(Arc<str>),
+    /// A call closes.
+    CallEnded(Arc<str>),
+    /// A child is announced.
+    Spawned(PlanId),
+    /// A child's end is reported.
+    ChildEnded(PlanId),
+    /// Nothing that matters here.
+    Other,
+}
+
+impl Fact {
+    /// Takes the fact out of an event, and checks that the payload fits its type.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Shape`] if a member is missing or of the wrong type.
+    pub fn of(event_type: &EventType, payload: &Payload) -> Result<Self, PayloadError> {
+        let shape = |error: serde_json::Error| PayloadError::Shape {
+            event_type: event_type.to_string(),
+            message: error.to_string(),
+        };
+        Ok(match event_type {
+            EventType::PlanStarted => Self::Started(Box::new(payload.read::<PlanStarted>().map_err(shape)?)),
+            EventType::PlanCompleted => {
+                payload.read::<PlanCompleted>().map_err(shape)?;
+                Self::Completed
+            }
+            EventType::PlanFailed => Self::Failed(payload.read::<PlanFailed>().map_err(shape)?.reason),
+            EventType::DecisionMade => {
+                payload.read::<DecisionMade>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::ToolCalled => {
+                Self::Called(payload.read::<ToolCalled>().map_err(shape)?.call_id.into())
+            }
+            EventType::ToolCompleted => {
+                Self::CallEnded(payload.read::<ToolCompleted>().map_err(shape)?.call_id.into())
+            }
+            EventType::SubplanSpawned => {
+                Self::Spawned(payload.read::<SubplanSpawned>().map_err(shape)?.child_plan_id)
+            }
+            EventType::SubplanCompleted => {
+                Self::ChildEnded(payload.read::<SubplanCompleted>().map_err(shape)?.child_plan_id)
+            }
+            EventType::ArtifactProduced => {
+                payload.read::<ArtifactProduced>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::CancelRequested => {
+                payload.read::<CancelRequested>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::Custom(_) => Self::Other,
+        })
+    }
+
+    /// Plans other than its own that the event names.
+    #[must_use]
+    pub fn named_plan(&self) -> Option<&PlanId> {
+        match self {
+            Self::Started(started) => started.parent_plan_id.as_ref(),
+            Self::Spawned(child) | Self::ChildEnded(child) => Some(child),
+            _ => None,
+        }
+    }
+}
+
+/// Where a plan stands in its tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    /// The root of the tree; the plan itself if it is one.
+    pub root_plan_id: PlanId,
+    /// The plan that spawned it.
+    pub parent_plan_id: Option<PlanId>,
+    /// 0 at the root.
+    pub depth: u32,
+    /// Groups several trees.
+    pub context_id: Arc<str>,
+}
+
+/// Whether a plan runs, and how it ended if not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PlanStatus {
+    /// It has started and not ended.
+    Open,
+    /// It reached its goal.
+    Completed,
+    /// It ended otherwise.
+    Failed(FailureReason),
+}
+
+impl PlanStatus {
+    /// The `state` of the plan in SQL and JSON.
+    #[must_use]
+    pub const fn state(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Completed => "completed",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// The `reason` beside the state.
+    #[must_use]
+    pub const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Failed(reason) => Some(reason.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Reads what [`PlanStatus::state`] and [`PlanStatus::reason`] wrote.
+    #[must_use]
+    pub fn parse(state: &str, reason: Option<&str>) -> Option<Self> {
+        match state {
+            "open" => Some(Self::Open),
+            "completed" => Some(Self::Completed),
+            "failed" => FailureReason::ALL
+                .iter()
+                .find(|known| reason == Some(known.as_str()))
+                .map(|known| Self::Failed(*known)),
+            _ => None,
+        }
+    }
+
+    /// Whether the plan has not ended.
+    #[must_use]
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Open)
+    }
+}
+
+/// Why an event may not follow.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(tag = "refusal", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The first event of a plan must be its PlanStarted.
+    #[error("plan {plan_id} has not started; its first event must be PlanStarted")]
+    PlanNotStarted {
+        /// The plan.
+        plan_id: PlanId,
+    },
+    /// A plan starts once.
+    #[error("plan {plan_id} has already started")]
+    AlreadyStarted {
+        /// The plan.
+        plan_id: PlanId,
+    },
+    /// A PlanStarted names a parent that the log does not know.
+    #[error("plan {plan_id} names the parent {parent_plan_id}, which is unknown")]
+    ParentUnknown {
+        /// The plan.
+        plan_id: PlanId,
+        /// The parent that it names.
+        parent_plan_id: PlanId,
+    },
+    /// Nothing follows the terminal event.
+    #[error("plan {plan_id} has ended; nothing can follow")]
+    PlanEnded {
+        /// The plan.
+        plan_id: PlanId,
+    },
+    /// The event contradicts the tree as it is.
+    #[error("plan {plan_id}: {message}")]
+    LineageConflict {
+        /// The plan.
+        plan_id: PlanId,
+        /// Which contradiction.
+        message: String,
+    },
+    /// A ToolCompleted without its open ToolCalled.
+    #[error("plan {plan_id} has no open tool call '{call_id}'")]
+    CallUnknown {
+        /// The plan.
+        plan_id: PlanId,
+        /// The call.
+        call_id: String,
+    },
+    /// A ToolCalled with the id of a call that is open.
+    #[error("plan {plan_id} already has an open tool call '{call_id}'")]
+    CallOpen {
+        /// The plan.
+        plan_id: PlanId,
+        /// The call.
+        call_id: String,
+    },
+    /// A SubplanCompleted before the child's own end.
+    #[error("subplan {child_plan_id} of plan {plan_id} has not ended yet")]
+    ChildOpen {
+        /// The parent.
+        plan_id: PlanId,
+        /// The child.
+        child_plan_id: PlanId,
+    },
+    /// Somebody who is not the owner publishes on an owned tree.
+    #[error("plan {plan_id} is run by executor {owner}; only it may publish this")]
+    NotOwner {
+        /// The plan.
+        plan_id: PlanId,
+        /// Its owner.
+        owner: String,
+    },
+    /// More calls or children are open, or the tree is deeper, than the log keeps track of.
+    #[error("plan {plan_id} exceeds the limit of {max} {what}")]
+    LimitExceeded {
+        /// The plan.
+        plan_id: PlanId,
+        /// What there is too much of.
+        what: String,
+        /// How much there may be.
+        max: u64,
+    },
+}
+
+/// What the log knows of another plan that an event names.
+#[derive(Clone, Copy, Debug)]
+pub enum Known<'a> {
+    /// The log has no event of it.
+    Unknown,
+    /// The log has this of it.
+    Plan(&'a PlanLifecycle),
+}
+
+/// One plan as far as it decides what may follow.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanLifecycle {
+    plan_id: PlanId,
+    lineage: Lineage,
+    seq: Seq,
+    status: PlanStatus,
+    owner: Option<Arc<str>>,
+    calls: HashSet<Arc<str>>,
+    children: HashMap<PlanId, Child>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Child {
+    Spawned,
+    Reported,
+}
+
+impl PlanLifecycle {
+    /// Starts a plan: its first event.
+    ///
+    /// `producer` is who published the event; it owns the plan if it is the executor that the payload names.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] if the event is no PlanStarted, or its parent is unknown, has ended, belongs to another owner, or
+    /// did not announce it.
+    pub fn start(
+        plan_id: &PlanId,
+        fact: &Fact,
+        parent: Known<'_>,
+        producer: &Producer,
+    ) -> Result<Self, Refusal> {
+        let Fact::Started(started) = fact else {
+            return Err(Refusal::PlanNotStarted { plan_id: plan_id.clone() });
+        };
+        let owner = started.executor_id.as_deref().filter(|id| *id == producer.as_str()).map(Arc::from);
+        let lineage = match (&started.parent_plan_id, parent) {
+            (None, _) => Lineage {
+                root_plan_id: plan_id.clone(),
+                parent_plan_id: None,
+                depth: 0,
+                context_id: started.context_id.as_deref().unwrap_or(plan_id.as_str()).into(),
+            },
+            (Some(named), Known::Unknown) => {
+                return Err(Refusal::ParentUnknown {
+                    plan_id: plan_id.clone(),
+                    parent_plan_id: named.clone(),
+                });
+            }
+            (Some(_), Known::Plan(parent)) => parent.lineage_of_child(plan_id, producer)?,
+        };
+        let (calls, children) = (HashSet::new(), HashMap::new());
+        Ok(Self {
+            plan_id: plan_id.clone(),
+            lineage,
+            seq: Seq::new(1),
+            status: PlanStatus::Open,
+            owner,
+            calls,
+            children,
+        })
+    }
+
+    /// A plan of which only this matters any more: it has ended.
+    #[must_use]
+    pub fn ended(
+        plan_id: PlanId,
+        lineage: Lineage,
+        last_seq: Seq,
+        status: PlanStatus,
+        owner: Option<Arc<str>>,
+    ) -> Self {
+        Self {
+            plan_id,
+            lineage,
+            seq: last_seq,
+            status,
+            owner,
+            calls: HashSet::new(),
+            children: HashMap::new(),
+        }
+    }
+
+    fn lineage_of_child(&self, child: &PlanId, producer: &Producer) -> Result<Lineage, Refusal> {
+        self.check_open()?;
+        self.check_owner(producer, false)?;
+        if self.children.get(child) != Some(&Child::Spawned) {
+            return Err(Refusal::LineageConflict {
+                plan_id: child.clone(),
+                message: format!("its parent {} has not announced it by SubplanSpawned", self.plan_id),
+            });
+        }
+        let depth = self.lineage.depth + 1;
+        if depth > PLAN_DEPTH_MAX {
+            return Err(Refusal::LimitExceeded {
+                plan_id: child.clone(),
+                what: "levels of plans".into(),
+                max: u64::from(PLAN_DEPTH_MAX),
+            });
+        }
+        Ok(Lineage {
+            root_plan_id: self.lineage.root_plan_id.clone(),
+            parent_plan_id: Some(self.plan_id.clone()),
+            depth,
+            context_id: Arc::clone(&self.lineage.context_id),
+        })
+    }
+
+    /// Checks whether an event may follow; `named` is the other plan that it names, if it names one.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal`] says why not.
+    pub fn check(
+        &self,
+        event_type: &EventType,
+        fact: &Fact,
+        named: Known<'_>,
+        producer: &Producer,
+    ) -> Result<(), Refusal> {
+        let plan_id = || self.plan_id.clone();
+        if matches!(fact, Fact::Started(_)) {
+            return Err(Refusal::AlreadyStarted { plan_id: plan_id() });
+        }
+        self.check_open()?;
+        let anybody = event_type.is_command() || matches!(event_type, EventType::Custom(_));
+        self.check_owner(producer, anybody)?;
+        match fact {
+            Fact::Called(call) if self.calls.contains(call) => {
+                Err(Refusal::CallOpen { plan_id: plan_id(), call_id: call.to_string() })
+            }
+            Fact::Called(_) => self.check_room(self.calls.len(), "open tool calls"),
+            Fact::CallEnded(call) if !self.calls.contains(call) => {
+                Err(Refusal::CallUnknown { plan_id: plan_id(), call_id: call.to_string() })
+            }
+            Fact::Spawned(child) => self.check_spawn(child, named),
+            Fact::ChildEnded(child) => self.check_child_ended(child, named),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_spawn(&self, child: &PlanId, named: Known<'_>) -> Result<(), Refusal> {
+        if matches!(named, Known::Plan(_)) || *child == self.plan_id {
+            return Err(Refusal::AlreadyStarted { plan_id: child.clone() });
+        }
+        if self.children.contains_key(child) {
+            let message = format!("subplan {child} has already been spawned");
+            return Err(Refusal::LineageConflict { plan_id: self.plan_id.clone(), message });
+        }
+        self.check_room(self.children.len(), "subplans of one plan")
+    }
+
+    fn check_child_ended(&self, child: &PlanId, named: Known<'_>) -> Result<(), Refusal> {
+        let conflict =
+            |message: String| Err(Refusal::LineageConflict { plan_id: self.plan_id.clone(), message });
+        match self.children.get(child) {
+            None => conflict(format!("it has not spawned a subplan {child}")),
+            Some(Child::Reported) => {
+                conflict(format!("the end of subplan {child} has already been reported"))
+            }
+            Some(Child::Spawned) => match named {
+                Known::Plan(plan) if plan.lineage.parent_plan_id.as_ref() != Some(&self.plan_id) => {
+                    conflict(format!("subplan {child} has another parent"))
+                }
+                Known::Plan(plan) if !plan.status.is_open() => Ok(()),
+                _ => Err(Refusal::ChildOpen { plan_id: self.plan_id.clone(), child_plan_id: child.clone() }),
+            },
+        }
+    }
+
+    fn check_open(&self) -> Result<(), Refusal> {
+        if self.status.is_open() { Ok(()) } else { Err(Refusal::PlanEnded { plan_id: self.plan_id.clone() }) }
+    }
+
+    fn check_owner(&self, producer: &Producer, anybody: bool) -> Result<(), Refusal> {
+        match &self.owner {
+            Some(owner) if !anybody && **owner != *producer.as_str() => {
+                Err(Refusal::NotOwner { plan_id: self.plan_id.clone(), owner: owner.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_room(&self, open: usize, what: &str) -> Result<(), Refusal> {
+        if open < OPEN_ITEMS_MAX {
+            return Ok(());
+        }
+        Err(Refusal::LimitExceeded {
+            plan_id: self.plan_id.clone(),
+            what: what.into(),
+            max: OPEN_ITEMS_MAX as u64,
+        })
+    }
+
+    /// Takes in an event that was checked, and says its seq.
+    pub fn apply(&mut self, fact: &Fact) -> Seq {
+        self.seq = self.seq.next();
+        match fact {
+            Fact::Completed => self.end(PlanStatus::Completed),
+            Fact::Failed(reason) => self.end(PlanStatus::Failed(*reason)),
+            Fact::Called(call) => {
+                self.calls.insert(Arc::clone(call));
+            }
+            Fact::CallEnded(call) => {
+                self.calls.remove(call);
+            }
+            Fact::Spawned(child) => {
+                self.children.insert(child.clone(), Child::Spawned);
+            }
+            Fact::ChildEnded(child) => {
+                self.children.insert(child.clone(), Child::Reported);
+            }
+            Fact::Started(_) | Fact::Other => {}
+        }
+        self.seq
+    }
+
+    fn end(&mut self, status: PlanStatus) {
+        self.status = status;
+        self.calls = HashSet::new();
+        self.children = HashMap::new();
+    }
+
+    /// The plan.
+    #[must_use]
+    pub const fn plan_id(&self) -> &PlanId {
+        &self.plan_id
+    }
+
+    /// Where it stands in its tree.
+    #[must_use]
+    pub const fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// The seq of its last event.
+    #[must_use]
+    pub const fn seq(&self) -> Seq {
+        self.seq
+    }
+
+    /// Whether it runs, and how it ended if not.
+    #[must_use]
+    pub const fn status(&self) -> PlanStatus {
+        self.status
+    }
+
+    /// The executor that alone may publish its events, if it has one.
+    #[must_use]
+    pub fn owner(&self) -> Option<&str> {
+        self.owner.as_deref()
+    }
+
+    /// Children that were announced and whose end was not reported yet.
+    pub fn announced_children(&self) -> impl Iterator<Item = &PlanId> {
+        self.children.iter().filter(|(_, child)| **child == Child::Spawned).map(|(plan, _)| plan)
+    }
+}

@@ -1,0 +1,375 @@
+//! What every store promises: one writer that compares and appends, any number of readers.
+//!
+//! The bus computes finished rows (position, seq, lineage, leaf); a store appends them in one transaction iff its
+//! head is still the expected one. **Invariant:** what [`LogWriter::append`] answered with [`Appended::Stored`] is on
+//! disk, and every later read finds it.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use planwire_event::{
+    Digest, EventId, EventTypes, Filter, LogId, PlanId, PlanStatus, Position, Seq, StoredEvent, Timestamp,
+};
+
+use crate::merkle::Frontier;
+
+/// Events that one page of a read may hold.
+pub const PAGE_EVENTS_MAX: usize = 1_000;
+
+/// Bytes of payload after which a page ends, so that a page of large events stays small.
+pub const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of one chunk of a blob.
+pub const BLOB_CHUNK_BYTES: usize = 1024 * 1024;
+
+/// Bytes of one blob.
+pub const BLOB_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(BLOB_BYTES_MAX % BLOB_CHUNK_BYTES == 0);
+
+/// The end of a log: what the next append builds on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The log.
+    pub log_id: LogId,
+    /// Position of the last event; zero in an empty log.
+    pub position: Position,
+    /// When the last event was recorded; later events are never earlier.
+    pub recorded_at: Timestamp,
+    /// The Merkle tree over all leaves so far.
+    pub frontier: Frontier,
+}
+
+/// One finished row of `plan_events`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// The event in its place. Shared with the ring, so that nothing is copied after the commit.
+    pub event: Arc<StoredEvent>,
+    /// Its Merkle leaf, see [`crate::merkle::leaf`].
+    pub leaf: [u8; 32],
+}
+
+/// One row of `plans`: written when a plan starts and when it ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlanRow {
+    /// The plan.
+    pub plan_id: PlanId,
+    /// The root of its tree.
+    pub root_plan_id: PlanId,
+    /// The plan that spawned it.
+    pub parent_plan_id: Option<PlanId>,
+    /// 0 at the root.
+    pub depth: u32,
+    /// Name of its document.
+    pub name: String,
+    /// Groups several trees.
+    pub context_id: Arc<str>,
+    /// SHA-256 of its document.
+    pub document_digest: Option<Digest>,
+    /// Whether it runs, and how it ended if not.
+    pub status: PlanStatus,
+    /// Position of its PlanStarted.
+    pub first_position: Position,
+    /// Position of its terminal event.
+    pub last_position: Option<Position>,
+    /// Seq of its terminal event.
+    pub last_seq: Option<Seq>,
+    /// Timestamp of its PlanStarted.
+    pub started_at: Timestamp,
+    /// Timestamp of its terminal event.
+    pub ended_at: Option<Timestamp>,
+    /// The executor that owns it.
+    pub owner: Option<Arc<str>>,
+}
+
+/// What an append changes in `plans`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlanChange {
+    /// A plan began: a new row.
+    Started(Box<PlanRow>),
+    /// A plan ended.
+    Ended {
+        /// The plan.
+        plan_id: PlanId,
+        /// How.
+        status: PlanStatus,
+        /// Position of the terminal event.
+        position: Position,
+        /// Seq of the terminal event.
+        seq: Seq,
+        /// Timestamp of the terminal event.
+        ended_at: Timestamp,
+    },
+}
+
+/// A plan document in normal form, kept under its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// SHA-256 of the body.
+    pub digest: Digest,
+    /// Normal form.
+    pub body: Arc<str>,
+}
+
+/// Bytes kept under their digest, cut into chunks by the store. At most [`BLOB_BYTES_MAX`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// SHA-256 of the body.
+    pub digest: Digest,
+    /// The bytes.
+    pub body: Arc<[u8]>,
+}
+
+/// What one append adds to the log: all of it or nothing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Batch {
+    /// Rows in position order, the first directly after the expected head.
+    pub rows: Vec<Row>,
+    /// Changes of `plans`, in order.
+    pub plans: Vec<PlanChange>,
+    /// Documents; one that is already stored is left as it is.
+    pub documents: Vec<Document>,
+    /// Blobs; one that is already stored is left as it is.
+    pub blobs: Vec<Blob>,
+    /// The head after the append.
+    pub next: Head,
+}
+
+/// How an append that did not fail ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Appended {
+    /// Everything is on disk.
+    Stored,
+    /// The log's head is not the expected one; nothing is stored.
+    HeadMoved,
+    /// These event ids are already in the log; nothing is stored.
+    Duplicate(Vec<EventId>),
+}
+
+/// What a store can fail with. Texts of the database are in the source, for logs, and never reach a client.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// No space is left; writing resumes by itself when there is some.
+    #[error("no space is left for the log")]
+    Full,
+    /// Another process holds the database's lock for longer than we wait.
+    #[error("the database is locked by another process")]
+    Busy,
+    /// A row's checksum or form is wrong.
+    #[error("the log is damaged at position {position}: {message}")]
+    Damaged {
+        /// The first position at which it was noticed.
+        position: Position,
+        /// What is wrong.
+        message: String,
+    },
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+    /// Reading or writing failed.
+    #[error("the store failed")]
+    Failed(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Why an append failed.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// Certainly nothing is stored.
+    #[error("nothing was stored")]
+    Refused(#[source] StoreError),
+    /// It may be stored or not; only reading the log anew can tell.
+    #[error("the store did not say whether the batch is stored")]
+    Unknown(#[source] StoreError),
+}
+
+/// Writes a log. There is one per log and process; it is used from one thread and blocks.
+pub trait LogWriter: Send {
+    /// Reads the head.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn head(&mut self) -> Result<Head, StoreError>;
+
+    /// Reads the head and keeps others from moving it until the next [`LogWriter::append`], which is in the same
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] if another process does not let go of it.
+    fn lock_head(&mut self) -> Result<Head, StoreError>;
+
+    /// Appends `batch` in one transaction iff the head is `expected`, and answers after the commit is on disk.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Refused`] if certainly nothing is stored, [`AppendError::Unknown`] if it may be.
+    fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError>;
+}
+
+/// How much one read may return; at least one event is returned if there is one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageLimits {
+    /// Events, at most [`PAGE_EVENTS_MAX`].
+    pub events: usize,
+    /// Bytes of payload, at most [`PAGE_BYTES_MAX`].
+    pub bytes: usize,
+}
+
+impl Default for PageLimits {
+    fn default() -> Self {
+        Self { events: PAGE_EVENTS_MAX, bytes: PAGE_BYTES_MAX }
+    }
+}
+
+impl PageLimits {
+    /// `events` events, as far as the limits allow.
+    #[must_use]
+    pub fn events(events: usize) -> Self {
+        Self { events: events.clamp(1, PAGE_EVENTS_MAX), ..Self::default() }
+    }
+}
+
+/// Events of a log in position order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Page {
+    /// What matched.
+    pub events: Vec<Arc<StoredEvent>>,
+    /// Everything up to here was looked at: the next page starts after it.
+    pub scanned_to: Position,
+    /// Whether this was the end of the log when it was read.
+    pub at_head: bool,
+}
+
+/// What a log says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogInfo {
+    /// The log.
+    pub log_id: LogId,
+    /// Position of the last event.
+    pub head: Position,
+    /// Highest position that retention removed; zero if none.
+    pub pruned_to: Position,
+    /// Logs that this one continues; their cursors hold up to the position.
+    pub lineage: Vec<(LogId, Position)>,
+}
+
+/// Whose rows of `plans` a query wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum PlanScope {
+    /// Every plan.
+    #[default]
+    All,
+    /// Plans without a parent.
+    Roots,
+    /// A plan and all below it, oldest first.
+    Tree(PlanId),
+    /// These plans; at most [`PAGE_EVENTS_MAX`].
+    These(Vec<PlanId>),
+}
+
+/// In which order a query answers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlanOrder {
+    /// By `first_position`, falling.
+    #[default]
+    NewestFirst,
+    /// By `first_position`, rising: parents come before their children.
+    OldestFirst,
+}
+
+/// Which rows of `plans` a reader wants.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanQuery {
+    /// Whose.
+    pub scope: PlanScope,
+    /// Only plans that have not ended.
+    pub open_only: bool,
+    /// In which order.
+    pub order: PlanOrder,
+    /// Only plans whose `first_position` comes after this one in that order.
+    pub after: Option<Position>,
+    /// Rows at most; clamped to 1 to [`PAGE_EVENTS_MAX`], 0 means [`PAGE_EVENTS_MAX`].
+    pub limit: usize,
+}
+
+/// Rows of `plans`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanPage {
+    /// What matched, in the order asked for.
+    pub plans: Vec<PlanRow>,
+    /// [`PlanQuery::after`] of the next page, if there is one.
+    pub next: Option<Position>,
+}
+
+/// Reads a log. Every read sees all that was acknowledged before it began.
+///
+/// Dropping the future gives the read up.
+pub trait EventRepository: Send + Sync {
+    /// What the log says of itself.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn log_info(&self) -> BoxFuture<'_, Result<LogInfo, StoreError>>;
+
+    /// Events after `after` that match `filter`, in position order.
+    ///
+    /// `Scope::Tree` of a plan that is no root gives what lies below it; `scanned_to` moves on also where nothing
+    /// matched, so that a reader of rare events does not look at the same rows twice.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Damaged`] names the first bad row.
+    fn read_after<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limits: PageLimits,
+    ) -> BoxFuture<'a, Result<Page, StoreError>>;
+
+    /// Events of one plan, in seq order.
+    ///
+    /// # Errors
+    ///
+    /// As for [`EventRepository::read_after`].
+    fn list_by_plan<'a>(
+        &'a self,
+        plan: &'a PlanId,
+        types: EventTypes,
+        after: Position,
+        limits: PageLimits,
+    ) -> BoxFuture<'a, Result<Page, StoreError>>;
+
+    /// The events of these ids that are stored, in no order; at most [`PAGE_EVENTS_MAX`] ids.
+    ///
+    /// # Errors
+    ///
+    /// As for [`EventRepository::read_after`].
+    fn by_event_ids<'a>(
+        &'a self,
+        ids: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Arc<StoredEvent>>, StoreError>>;
+
+    /// Rows of `plans`.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn plans<'a>(&'a self, query: &'a PlanQuery) -> BoxFuture<'a, Result<PlanPage, StoreError>>;
+
+    /// A plan document in normal form.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn document(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Arc<str>>, StoreError>>;
+
+    /// One chunk of a blob: 0, 1, 2 ...; none after the last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn blob(&self, digest: Digest, chunk: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
+}
