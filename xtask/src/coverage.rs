@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::lines::{Lines, tests_begin};
 use crate::report::run;
-use crate::system::LlvmTools;
+use crate::system::{LlvmTools, llvm_tools};
 use crate::tools;
 use crate::workspace::Workspace;
 
@@ -40,13 +40,11 @@ pub(crate) enum Build {
 }
 
 impl Build {
-    /// A cargo command that uses the build of this run.
+    /// A cargo command (lints, doc tests) in the folder and with the flags of this run.
     pub(crate) fn cargo(&self, workspace: &Workspace) -> Command {
         let mut command = workspace.cargo();
         if matches!(self, Self::Instrumented(_)) {
             let folder = workspace.target().join("llvm-cov-target");
-            // Doc tests link instrumented libraries and leave their counters beside those of the tests.
-            command.env("LLVM_PROFILE_FILE", folder.join("planwire-doc-%m.profraw"));
             command.env("CARGO_TARGET_DIR", folder).env("RUSTFLAGS", flags());
         }
         command
@@ -90,18 +88,43 @@ impl Build {
 ///
 /// If a bar is not reached, or the report can not be made.
 pub(crate) fn gate(workspace: &Workspace, llvm: &LlvmTools) -> Result<()> {
-    let export = workspace.scratch()?.join("coverage.json");
-    let mut command = llvm_cov(workspace, llvm)?;
-    command.args(["report", "--json", "--skip-functions", "--output-path"]).arg(&export);
-    run(&mut command)?;
-    let text = std::fs::read_to_string(&export).context("failed to read the export")?;
-    let files = files(workspace, &serde_json::from_str(&text)?);
+    let files = files(workspace, &export(workspace, llvm)?);
     let met = print_table(&files);
     print_files_below(&files, if met { Detail::Percent } else { Detail::Lines });
     if !met {
         bail!("fewer lines are covered than required");
     }
     Ok(())
+}
+
+/// `cargo xtask coverage CRATE..`: tests these crates alone and shows what never ran; a quick look
+/// while tests are written, without a bar.
+///
+/// # Errors
+///
+/// If a tool is missing or fails.
+pub(crate) fn look(workspace: &Workspace, crates: &[&str]) -> Result<bool> {
+    tools::prepare(workspace)?;
+    let llvm = llvm_tools(workspace).context("llvm-cov in rustc's LLVM version is missing")?;
+    run(llvm_cov(workspace, &llvm)?.args(["clean", "--profraw-only"]))?;
+    let mut command = llvm_cov(workspace, &llvm)?;
+    command.args(["nextest", "--no-report", "--locked", "--no-fail-fast"]);
+    let tested = run(command.args(crates.iter().flat_map(|name| ["--package", name])));
+    let mut files = files(workspace, &export(workspace, &llvm)?);
+    files.retain(|file| crate_of(&file.path).is_some_and(|name| crates.contains(&name)));
+    print_crates(&files);
+    print_files_below(&files, Detail::Lines);
+    tested.map(|()| true)
+}
+
+/// All profiles of this run, as llvm-cov exports them.
+fn export(workspace: &Workspace, llvm: &LlvmTools) -> Result<Value> {
+    let path = workspace.scratch()?.join("coverage.json");
+    let mut command = llvm_cov(workspace, llvm)?;
+    command.args(["report", "--json", "--skip-functions", "--output-path"]).arg(&path);
+    run(&mut command)?;
+    let text = std::fs::read_to_string(&path).context("failed to read the export")?;
+    Ok(serde_json::from_str(&text)?)
 }
 
 fn llvm_cov(workspace: &Workspace, llvm: &LlvmTools) -> Result<Command> {
@@ -185,13 +208,7 @@ impl Tally {
 
 /// Prints a row per crate and per bar; true if every bar is reached.
 fn print_table(files: &[SourceFile]) -> bool {
-    println!("\n    lines of                              all   covered  percent  at least");
-    let mut crates: Vec<&str> = files.iter().filter_map(|file| crate_of(&file.path)).collect();
-    crates.dedup();
-    for name in crates {
-        let tally = Tally::of(files.iter().filter(|file| crate_of(&file.path) == Some(name)));
-        print_row(name, tally, None);
-    }
+    print_crates(files);
     println!("    required");
     let mut met = true;
     for start in CORE {
@@ -199,6 +216,16 @@ fn print_table(files: &[SourceFile]) -> bool {
         met &= print_row(start, tally, Some(CORE_PERCENT_MIN));
     }
     met & print_row("all of crates/*/src", Tally::of(files), Some(OVERALL_PERCENT_MIN))
+}
+
+fn print_crates(files: &[SourceFile]) {
+    println!("\n    lines of                              all   covered  percent  at least");
+    let mut crates: Vec<&str> = files.iter().filter_map(|file| crate_of(&file.path)).collect();
+    crates.dedup();
+    for name in crates {
+        let tally = Tally::of(files.iter().filter(|file| crate_of(&file.path) == Some(name)));
+        print_row(name, tally, None);
+    }
 }
 
 fn print_row(name: &str, tally: Tally, percent_min: Option<f64>) -> bool {

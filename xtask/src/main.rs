@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask test`, `cargo xtask soak`, `cargo xtask bench`.
+//! Development commands: `cargo xtask test`, `coverage`, `soak`, `bench`.
 //!
 //! - [`workspace`]: where things are, and what the environment asks for
 //! - [`system`]: programs that Debian packages provide; lists or installs what is missing
@@ -30,6 +30,7 @@ Development commands
 
   cargo xtask test [--install]     all checks: format, lints, dependencies, tests, doc tests, coverage
                                    --install: also installs missing system packages (as root)
+  cargo xtask coverage CRATE..     tests these crates and shows the lines that never ran
   cargo xtask soak [FILTER..]      the large counts, in release mode; FILTER: parts of test names
   cargo xtask bench [ARGS..]       the benchmark program; ARGS are passed on
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
     let outcome = match words.as_slice() {
         ["test"] => test::run(&workspace, system::Missing::List),
         ["test", "--install"] => test::run(&workspace, system::Missing::Install),
+        ["coverage", crates @ ..] if !crates.is_empty() => coverage::look(&workspace, crates),
         ["soak", filters @ ..] => soak::run(&workspace, filters),
         ["bench", rest @ ..] => bench::run(&workspace, rest),
         ["help" | "--help" | "-h"] => {

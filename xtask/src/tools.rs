@@ -55,7 +55,9 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
         if workspace.find(tool.name).is_none() {
             compile(workspace, tool)?;
         }
-        let version = output(workspace.command(find(workspace, tool.name)?).arg("--version"))?;
+        let subcommand = tool.name.trim_start_matches("cargo-");
+        let mut command = workspace.command(find(workspace, tool.name)?);
+        let version = output(command.args([subcommand, "--version"]))?;
         println!("    {}", version.lines().next().unwrap_or_default());
     }
     Ok(())
