@@ -272,6 +272,20 @@ enum Child {
     Reported,
 }
 
+/// What [`PlanLifecycle::apply`] changed, so that it can be taken back.
+#[derive(Debug)]
+pub struct Undo(Change);
+
+#[derive(Debug)]
+enum Change {
+    Nothing,
+    Called(Arc<str>),
+    CallEnded(Arc<str>),
+    Spawned(PlanId),
+    ChildEnded(PlanId),
+    Ended { calls: HashSet<Arc<str>>, children: HashMap<PlanId, Child> },
+}
+
 impl PlanLifecycle {
     /// Starts a plan: its first event.
     ///
@@ -449,33 +463,65 @@ impl PlanLifecycle {
         })
     }
 
-    /// Takes in an event that was checked, and says its seq.
-    pub fn apply(&mut self, fact: &Fact) -> Seq {
+    /// A plan whose stored events are about to be applied one by one, its PlanStarted first.
+    #[must_use]
+    pub fn replay(plan_id: PlanId, lineage: Lineage, owner: Option<Arc<str>>) -> Self {
+        Self { status: PlanStatus::Open, ..Self::ended(plan_id, lineage, Seq::ZERO, PlanStatus::Open, owner) }
+    }
+
+    /// Takes in an event that was checked; [`PlanLifecycle::seq`] is then its seq.
+    pub fn apply(&mut self, fact: &Fact) -> Undo {
         self.seq = self.seq.next();
-        match fact {
+        Undo(match fact {
             Fact::Completed => self.end(PlanStatus::Completed),
             Fact::Failed(reason) => self.end(PlanStatus::Failed(*reason)),
             Fact::Called(call) => {
                 self.calls.insert(Arc::clone(call));
+                Change::Called(Arc::clone(call))
             }
             Fact::CallEnded(call) => {
                 self.calls.remove(call);
+                Change::CallEnded(Arc::clone(call))
             }
             Fact::Spawned(child) => {
                 self.children.insert(child.clone(), Child::Spawned);
+                Change::Spawned(child.clone())
             }
             Fact::ChildEnded(child) => {
                 self.children.insert(child.clone(), Child::Reported);
+                Change::ChildEnded(child.clone())
             }
-            Fact::Started(_) | Fact::Other => {}
-        }
-        self.seq
+            Fact::Started(_) | Fact::Other => Change::Nothing,
+        })
     }
 
-    fn end(&mut self, status: PlanStatus) {
+    fn end(&mut self, status: PlanStatus) -> Change {
         self.status = status;
-        self.calls = HashSet::new();
-        self.children = HashMap::new();
+        Change::Ended { calls: std::mem::take(&mut self.calls), children: std::mem::take(&mut self.children) }
+    }
+
+    /// Takes an event back that could not be stored; the last one first.
+    pub fn revert(&mut self, undo: Undo) {
+        self.seq = Seq::new(self.seq.get().saturating_sub(1));
+        match undo.0 {
+            Change::Nothing => {}
+            Change::Called(call) => {
+                self.calls.remove(&call);
+            }
+            Change::CallEnded(call) => {
+                self.calls.insert(call);
+            }
+            Change::Spawned(child) => {
+                self.children.remove(&child);
+            }
+            Change::ChildEnded(child) => {
+                self.children.insert(child, Child::Spawned);
+            }
+            Change::Ended { calls, children } => {
+                self.status = PlanStatus::Open;
+                (self.calls, self.children) = (calls, children);
+            }
+        }
     }
 
     /// The plan.
