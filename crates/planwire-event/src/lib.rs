@@ -25,6 +25,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod normal;
 pub mod payload;
+pub mod state;
 pub mod timestamp;
 pub mod vocabulary;
 
@@ -37,4 +38,5 @@ pub use filter::{EventTypes, Filter, Scope};
 pub use ids::{EventId, IdError, IdGenerator, PlanId};
 pub use lifecycle::{Lineage, PlanLifecycle, PlanStatus, Refusal};
 pub use payload::{Payload, PayloadError};
+pub use state::{PlanState, TreeState};
 pub use timestamp::{Timestamp, TimestampError};

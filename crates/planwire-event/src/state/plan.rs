@@ -1,0 +1,417 @@
+//! The fold over the events of one plan.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+
+use super::{
+    ARTIFACTS_MAX, ArtifactRecord, CallRecord, ChildRecord, ChildState, DECISIONS_MAX, DecisionRecord,
+    Detail, Kept, Phase, STEPS_MAX, StepKind, StepRecord,
+};
+use crate::cursor::{Cursor, Position, Seq};
+use crate::event::StoredEvent;
+use crate::event_type::EventType;
+use crate::ids::PlanId;
+use crate::lifecycle::PlanStatus;
+use crate::limits::OPEN_ITEMS_MAX;
+use crate::timestamp::Timestamp;
+use crate::vocabulary::{
+    ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, Object, PlanCompleted,
+    PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+};
+
+/// How much has happened in a plan, without its subplans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Events of any type.
+    pub events: u64,
+    /// Tool calls, each attempt counted.
+    pub tool_calls: u64,
+    /// Tool calls that ended badly.
+    pub tool_failures: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Subplans spawned by the plan itself.
+    pub subplans: u64,
+    /// Subplans whose end was reported as bad.
+    pub subplan_failures: u64,
+    /// Events of ArtifactProduced.
+    pub artifacts: u64,
+    /// Events of custom types.
+    pub custom: u64,
+}
+
+/// What is not in the lists, since they have a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Omitted {
+    /// Events of steps that are not kept.
+    pub step_events: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Subplans.
+    pub children: u64,
+    /// Events of artifacts that are not kept.
+    pub artifact_events: u64,
+    /// Open calls.
+    pub open_calls: u64,
+}
+
+/// The first request that a plan end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CancelNote {
+    /// Who asked.
+    pub requested_by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
+/// the HTTP API; `status` is written as `state` and `reason`.
+///
+/// ```
+/// # use planwire_event::*;
+/// # use planwire_event::state::{PlanState, Phase};
+/// # fn example(stored: &[StoredEvent]) -> Option<PlanState> {
+/// let (first, rest) = stored.split_first()?;
+/// let mut plan = PlanState::start(first)?;
+/// for event in rest {
+///     plan.apply(event);
+/// }
+/// assert_ne!(plan.phase, Phase::Cancelling);
+/// # Some(plan)
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PlanState {
+    /// The plan.
+    pub plan_id: PlanId,
+    /// The root of its tree.
+    pub root_plan_id: PlanId,
+    /// The plan that spawned it; null at the root.
+    pub parent_plan_id: Option<PlanId>,
+    /// 0 at the root.
+    pub depth: u32,
+    /// Name of its document.
+    pub name: String,
+    /// What it is to reach, for people.
+    pub goal: String,
+    /// Groups several trees, where the plan's own PlanStarted says so.
+    pub context_id: Option<String>,
+    /// SHA-256 of its document.
+    pub document_digest: Option<String>,
+    /// The executor that its PlanStarted names.
+    pub executor_id: Option<String>,
+    /// Whether it runs, and how it ended if not.
+    #[serde(flatten, serialize_with = "status_members")]
+    pub status: PlanStatus,
+    /// The same in one word for people.
+    pub phase: Phase,
+    /// Timestamp of its PlanStarted.
+    pub started_at: Timestamp,
+    /// Timestamp of its terminal event.
+    pub ended_at: Option<Timestamp>,
+    /// Milliseconds from start to end, once it has ended.
+    pub duration_ms: Option<u64>,
+    /// Inputs by name; none in a summary.
+    pub inputs: Option<Arc<Object>>,
+    /// Outputs by name, once it completed; none in a summary.
+    pub outputs: Option<Arc<Object>>,
+    /// What went wrong, if it failed.
+    pub error: Option<Failure>,
+    /// Who first asked for its end.
+    pub cancel_requested: Option<CancelNote>,
+    /// Its steps in order of first appearance; at most [`STEPS_MAX`].
+    pub steps: Kept<StepRecord>,
+    /// Its decisions in order; at most [`DECISIONS_MAX`].
+    pub decisions: Vec<DecisionRecord>,
+    /// Tool calls that have not ended, by their id.
+    #[serde(serialize_with = "values")]
+    pub open_calls: BTreeMap<String, CallRecord>,
+    /// Its subplans in order of their spawn.
+    pub children: Kept<ChildRecord>,
+    /// Its artifacts in order of first appearance; at most [`ARTIFACTS_MAX`].
+    pub artifacts: Kept<ArtifactRecord>,
+    /// How much has happened.
+    pub counts: Counts,
+    /// What is not in the lists above.
+    pub omitted: Omitted,
+    /// Seq of the last event.
+    pub last_seq: Seq,
+    /// Position of the last event.
+    pub last_position: Position,
+    /// Cursor of the last event: a stream from here goes on where this state ends.
+    pub last_cursor: Cursor,
+    /// Timestamp of the last event.
+    pub last_event_at: Timestamp,
+    #[serde(skip)]
+    detail: Detail,
+    /// Places in `steps` of subplans that have not ended, also of those that are not kept: their end does not name
+    /// the step. The writer bounds their number by [`OPEN_ITEMS_MAX`].
+    #[serde(skip)]
+    open_children: HashMap<PlanId, usize>,
+}
+
+fn status_members<S: Serializer>(status: &PlanStatus, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut members = serializer.serialize_map(Some(2))?;
+    members.serialize_entry("state", status.state())?;
+    members.serialize_entry("reason", &status.reason())?;
+    members.end()
+}
+
+fn values<S: Serializer>(calls: &BTreeMap<String, CallRecord>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(calls.values())
+}
+
+impl PlanState {
+    /// Begins with the first event of a plan; none if that is no PlanStarted.
+    #[must_use]
+    pub fn start(event: &StoredEvent) -> Option<Self> {
+        Self::start_with(event, Detail::Full)
+    }
+
+    /// As [`PlanState::start`], keeping as much as `detail` says.
+    #[must_use]
+    pub fn start_with(stored: &StoredEvent, detail: Detail) -> Option<Self> {
+        let event = &stored.event;
+        if *event.event_type() != EventType::PlanStarted {
+            return None;
+        }
+        // A payload that retention removed cannot be read; the plan has started all the same.
+        let started = event.read::<PlanStarted>();
+        let text = |text: Option<&str>| text.map(|text| detail.text(text));
+        let named = |of: fn(&PlanStarted) -> Option<&str>| text(started.as_ref().and_then(of));
+        Some(Self {
+            plan_id: event.plan_id().clone(),
+            root_plan_id: stored.root_plan_id.clone(),
+            parent_plan_id: stored.parent_plan_id.clone(),
+            depth: stored.depth,
+            name: named(|started| Some(&started.name)).unwrap_or_default(),
+            goal: named(|started| Some(&started.goal)).unwrap_or_default(),
+            context_id: named(|started| started.context_id.as_deref()),
+            document_digest: named(|started| started.document_digest.as_deref()),
+            executor_id: named(|started| started.executor_id.as_deref()),
+            status: PlanStatus::Open,
+            phase: Phase::Running,
+            started_at: event.timestamp(),
+            ended_at: None,
+            duration_ms: None,
+            inputs: started.filter(|_| detail == Detail::Full).map(|started| Arc::new(started.inputs)),
+            outputs: None,
+            error: None,
+            cancel_requested: None,
+            steps: Kept::default(),
+            decisions: Vec::new(),
+            open_calls: BTreeMap::new(),
+            children: Kept::default(),
+            artifacts: Kept::default(),
+            counts: Counts { events: 1, ..Counts::default() },
+            omitted: Omitted::default(),
+            last_seq: stored.seq,
+            last_position: stored.position,
+            last_cursor: stored.cursor(),
+            last_event_at: event.timestamp(),
+            detail,
+            open_children: HashMap::new(),
+        })
+    }
+
+    /// Folds the events of one plan in seq order; none if they do not begin with its PlanStarted.
+    pub fn fold<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Option<Self> {
+        let mut events = events.into_iter();
+        let mut plan = Self::start(events.next()?)?;
+        events.for_each(|event| plan.apply(event));
+        Some(plan)
+    }
+
+    /// Takes in the next event of the plan. Events of other plans, and events up to `last_seq`, change nothing.
+    pub fn apply(&mut self, stored: &StoredEvent) {
+        let event = &stored.event;
+        if *event.plan_id() != self.plan_id || stored.seq <= self.last_seq {
+            return;
+        }
+        self.counts.events += 1;
+        self.last_seq = stored.seq;
+        self.last_position = stored.position;
+        self.last_cursor = stored.cursor();
+        self.last_event_at = event.timestamp();
+        match event.event_type() {
+            EventType::PlanCompleted => self.completed(event.read(), event.timestamp()),
+            EventType::PlanFailed => self.failed(event.read(), event.timestamp()),
+            EventType::DecisionMade => self.decision_made(event.read(), stored),
+            EventType::ToolCalled => self.tool_called(event.read(), stored),
+            EventType::ToolCompleted => self.tool_completed(event.read()),
+            EventType::SubplanSpawned => self.subplan_spawned(event.read()),
+            EventType::SubplanCompleted => self.subplan_completed(event.read()),
+            EventType::ArtifactProduced => self.artifact_produced(event.read()),
+            EventType::CancelRequested => self.cancel_requested(event.read(), event.timestamp()),
+            EventType::Custom(_) => self.counts.custom += 1,
+            // The writer accepts one PlanStarted in each plan.
+            EventType::PlanStarted => {}
+        }
+        self.phase = Phase::of(self.status, self.cancel_requested.as_ref());
+    }
+
+    /// Whether the plan has ended.
+    #[must_use]
+    pub const fn is_ended(&self) -> bool {
+        !self.status.is_open()
+    }
+
+    fn completed(&mut self, payload: Option<PlanCompleted>, at: Timestamp) {
+        let payload = payload.unwrap_or_default();
+        if self.detail == Detail::Full {
+            self.outputs = Some(Arc::new(payload.outputs));
+        }
+        self.end(PlanStatus::Completed, payload.duration_ms, at);
+    }
+
+    fn failed(&mut self, payload: Option<PlanFailed>, at: Timestamp) {
+        let reason = payload.as_ref().map_or(FailureReason::Error, |failed| failed.reason);
+        self.error = payload.as_ref().map(|failed| self.detail.failure(&failed.error));
+        self.end(PlanStatus::Failed(reason), payload.map_or(0, |failed| failed.duration_ms), at);
+    }
+
+    fn end(&mut self, status: PlanStatus, duration_ms: u64, at: Timestamp) {
+        self.status = status;
+        self.ended_at = Some(at);
+        // Publishers may leave the duration out; their own clock says more than two timestamps do.
+        let measured_ms = at.millis_since(self.started_at);
+        self.duration_ms = Some(if duration_ms > 0 { duration_ms } else { measured_ms });
+        self.open_calls.clear();
+        self.open_children = HashMap::new();
+        self.omitted.open_calls = 0;
+        let completed = status == PlanStatus::Completed;
+        self.steps.iter_mut().for_each(|step| step.plan_ended(completed));
+    }
+
+    /// The record of a step, made where there is room; steps without a name have none.
+    fn step(&mut self, name: &str, kind: StepKind) -> Option<&mut StepRecord> {
+        let detail = self.detail;
+        if name.is_empty() {
+            return None;
+        }
+        let key = detail.text(name);
+        let step = self.steps.named_or(&key, detail.items(STEPS_MAX), || StepRecord::new(&key, kind));
+        if step.is_none() {
+            self.omitted.step_events += 1;
+        }
+        step
+    }
+
+    fn decision_made(&mut self, payload: Option<DecisionMade>, stored: &StoredEvent) {
+        self.counts.decisions += 1;
+        let Some(made) = payload else { return };
+        let detail = self.detail;
+        if let Some(step) = self.step(&made.step, StepKind::Decision) {
+            step.decide(detail.text(&made.chosen));
+        }
+        if self.decisions.len() < detail.items(DECISIONS_MAX) {
+            let record = DecisionRecord::of(&made, detail, stored.event.timestamp(), stored.seq);
+            self.decisions.push(record);
+        } else {
+            self.omitted.decisions += 1;
+        }
+    }
+
+    fn tool_called(&mut self, payload: Option<ToolCalled>, stored: &StoredEvent) {
+        self.counts.tool_calls += 1;
+        let Some(called) = payload else { return };
+        let detail = self.detail;
+        if let Some(step) = self.step(&called.step, StepKind::Tool) {
+            step.tool = Some(detail.text(&called.tool));
+            step.begin(called.attempt);
+        }
+        if self.open_calls.len() < detail.items(OPEN_ITEMS_MAX) {
+            let record = CallRecord::of(&called, detail, stored.event.timestamp(), stored.seq);
+            self.open_calls.insert(called.call_id, record);
+        } else {
+            self.omitted.open_calls += 1;
+        }
+    }
+
+    fn tool_completed(&mut self, payload: Option<ToolCompleted>) {
+        let Some(ended) = payload else { return };
+        let detail = self.detail;
+        let called = self.open_calls.remove(&ended.call_id);
+        if called.is_none() {
+            self.omitted.open_calls = self.omitted.open_calls.saturating_sub(1);
+        }
+        self.counts.tool_failures += u64::from(!ended.ok);
+        let error = failure(ended.ok, ended.error.as_ref(), detail);
+        // Publishers may name the step in the call only.
+        let step = called.map_or_else(|| detail.text(&ended.step), |called| called.step);
+        if let Some(step) = self.steps.named_mut(&step) {
+            step.finish(error);
+        }
+    }
+
+    fn subplan_spawned(&mut self, payload: Option<SubplanSpawned>) {
+        self.counts.subplans += 1;
+        let Some(spawned) = payload else { return };
+        let detail = self.detail;
+        let children_max = detail.items(OPEN_ITEMS_MAX);
+        let child = spawned.child_plan_id.as_str();
+        let kept =
+            self.children.named_or(child, children_max, || ChildRecord::of(&spawned, detail)).is_some();
+        if !kept {
+            self.omitted.children += 1;
+        }
+        let Some(step) = self.step(&spawned.step, StepKind::Subplan) else { return };
+        step.begin(1);
+        if kept {
+            step.child_plan_ids.push(spawned.child_plan_id.clone());
+        }
+        if let Some(place) = self.steps.place(&detail.text(&spawned.step)) {
+            self.open_children.insert(spawned.child_plan_id, place);
+        }
+    }
+
+    fn subplan_completed(&mut self, payload: Option<SubplanCompleted>) {
+        let Some(ended) = payload else { return };
+        let detail = self.detail;
+        self.counts.subplan_failures += u64::from(!ended.ok);
+        let error = failure(ended.ok, ended.error.as_ref(), detail);
+        if let Some(child) = self.children.named_mut(ended.child_plan_id.as_str()) {
+            child.state = if ended.ok { ChildState::Completed } else { ChildState::Failed };
+            child.duration_ms = Some(ended.duration_ms);
+            child.error.clone_from(&error);
+        }
+        let place = self.open_children.remove(&ended.child_plan_id);
+        if let Some(step) = place.and_then(|place| self.steps.get_mut(place)) {
+            step.finish(error);
+        }
+    }
+
+    fn artifact_produced(&mut self, payload: Option<ArtifactProduced>) {
+        self.counts.artifacts += 1;
+        let Some(produced) = payload else { return };
+        let detail = self.detail;
+        let artifacts_max = detail.items(ARTIFACTS_MAX);
+        let new = || ArtifactRecord::of(&produced, detail);
+        match self.artifacts.named_or(&produced.artifact_id, artifacts_max, new) {
+            Some(artifact) => artifact.add(&produced, detail),
+            None => self.omitted.artifact_events += 1,
+        }
+    }
+
+    fn cancel_requested(&mut self, payload: Option<CancelRequested>, at: Timestamp) {
+        let detail = self.detail;
+        let (requested_by, reason) = payload.map_or_else(Default::default, |request| {
+            (detail.text(&request.requested_by), detail.text(&request.reason))
+        });
+        self.cancel_requested.get_or_insert(CancelNote { requested_by, reason, at });
+    }
+}
+
+/// What an end that is not `ok` says; a publisher may have left the error out.
+fn failure(ok: bool, error: Option<&Failure>, detail: Detail) -> Option<Failure> {
+    if ok {
+        return None;
+    }
+    let unknown = || Failure { code: "unknown".into(), message: "no error was given".into(), step: None };
+    Some(error.map_or_else(unknown, |error| detail.failure(error)))
+}
