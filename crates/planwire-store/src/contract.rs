@@ -40,11 +40,13 @@ pub struct Head {
     pub frontier: Frontier,
 }
 
-/// One finished row of `plan_events`.
+/// One finished row of `plan_events`; [`Row::seal`] makes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
     /// The event in its place. Shared with the ring, so that nothing is copied after the commit.
     pub event: Arc<StoredEvent>,
+    /// JSON of the event's [`planwire_event::Meta`], as it is stored and as it went into the leaf.
+    pub meta: Box<str>,
     /// Its Merkle leaf, see [`crate::merkle::leaf`].
     pub leaf: [u8; 32],
 }
@@ -135,6 +137,36 @@ pub struct Batch {
     pub next: Head,
 }
 
+impl Head {
+    /// The head of a log without events.
+    #[must_use]
+    pub fn empty(log_id: LogId) -> Self {
+        let recorded_at = Timestamp::from_micros_clamped(i64::MIN);
+        Self { log_id, position: Position::ZERO, recorded_at, frontier: Frontier::default() }
+    }
+}
+
+impl Batch {
+    /// Says why the batch does not continue `expected`, if so: a store refuses it, since it would tear the log.
+    pub(crate) fn misfit(&self, expected: &Head) -> Option<&'static str> {
+        let mut position = expected.position;
+        for row in &self.rows {
+            position = position.next();
+            if row.event.position != position {
+                return Some("positions of the batch do not follow the expected head");
+            }
+        }
+        if self.next.position != position || self.next.log_id != expected.log_id {
+            return Some("the next head is not where the batch ends");
+        }
+        if self.next.frontier.leaves() != position.get() {
+            return Some("the next frontier has another number of leaves than the log");
+        }
+        let large = self.blobs.iter().any(|blob| blob.body.len() > BLOB_BYTES_MAX);
+        large.then_some("a blob of the batch is too large")
+    }
+}
+
 /// How an append that did not fail ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Appended {
@@ -142,7 +174,7 @@ pub enum Appended {
     Stored,
     /// The log's head is not the expected one; nothing is stored.
     HeadMoved,
-    /// These event ids are already in the log; nothing is stored.
+    /// These event ids are already in the log, or are in the batch twice; nothing is stored. In rising order.
     Duplicate(Vec<EventId>),
 }
 
@@ -263,7 +295,7 @@ pub enum PlanScope {
     All,
     /// Plans without a parent.
     Roots,
-    /// A plan and all below it, oldest first.
+    /// A plan and all below it.
     Tree(PlanId),
     /// These plans; at most [`PAGE_EVENTS_MAX`].
     These(Vec<PlanId>),
@@ -294,6 +326,13 @@ pub struct PlanQuery {
     pub limit: usize,
 }
 
+impl PlanQuery {
+    /// [`PlanQuery::limit`] as far as it is allowed.
+    pub(crate) fn limit(&self) -> usize {
+        if self.limit == 0 { PAGE_EVENTS_MAX } else { self.limit.min(PAGE_EVENTS_MAX) }
+    }
+}
+
 /// Rows of `plans`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanPage {
@@ -301,6 +340,16 @@ pub struct PlanPage {
     pub plans: Vec<PlanRow>,
     /// [`PlanQuery::after`] of the next page, if there is one.
     pub next: Option<Position>,
+}
+
+impl PlanPage {
+    /// Makes a page of up to `limit + 1` rows; the one too many only says that there is a next page.
+    pub(crate) fn cut(mut plans: Vec<PlanRow>, limit: usize) -> Self {
+        let more = plans.len() > limit;
+        plans.truncate(limit);
+        let next = plans.last().filter(|_| more).map(|plan| plan.first_position);
+        Self { plans, next }
+    }
 }
 
 /// Reads a log. Every read sees all that was acknowledged before it began.
