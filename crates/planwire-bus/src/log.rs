@@ -1,0 +1,476 @@
+//! The log as its one writer has it: state and store together.
+//!
+//! [`Log::save`] serves programs without a bus; the bus takes the log by value, so the type checker keeps one writer.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::sync::Arc;
+
+use planwire_event::lifecycle::Fact;
+use planwire_event::{
+    Clock, Cursor, Digest, Event, EventId, LogId, Meta, Position, Producer, Refusal, Seq, StoredEvent,
+};
+use planwire_store::{
+    AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, PlanChange,
+    PlanRow, Row, StoreError,
+};
+
+use crate::config::PLANS_CACHED_MAX;
+use crate::error::PublishError;
+use crate::log_state::{LogState, Placed};
+
+/// Attempts of one commit. Each that fails has either resolved an id or seen another process move the head; from the
+/// third on the head is locked first.
+const ATTEMPTS_MAX: usize = 64;
+const ATTEMPTS_BEFORE_LOCK: usize = 2;
+
+/// Where an event is in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// The event.
+    pub event_id: EventId,
+    /// Its place in the log.
+    pub position: Position,
+    /// The same for clients.
+    pub cursor: Cursor,
+    /// Its place in its plan.
+    pub seq: Seq,
+    /// Whether it was there already and this publish stored nothing.
+    pub duplicate: bool,
+}
+
+/// What is stored with events in their transaction.
+#[derive(Clone, Debug, Default)]
+pub struct Attachments {
+    /// Plan documents in normal form.
+    pub documents: Vec<Document>,
+    /// Bytes that ArtifactProduced events name by digest.
+    pub blobs: Vec<Blob>,
+}
+
+/// Events that are stored together or not at all.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) events: Vec<(Event, Fact)>,
+    pub(crate) producer: Producer,
+    pub(crate) attachments: Attachments,
+}
+
+impl Request {
+    /// Takes the facts out of the events, on the publisher's side.
+    pub(crate) fn new(events: Vec<Event>, producer: Producer, attachments: Attachments) -> Self {
+        let with_fact = |event: Event| {
+            // An event is made only of a payload that fits its type.
+            let fact = Fact::of(event.event_type(), event.payload()).unwrap_or(Fact::Other);
+            (event, fact)
+        };
+        Self { events: events.into_iter().map(with_fact).collect(), producer, attachments }
+    }
+}
+
+pub(crate) type Outcome = Result<Vec<Published>, PublishError>;
+
+/// What one commit did.
+#[derive(Debug, Default)]
+pub(crate) struct Committed {
+    /// One per request, in their order.
+    pub(crate) outcomes: Vec<Outcome>,
+    /// What is new in the log, in position order, with whether its tree ended with it.
+    pub(crate) stored: Vec<(Arc<StoredEvent>, Option<bool>)>,
+    /// Whether a transaction was committed.
+    pub(crate) committed: bool,
+    /// The store failed in a way after which nothing may be written.
+    pub(crate) fatal: Option<Arc<StoreError>>,
+}
+
+/// A log with its one writer.
+pub struct Log {
+    state: LogState,
+    writer: Box<dyn LogWriter>,
+    repository: Arc<dyn EventRepository>,
+    clock: Arc<dyn Clock>,
+    head: Head,
+    /// Set by a fatal error: nothing is written any more.
+    failed: bool,
+}
+
+impl std::fmt::Debug for Log {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Log")
+            .field("log_id", &self.head.log_id)
+            .field("head", &self.head.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Waits for a read of the store on a thread without a runtime.
+pub(crate) fn wait<T>(read: impl Future<Output = T>) -> T {
+    futures_executor::block_on(read)
+}
+
+impl Log {
+    /// Opens a log: reads its head and its open plans.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    pub fn open(
+        mut writer: Box<dyn LogWriter>,
+        repository: Arc<dyn EventRepository>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let head = writer.head()?;
+        let state = LogState::load(&*repository, PLANS_CACHED_MAX)?;
+        Ok(Self { state, writer, repository, clock, head, failed: false })
+    }
+
+    /// Readers of the log.
+    #[must_use]
+    pub const fn repository(&self) -> &Arc<dyn EventRepository> {
+        &self.repository
+    }
+
+    /// The log's name.
+    #[must_use]
+    pub const fn log_id(&self) -> LogId {
+        self.head.log_id
+    }
+
+    /// Position of the last event.
+    #[must_use]
+    pub const fn head(&self) -> Position {
+        self.head.position
+    }
+
+    /// Stores one event and answers once it is durable. Blocks; for programs without a bus.
+    ///
+    /// # Errors
+    ///
+    /// As for [`crate::EventBus::publish`].
+    pub fn save(&mut self, producer: &Producer, event: Event) -> Result<Published, PublishError> {
+        let request = Request::new(vec![event], producer.clone(), Attachments::default());
+        let mut outcomes = self.commit(&[request]).outcomes;
+        let published = outcomes.pop().unwrap_or(Err(PublishError::Closed))?;
+        published.into_iter().next().ok_or(PublishError::Closed)
+    }
+
+    /// Stores what may be stored of `requests` in one transaction.
+    pub(crate) fn commit(&mut self, requests: &[Request]) -> Committed {
+        if self.failed {
+            return all(requests, &PublishError::Stopped);
+        }
+        let mut known = Known::default();
+        let mut others = Vec::new();
+        for attempt in 0..ATTEMPTS_MAX {
+            match self.attempt(requests, &mut known, &mut others, attempt >= ATTEMPTS_BEFORE_LOCK) {
+                Ok(Some(mut committed)) => {
+                    others.append(&mut committed.stored);
+                    committed.stored = others;
+                    return committed;
+                }
+                Ok(None) => {}
+                Err(AppendError::Refused(error)) => {
+                    let refused = all(requests, &PublishError::Refused(Arc::new(error)));
+                    return Committed { stored: others, ..refused };
+                }
+                Err(AppendError::Unknown(error)) => {
+                    self.failed = true;
+                    let error = Arc::new(error);
+                    let unknown = all(requests, &PublishError::Unknown(Arc::clone(&error)));
+                    return Committed { stored: others, fatal: Some(error), ..unknown };
+                }
+            }
+        }
+        Committed { stored: others, ..all(requests, &PublishError::Refused(Arc::new(StoreError::Busy))) }
+    }
+
+    /// One attempt: `None` if the store has moved or knows some of the ids, so that it has to be tried again.
+    fn attempt(
+        &mut self,
+        requests: &[Request],
+        known: &mut Known,
+        others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
+        lock: bool,
+    ) -> Result<Option<Committed>, AppendError> {
+        if lock {
+            let head = self.writer.lock_head().map_err(AppendError::Refused)?;
+            self.catch_up(&head, others).map_err(AppendError::Refused)?;
+        }
+        let plans = requests.iter().flat_map(|request| &request.events);
+        let named = plans.flat_map(|(event, fact)| [Some(event.plan_id()), fact.named_plan()]).flatten();
+        self.state.prefetch(&*self.repository, named).map_err(AppendError::Refused)?;
+        let start = self.state.mark();
+        let staged = match self.stage(requests, known) {
+            Ok(staged) => staged,
+            Err(error) => {
+                self.state.revert(start);
+                return Err(AppendError::Refused(error));
+            }
+        };
+        if staged.batch.rows.is_empty() {
+            self.state.settle();
+            return Ok(Some(Committed { outcomes: staged.outcomes, ..Committed::default() }));
+        }
+        match self.writer.append(&self.head, &staged.batch) {
+            Ok(Appended::Stored) => {
+                self.state.settle();
+                self.head = staged.batch.next;
+                let rows = staged.batch.rows.into_iter().map(|row| row.event);
+                let stored = rows.zip(staged.tree_ended).collect();
+                Ok(Some(Committed { outcomes: staged.outcomes, stored, committed: true, fatal: None }))
+            }
+            Ok(Appended::HeadMoved) => {
+                self.state.revert(start);
+                let head = self.writer.head().map_err(AppendError::Refused)?;
+                self.catch_up(&head, others).map_err(AppendError::Refused)?;
+                Ok(None)
+            }
+            Ok(Appended::Duplicate(ids)) => {
+                self.state.revert(start);
+                known.look_up(&*self.repository, &ids).map_err(AppendError::Refused)?;
+                Ok(None)
+            }
+            Err(error) => {
+                self.state.revert(start);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes in what another process has written up to `head`.
+    fn catch_up(
+        &mut self,
+        head: &Head,
+        others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
+    ) -> Result<(), StoreError> {
+        let everything = planwire_event::Filter::all();
+        let mut after = self.head.position;
+        while after < head.position {
+            let page = wait(self.repository.read_after(after, &everything, PageLimits::default()))?;
+            for event in page.events.into_iter().filter(|event| event.position <= head.position) {
+                self.state.absorb(&event);
+                others.push((event, None));
+            }
+            after = page.scanned_to;
+        }
+        self.head = head.clone();
+        Ok(())
+    }
+
+    /// Computes the rows of all requests that may be stored.
+    fn stage(&mut self, requests: &[Request], known: &mut Known) -> Result<Staged, StoreError> {
+        let recorded_at = self.clock.now().max(self.head.recorded_at);
+        let next = Head { recorded_at, ..self.head.clone() };
+        let batch = Batch { rows: vec![], plans: vec![], documents: vec![], blobs: vec![], next };
+        let mut staged = Staged { batch, tree_ended: vec![], outcomes: vec![], fresh: HashMap::new() };
+        for request in requests {
+            let outcome = self.stage_request(request, known, &mut staged)?;
+            staged.outcomes.push(outcome);
+        }
+        staged.seal();
+        Ok(staged)
+    }
+
+    /// Adds the rows of one request, or none of them.
+    fn stage_request(
+        &mut self,
+        request: &Request,
+        known: &mut Known,
+        staged: &mut Staged,
+    ) -> Result<Outcome, StoreError> {
+        let mark = self.state.mark();
+        let before = staged.len();
+        let mut published = Vec::with_capacity(request.events.len());
+        for (index, (event, fact)) in request.events.iter().enumerate() {
+            let outcome = match self.find_duplicate(index, event, known, staged) {
+                Some(found) => found,
+                None => match self.state.place(event, fact, &request.producer) {
+                    Ok(placed) => Ok(staged.add(event, fact, placed, &request.producer)),
+                    // The event may have been stored before the plan came to where it would be refused.
+                    Err(refusal) => self.refused_unless_stored(index, event, refusal, known)?,
+                },
+            };
+            match outcome {
+                Ok(place) => published.push(place),
+                Err(error) => {
+                    self.state.revert(mark);
+                    staged.cut(before);
+                    return Ok(Err(error));
+                }
+            }
+        }
+        if published.iter().any(|place| !place.duplicate) {
+            staged.attach(&request.attachments);
+        }
+        Ok(Ok(published))
+    }
+
+    fn find_duplicate(
+        &self,
+        index: usize,
+        event: &Event,
+        known: &Known,
+        staged: &Staged,
+    ) -> Option<Result<Published, PublishError>> {
+        let first = known.stored.get(&event.event_id()).or_else(|| staged.find(event.event_id()))?;
+        Some(same_or_conflict(index, event, first))
+    }
+
+    fn refused_unless_stored(
+        &self,
+        index: usize,
+        event: &Event,
+        refusal: Refusal,
+        known: &mut Known,
+    ) -> Result<Result<Published, PublishError>, StoreError> {
+        known.look_up(&*self.repository, &[event.event_id()])?;
+        Ok(match known.stored.get(&event.event_id()) {
+            Some(first) => same_or_conflict(index, event, first),
+            None => Err(PublishError::Rejected { index, refusal }),
+        })
+    }
+}
+
+fn all(requests: &[Request], error: &PublishError) -> Committed {
+    Committed { outcomes: requests.iter().map(|_| Err(error.clone())).collect(), ..Committed::default() }
+}
+
+fn same_or_conflict(
+    index: usize,
+    event: &Event,
+    first: &Arc<StoredEvent>,
+) -> Result<Published, PublishError> {
+    if first.event.same_content(event) {
+        Ok(Published { duplicate: true, ..place_of(first) })
+    } else {
+        Err(PublishError::Conflict { index, event_id: event.event_id() })
+    }
+}
+
+fn place_of(event: &StoredEvent) -> Published {
+    Published {
+        event_id: event.event.event_id(),
+        position: event.position,
+        cursor: event.cursor(),
+        seq: event.seq,
+        duplicate: false,
+    }
+}
+
+/// Events of the batch's ids that were found in the store.
+#[derive(Default)]
+struct Known {
+    stored: HashMap<EventId, Arc<StoredEvent>>,
+    asked: HashSet<EventId>,
+}
+
+impl Known {
+    fn look_up(&mut self, repository: &dyn EventRepository, ids: &[EventId]) -> Result<(), StoreError> {
+        let fresh: Vec<_> = ids.iter().copied().filter(|id| self.asked.insert(*id)).collect();
+        for ids in fresh.chunks(planwire_store::PAGE_EVENTS_MAX) {
+            for event in wait(repository.by_event_ids(ids))? {
+                self.stored.insert(event.event.event_id(), event);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Rows that are computed and not stored yet.
+struct Staged {
+    batch: Batch,
+    tree_ended: Vec<Option<bool>>,
+    outcomes: Vec<Outcome>,
+    /// Where in the batch an event id stands.
+    fresh: HashMap<EventId, usize>,
+}
+
+impl Staged {
+    const fn len(&self) -> (usize, usize) {
+        (self.batch.rows.len(), self.batch.plans.len())
+    }
+
+    fn find(&self, id: EventId) -> Option<&Arc<StoredEvent>> {
+        self.fresh.get(&id).map(|at| &self.batch.rows[*at].event)
+    }
+
+    fn add(&mut self, event: &Event, fact: &Fact, placed: Placed, producer: &Producer) -> Published {
+        let position = self.batch.next.position.next();
+        let stored = Arc::new(StoredEvent {
+            event: event.clone(),
+            log_id: self.batch.next.log_id,
+            position,
+            seq: placed.seq,
+            root_plan_id: placed.lineage.root_plan_id.clone(),
+            parent_plan_id: placed.lineage.parent_plan_id.clone(),
+            depth: placed.lineage.depth,
+            recorded_at: self.batch.next.recorded_at,
+            meta: Meta {
+                producer: producer.clone(),
+                traceparent: event.traceparent().map(Arc::from),
+                redacted: Vec::new(),
+            },
+        });
+        self.change_plan(&stored, fact, &placed);
+        let place = place_of(&stored);
+        self.fresh.insert(event.event_id(), self.batch.rows.len());
+        self.batch.rows.push(Row::seal(stored));
+        self.batch.next.position = position;
+        self.tree_ended.push(placed.tree_ended);
+        place
+    }
+
+    fn change_plan(&mut self, event: &StoredEvent, fact: &Fact, placed: &Placed) {
+        if let Fact::Started(started) = fact {
+            self.batch.plans.push(PlanChange::Started(Box::new(PlanRow {
+                plan_id: event.plan_id().clone(),
+                root_plan_id: placed.lineage.root_plan_id.clone(),
+                parent_plan_id: placed.lineage.parent_plan_id.clone(),
+                depth: placed.lineage.depth,
+                name: started.name.clone(),
+                context_id: Arc::clone(&placed.lineage.context_id),
+                document_digest: started
+                    .document_digest
+                    .as_deref()
+                    .and_then(|text| text.parse::<Digest>().ok()),
+                status: placed.status,
+                first_position: event.position,
+                last_position: None,
+                last_seq: None,
+                started_at: event.event.timestamp(),
+                ended_at: None,
+                owner: placed.owner.clone(),
+            })));
+        } else if !placed.status.is_open() {
+            self.batch.plans.push(PlanChange::Ended {
+                plan_id: event.plan_id().clone(),
+                status: placed.status,
+                position: event.position,
+                seq: event.seq,
+                ended_at: event.event.timestamp(),
+            });
+        }
+    }
+
+    /// Takes the rows of a request back that is not stored.
+    fn cut(&mut self, (rows, plans): (usize, usize)) {
+        for row in self.batch.rows.drain(rows..) {
+            self.fresh.remove(&row.event.event.event_id());
+            self.batch.next.position = self.batch.next.position.previous();
+        }
+        self.tree_ended.truncate(rows);
+        self.batch.plans.truncate(plans);
+    }
+
+    fn attach(&mut self, attachments: &Attachments) {
+        self.batch.documents.extend(attachments.documents.iter().cloned());
+        self.batch.blobs.extend(attachments.blobs.iter().cloned());
+    }
+
+    /// Grows the Merkle frontier by the leaves of the batch, once nothing can be cut any more.
+    fn seal(&mut self) {
+        for row in &self.batch.rows {
+            self.batch.next.frontier.push(row.leaf);
+        }
+    }
+}

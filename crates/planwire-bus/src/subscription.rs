@@ -1,0 +1,382 @@
+//! One reader's place in the log.
+//!
+//! A subscription is a cursor. It reads from the ring while the ring covers the cursor and from the store otherwise,
+//! and waits where there is nothing. There is no catch-up mode and so nothing that could be skipped or repeated.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use planwire_event::{Cursor, Filter, PlanId, Position};
+use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope, StoreError};
+
+use crate::bus::Shared;
+use crate::counters::{add, subtract};
+use crate::error::{ReadError, StreamError};
+use crate::recorded::Recorded;
+use crate::scope::{End, Follower, WakeKey};
+use crate::tail::{Found, Waited};
+use crate::waiters::Slot;
+
+/// Events that [`Subscription::next`] takes from the log at a time.
+const NEXT_EVENTS: usize = 64;
+
+/// Where a subscription starts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StartAt {
+    /// Before the first event that is kept.
+    #[default]
+    Start,
+    /// After the last event at the time of the call.
+    Now,
+    /// After the event at this cursor.
+    After(Cursor),
+}
+
+/// What [`Subscription::next`] gives.
+#[derive(Clone, Debug)]
+pub enum Item {
+    /// An event of the filter.
+    Event(Arc<Recorded>),
+    /// The plan or tree of the filter has ended, with the event at this cursor; nothing follows.
+    End(Cursor),
+}
+
+/// What [`Subscription::next_batch`] gives.
+#[derive(Clone, Debug, Default)]
+pub struct Batch {
+    /// Events of the filter, in order.
+    pub events: Vec<Arc<Recorded>>,
+    /// The plan or tree of the filter has ended after these, with the event at this cursor.
+    pub end: Option<Cursor>,
+    /// The bus was shut down and everything was read.
+    pub closed: bool,
+}
+
+/// One reader's place in the log with its filter. Dropping it unsubscribes.
+#[derive(Debug)]
+pub struct Subscription {
+    shared: Arc<Shared>,
+    follower: Follower,
+    /// Everything up to here was looked at.
+    scanned: Position,
+    /// The last event that was handed out.
+    delivered: Position,
+    slot: Arc<Slot>,
+    /// The key under which the slot is registered, while it is.
+    waiting: Option<WakeKey>,
+    /// The scope ends with the event at this position.
+    end_at: Option<Position>,
+    /// The scope may have ended with the event that was looked at last; the store has to tell.
+    ask_end: bool,
+    /// What [`Subscription::next`] has taken and not handed out.
+    pending: VecDeque<Item>,
+    finished: bool,
+}
+
+/// What to do where the filter names a plan that the log does not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MissingPlan {
+    Refuse,
+    Wait,
+}
+
+impl Subscription {
+    pub(crate) async fn open(
+        shared: Arc<Shared>,
+        filter: Filter,
+        from: StartAt,
+        missing: MissingPlan,
+    ) -> Result<Self, StreamError> {
+        if shared.is_closed() {
+            return Err(StreamError::Closed);
+        }
+        let start = shared.resolve_start(from).await?;
+        let mut follower = Follower::new(&filter);
+        let mut end_at = None;
+        if let Some(plan) = filter.named_plan() {
+            match plan_row(&*shared.repository, plan).await? {
+                None if missing == MissingPlan::Refuse => {
+                    return Err(StreamError::UnknownPlan { plan_id: plan.clone() });
+                }
+                None => {}
+                Some(row) => {
+                    if follower.is_tree() {
+                        let members = tree_ids(&*shared.repository, &row).await?;
+                        follower.place(plan, &row.root_plan_id, members);
+                    }
+                    end_at = scope_end(&*shared.repository, &follower, &row).await?;
+                    follower.skip_top_end(row.last_position, start);
+                }
+            }
+        }
+        add(&shared.counters.subscriptions_open, 1);
+        let slot = shared.tail.new_slot();
+        let (waiting, pending) = (None, VecDeque::new());
+        let (ask_end, finished) = (false, false);
+        let (scanned, delivered) = (start, start);
+        Ok(Self { shared, follower, scanned, delivered, slot, waiting, end_at, ask_end, pending, finished })
+    }
+
+    /// The next event, or the end of the filter's plan or tree; `None` after that, or when the bus is shut down and
+    /// everything was read. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`] if the store could not be read; calling again goes on at the same place.
+    pub async fn next(&mut self) -> Result<Option<Item>, ReadError> {
+        loop {
+            if let Some(item) = self.pending.pop_front() {
+                return Ok(Some(item));
+            }
+            let batch = self.next_batch(NEXT_EVENTS, usize::MAX).await?;
+            self.pending.extend(batch.events.into_iter().map(Item::Event));
+            self.pending.extend(batch.end.map(Item::End));
+            if batch.closed || (self.finished && self.pending.is_empty()) {
+                return Ok(self.pending.pop_front());
+            }
+        }
+    }
+
+    /// What lies next: waits until there is something, then gives what there is, at most `events_max` events and
+    /// about `bytes_max` bytes of payload. Cancel safe.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Store`] if the store could not be read; calling again goes on at the same place.
+    pub async fn next_batch(&mut self, events_max: usize, bytes_max: usize) -> Result<Batch, ReadError> {
+        let mut batch = Batch::default();
+        let mut room = Room { events: events_max.max(1), bytes: bytes_max };
+        loop {
+            if self.ask_end && !batch.events.is_empty() {
+                // What was taken is handed out before the store is asked: the caller may drop this future.
+                return Ok(batch);
+            }
+            if self.ask_end {
+                self.end_at = self.ask_for_end().await?;
+                self.ask_end = false;
+            }
+            if let Some(end) = self.end_at.filter(|end| self.scanned >= *end) {
+                batch.end = (!self.finished).then(|| self.shared.cursor(end));
+                batch.closed = self.finished;
+                self.finished = true;
+                return Ok(batch);
+            }
+            if !batch.events.is_empty() {
+                return Ok(batch);
+            }
+            if self.waiting.is_some() && !self.finish_wait().await {
+                batch.closed = true;
+                return Ok(batch);
+            }
+            match self.look() {
+                Found::Events(events) => {
+                    tokio::task::consume_budget().await;
+                    self.take_in(&events, &mut batch, &mut room);
+                }
+                Found::Behind => {
+                    let page = self.read_store(&room).await?;
+                    let scanned_to = page.scanned_to;
+                    let complete = self.take_page(page, &mut batch, &mut room);
+                    if complete {
+                        self.scanned = self.scanned.max(scanned_to);
+                    }
+                }
+                Found::Waiting => {}
+                Found::Closed => {
+                    batch.closed = true;
+                    return Ok(batch);
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) -> Found {
+        let follower = &self.follower;
+        let mut key = None;
+        let found =
+            self.shared.tail.after(self.scanned, &self.slot, || key.insert(follower.wake_key()).clone());
+        self.waiting = key;
+        found
+    }
+
+    /// Waits until the slot is woken; false if the bus was closed meanwhile.
+    async fn finish_wait(&mut self) -> bool {
+        loop {
+            match self.shared.tail.waited(&self.slot) {
+                Waited::WokenAt(at) => {
+                    self.scanned = self.scanned.max(at.previous());
+                    self.waiting = None;
+                    return true;
+                }
+                Waited::Closed => {
+                    self.waiting = None;
+                    return false;
+                }
+                Waited::NothingUpTo(tail) => {
+                    self.scanned = self.scanned.max(tail);
+                    self.slot.woken().await;
+                }
+            }
+        }
+    }
+
+    async fn read_store(&self, room: &Room) -> Result<planwire_store::Page, StoreError> {
+        add(&self.shared.counters.store_pages, 1);
+        let limits = PageLimits {
+            bytes: room.bytes.clamp(1, planwire_store::PAGE_BYTES_MAX),
+            ..PageLimits::events(room.events)
+        };
+        self.shared.repository.read_after(self.scanned, &self.follower.store_filter(), limits).await
+    }
+
+    /// Takes a page of the store in; false if it stopped before the page's end.
+    fn take_page(&mut self, page: planwire_store::Page, batch: &mut Batch, room: &mut Room) -> bool {
+        let counters = &self.shared.counters;
+        let events: Vec<_> = page
+            .events
+            .into_iter()
+            .map(|event| Arc::new(Recorded::new(event, None, Arc::clone(counters))))
+            .collect();
+        let last = events.last().map(|event| event.position);
+        self.take_in(&events, batch, room);
+        last.is_none_or(|last| self.scanned >= last)
+            && !self.ask_end
+            && self.end_at.is_none_or(|end| self.scanned < end)
+    }
+
+    /// Looks at events in order until the batch is full or the scope may have ended.
+    fn take_in(&mut self, events: &[Arc<Recorded>], batch: &mut Batch, room: &mut Room) {
+        for event in events {
+            if room.is_full() || self.end_at.is_some_and(|end| event.position > end) {
+                return;
+            }
+            let meaning = self.follower.take_in(event);
+            self.scanned = event.position;
+            if meaning.wanted {
+                room.take(event);
+                self.delivered = event.position;
+                batch.events.push(Arc::clone(event));
+            }
+            match meaning.end {
+                End::No => {}
+                End::Yes => {
+                    self.end_at = Some(event.position);
+                    return;
+                }
+                End::Ask => {
+                    self.ask_end = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn ask_for_end(&self) -> Result<Option<Position>, StoreError> {
+        let Some(plan) = self.follower.named_plan() else { return Ok(None) };
+        let Some(row) = plan_row(&*self.shared.repository, plan).await? else { return Ok(None) };
+        scope_end(&*self.shared.repository, &self.follower, &row).await
+    }
+
+    /// Everything up to here was looked at: what a heartbeat carries.
+    #[must_use]
+    pub fn scanned(&self) -> Cursor {
+        let position = match self.waiting {
+            Some(_) => self.shared.tail.scanned(&self.slot, self.scanned),
+            None => self.scanned,
+        };
+        self.shared.cursor(position)
+    }
+
+    /// The last event that was handed out, or the start.
+    #[must_use]
+    pub fn delivered(&self) -> Cursor {
+        self.shared.cursor(self.delivered)
+    }
+
+    /// Where the plan or tree of the filter ended, if it had ended when the subscription was opened or has since.
+    #[must_use]
+    pub fn ended_at(&self) -> Option<Cursor> {
+        self.end_at.map(|end| self.shared.cursor(end))
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        if let Some(key) = self.waiting.take() {
+            self.shared.tail.leave(&self.slot, &key);
+        }
+        subtract(&self.shared.counters.subscriptions_open, 1);
+    }
+}
+
+/// What still fits into a batch.
+struct Room {
+    events: usize,
+    bytes: usize,
+}
+
+impl Room {
+    const fn is_full(&self) -> bool {
+        self.events == 0 || self.bytes == 0
+    }
+
+    fn take(&mut self, event: &Recorded) {
+        self.events -= 1;
+        self.bytes = self.bytes.saturating_sub(event.event.weight_bytes());
+    }
+}
+
+async fn plan_row(repository: &dyn EventRepository, plan: &PlanId) -> Result<Option<PlanRow>, StoreError> {
+    let query = PlanQuery { scope: PlanScope::These(vec![plan.clone()]), ..PlanQuery::default() };
+    Ok(repository.plans(&query).await?.plans.pop())
+}
+
+/// The plans below `row`, itself among them; empty for a root, whose tree is known by its root alone.
+async fn tree_ids(repository: &dyn EventRepository, row: &PlanRow) -> Result<HashSet<PlanId>, StoreError> {
+    let mut ids = HashSet::new();
+    if row.plan_id == row.root_plan_id {
+        return Ok(ids);
+    }
+    ids.insert(row.plan_id.clone());
+    for_each_plan(repository, &row.plan_id, |plan| {
+        ids.insert(plan.plan_id);
+    })
+    .await?;
+    Ok(ids)
+}
+
+/// Where the scope of a follower ended, if it has: with its plan, or with the last plan of its tree.
+async fn scope_end(
+    repository: &dyn EventRepository,
+    follower: &Follower,
+    row: &PlanRow,
+) -> Result<Option<Position>, StoreError> {
+    if !follower.is_tree() || row.last_position.is_none() {
+        return Ok(row.last_position);
+    }
+    let scope = PlanScope::Tree(row.plan_id.clone());
+    let open = PlanQuery { scope, open_only: true, limit: 1, ..PlanQuery::default() };
+    if !repository.plans(&open).await?.plans.is_empty() {
+        return Ok(None);
+    }
+    let mut last = row.last_position;
+    for_each_plan(repository, &row.plan_id, |plan| last = last.max(plan.last_position)).await?;
+    Ok(last)
+}
+
+async fn for_each_plan(
+    repository: &dyn EventRepository,
+    top: &PlanId,
+    mut visit: impl FnMut(PlanRow),
+) -> Result<(), StoreError> {
+    let scope = PlanScope::Tree(top.clone());
+    let mut query = PlanQuery { scope, order: PlanOrder::OldestFirst, ..PlanQuery::default() };
+    loop {
+        let page = repository.plans(&query).await?;
+        page.plans.into_iter().for_each(&mut visit);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
