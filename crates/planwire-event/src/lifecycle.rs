@@ -289,7 +289,8 @@ enum Change {
 impl PlanLifecycle {
     /// Starts a plan: its first event.
     ///
-    /// `producer` is who published the event; it owns the plan if it is the executor that the payload names.
+    /// `producer` is who published the event; it owns the plan if it is the executor that the payload names, or if it
+    /// owns the parent.
     ///
     /// # Errors
     ///
@@ -304,7 +305,12 @@ impl PlanLifecycle {
         let Fact::Started(started) = fact else {
             return Err(Refusal::PlanNotStarted { plan_id: plan_id.clone() });
         };
-        let owner = started.executor_id.as_deref().filter(|id| *id == producer.as_str()).map(Arc::from);
+        let own = started.executor_id.as_deref().filter(|id| *id == producer.as_str()).map(Arc::from);
+        // An owned tree is owned to its leaves, whether a child's PlanStarted says so or not.
+        let owner = match (&started.parent_plan_id, parent) {
+            (Some(_), Known::Plan(parent)) => parent.owner.clone().or(own),
+            _ => own,
+        };
         let lineage = match (&started.parent_plan_id, parent) {
             (None, _) => Lineage {
                 root_plan_id: plan_id.clone(),

@@ -1,0 +1,117 @@
+//! Whatever is published in whatever order: what the lifecycle accepts keeps the promises of the log.
+
+use std::collections::{HashMap, HashSet};
+
+use planwire_event::state::{PlanState, StepState, TreeState};
+use planwire_event::{PlanId, StoredEvent};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::fixture::Log;
+
+/// Few plans, calls and producers, so that random events meet each other.
+fn any_event() -> impl Strategy<Value = (&'static str, String, &'static str, Value)> {
+    let producer = prop_oneof![3 => Just("exec1"), 1 => Just("http:me")];
+    let plan = (0..5u8).prop_map(|number| format!("p{number}"));
+    let call = (0..3u8).prop_map(|number| format!("c{number}"));
+    let child = plan.clone();
+    let body = prop_oneof![
+        3 => (proptest::option::of(child.clone()), any::<bool>()).prop_map(|(parent, owned)| {
+            let executor = owned.then_some("exec1");
+            ("PlanStarted", json!({"name": "n", "parent_plan_id": parent, "executor_id": executor}))
+        }),
+        1 => Just(("PlanCompleted", json!({}))),
+        1 => Just(("PlanFailed", json!({"reason": "error", "error": {"code": "c", "message": "m"}}))),
+        3 => (call.clone(), 0..3u32, 0..2u8).prop_map(|(call, attempt, step)| {
+            ("ToolCalled", json!({"call_id": call, "tool": "t", "attempt": attempt, "step": format!("s{step}")}))
+        }),
+        3 => (call, any::<bool>()).prop_map(|(call, ok)| ("ToolCompleted", json!({"call_id": call, "ok": ok}))),
+        5 => child.clone().prop_map(|child| ("SubplanSpawned", json!({"child_plan_id": child, "step": "s9"}))),
+        5 => (child, any::<bool>())
+            .prop_map(|(child, ok)| ("SubplanCompleted", json!({"child_plan_id": child, "ok": ok}))),
+        1 => Just(("acme.hit", json!({}))),
+    ];
+    (producer, plan, body)
+        .prop_map(|(producer, plan, (event_type, payload))| (producer, plan, event_type, payload))
+}
+
+/// What an auditor knows of a plan who has only read the events.
+#[derive(Default)]
+struct Audited {
+    events: u64,
+    ended: bool,
+    calls: HashSet<String>,
+    children: HashSet<String>,
+}
+
+fn text(event: &StoredEvent, member: &str) -> String {
+    event.event.payload().to_value()[member].as_str().unwrap_or_default().to_owned()
+}
+
+fn audit(events: &[StoredEvent]) {
+    let mut plans: HashMap<PlanId, Audited> = HashMap::new();
+    for event in events {
+        let kind = event.event.event_type().as_str();
+        if let Some(parent) = event.parent_plan_id.as_ref().filter(|_| kind == "PlanStarted") {
+            let parent = &plans[parent];
+            assert!(!parent.ended && parent.children.contains(event.plan_id().as_str()));
+        }
+        if kind == "SubplanCompleted" {
+            let child: PlanId = text(event, "child_plan_id").parse().unwrap();
+            assert!(plans[&child].ended, "a child's end is reported only after it");
+        }
+        let plan = plans.entry(event.plan_id().clone()).or_default();
+        assert_eq!(plan.events == 0, kind == "PlanStarted", "one start, and it comes first");
+        assert!(!plan.ended, "nothing follows the terminal event");
+        plan.events += 1;
+        assert_eq!(event.seq.get(), plan.events, "seq has no gap");
+        match kind {
+            "PlanCompleted" | "PlanFailed" => plan.ended = true,
+            "ToolCalled" => assert!(plan.calls.insert(text(event, "call_id"))),
+            "ToolCompleted" => assert!(plan.calls.remove(&text(event, "call_id"))),
+            "SubplanSpawned" => assert!(plan.children.insert(text(event, "child_plan_id"))),
+            "SubplanCompleted" => assert!(plan.children.remove(&text(event, "child_plan_id"))),
+            _ => {}
+        }
+    }
+}
+
+/// The folds take whatever was accepted, and agree with each other and with the lifecycle.
+fn fold(log: &Log) {
+    let mut tree = TreeState::new();
+    log.events.iter().for_each(|event| tree.apply(event));
+    assert_eq!(tree.totals().events, log.events.len() as u64);
+    assert_eq!(tree.plans().len(), log.plans.len());
+    assert_eq!(tree.depth_first().len(), log.plans.len(), "each plan is below one root");
+    for (plan_id, lifecycle) in &log.plans {
+        let state = PlanState::fold(log.of(plan_id.as_str())).expect("each plan begins with its start");
+        assert_eq!(state.status, lifecycle.status());
+        assert_eq!(state.last_seq, lifecycle.seq());
+        assert_eq!(state.counts.events, lifecycle.seq().get());
+        let summary = tree.plan(plan_id).expect("each plan is in the tree");
+        assert_eq!((summary.status, summary.counts), (state.status, state.counts));
+        assert_eq!(summary.steps, state.steps);
+        for step in &state.steps {
+            let running = step.items.open > 0 && !state.is_ended();
+            assert_eq!(step.state == StepState::Running, running, "{step:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn accepted_sequences_keep_the_promises_of_the_log(
+        events in proptest::collection::vec(any_event(), 1..120),
+    ) {
+        let mut log = Log::default();
+        let mut refused = 0;
+        for (producer, plan, event_type, payload) in events {
+            refused += u64::from(log.publish(producer, &plan, event_type, payload).is_err());
+        }
+        prop_assert!(refused + log.events.len() as u64 > 0);
+        audit(&log.events);
+        fold(&log);
+    }
+}

@@ -1,0 +1,342 @@
+//! The fold over one plan.
+
+use planwire_event::state::{
+    ARTIFACTS_MAX, ArtifactSource, ChildState, DECISIONS_MAX, Detail, Phase, STEPS_MAX, SUMMARY_ITEMS_MAX,
+    SUMMARY_TEXT_CHARS_MAX, StepKind, StepState, TEXT_CHARS_MAX,
+};
+use planwire_event::vocabulary::FailureReason;
+use planwire_event::{PlanState, PlanStatus};
+use serde_json::{Value, json};
+
+use crate::fixture::{Log, STEP_MS, at_seq, without_payload};
+
+fn started() -> Log {
+    let mut log = Log::default();
+    log.put("p", "PlanStarted", json!({"name": "report", "goal": "Say it", "inputs": {"folder": "/srv"}}));
+    log
+}
+
+fn fold(log: &Log) -> PlanState {
+    PlanState::fold(log.of("p")).expect("the plan has started")
+}
+
+fn call(log: &mut Log, call_id: &str, step: &str, attempt: u32) {
+    let payload = json!({"call_id": call_id, "step": step, "tool": "file.list", "attempt": attempt});
+    log.put("p", "ToolCalled", payload);
+}
+
+fn end(log: &mut Log, call_id: &str, step: &str, ok: bool) {
+    let mut payload = json!({"call_id": call_id, "step": step, "ok": ok});
+    if !ok {
+        payload["error"] = json!({"code": "not_found", "message": "no such folder"});
+    }
+    log.put("p", "ToolCompleted", payload);
+}
+
+fn decide(log: &mut Log, step: &str, chosen: &str) {
+    log.put(
+        "p",
+        "DecisionMade",
+        json!({"decision_id": "d", "decision_type": "choice", "step": step, "question": "Which?",
+            "options": [{"name": "git"}, {"name": "none"}], "chosen": chosen,
+            "alternatives": [{"name": "none", "reason": "there is a repository"}],
+            "rationale": "a .git entry", "decided_by": "rule"}),
+    );
+}
+
+fn fail(log: &mut Log, reason: &str) {
+    let payload = json!({"reason": reason, "error": {"code": "c", "message": "m", "step": "s"}});
+    log.put("p", "PlanFailed", payload);
+}
+
+/// The states of the steps, in order.
+fn steps(log: &Log) -> Vec<(String, StepState)> {
+    fold(log).steps.iter().map(|step| (step.step.clone(), step.state)).collect()
+}
+
+#[test]
+fn json_names_are_the_interface() {
+    let mut log = started();
+    call(&mut log, "c1", "list", 1);
+    end(&mut log, "c1", "list", true);
+    decide(&mut log, "history", "git");
+    log.put("p", "SubplanSpawned", json!({"child_plan_id": "kid", "name": "folder", "step": "folders"}));
+    call(&mut log, "c2", "list", 2);
+    let part = json!({"url": "file:///tmp/report.md"});
+    log.put(
+        "p",
+        "ArtifactProduced",
+        json!({"artifact_id": "a", "name": "report.md", "media_type": "text/markdown", "part": part}),
+    );
+    log.put("p", "CancelRequested", json!({"requested_by": "ann", "reason": "enough"}));
+    log.put("p", "acme.hit", json!({}));
+    insta::assert_snapshot!(serde_json::to_string_pretty(&fold(&log)).unwrap());
+}
+
+#[test]
+fn an_end_brings_outputs_or_the_error() {
+    let mut log = started();
+    log.put("p", "PlanCompleted", json!({"outputs": {"n": 3}, "duration_ms": 7}));
+    let state = fold(&log);
+    assert_eq!((state.status, state.phase), (PlanStatus::Completed, Phase::Completed));
+    assert_eq!(state.outputs.unwrap()["n"], 3);
+    assert_eq!((state.duration_ms, state.error), (Some(7), None));
+
+    let mut log = started();
+    fail(&mut log, "error");
+    let state = fold(&log);
+    assert_eq!(state.phase, Phase::Failed);
+    assert_eq!(state.error.unwrap().step.unwrap(), "s");
+    assert_eq!(
+        state.duration_ms,
+        Some(STEP_MS),
+        "measured by the timestamps where the publisher says nothing"
+    );
+    assert!(state.ended_at > Some(state.started_at) && state.outputs.is_none());
+}
+
+#[test]
+fn each_reason_is_a_phase_of_its_own() {
+    let mut phases = Vec::new();
+    for reason in FailureReason::ALL {
+        let mut log = started();
+        fail(&mut log, reason.as_str());
+        let phase = fold(&log).phase;
+        assert_eq!(serde_json::to_value(phase).unwrap(), phase.as_str());
+        phases.push(phase.as_str());
+    }
+    assert_eq!(phases, ["failed", "cancelled", "timed_out", "rejected", "limit_exceeded", "interrupted"]);
+    let mut log = started();
+    assert_eq!(fold(&log).phase.as_str(), "running");
+    log.put("p", "CancelRequested", json!({"requested_by": "ann"}));
+    log.put("p", "CancelRequested", json!({"requested_by": "bob"}));
+    let state = fold(&log);
+    assert_eq!(state.phase.as_str(), "cancelling");
+    assert_eq!(state.cancel_requested.unwrap().requested_by, "ann", "the first request counts");
+    log.put("p", "PlanCompleted", json!({}));
+    assert_eq!(fold(&log).phase.as_str(), "completed");
+}
+
+#[test]
+fn a_step_that_is_tried_again_is_one_step() {
+    let mut log = started();
+    call(&mut log, "c1", "list", 1);
+    assert_eq!(steps(&log), [("list".into(), StepState::Running)]);
+    end(&mut log, "c1", "list", false);
+    assert_eq!(steps(&log), [("list".into(), StepState::Failed)]);
+    call(&mut log, "c2", "list", 2);
+    end(&mut log, "c2", "list", true);
+    let state = fold(&log);
+    let step = state.steps.named("list").unwrap();
+    assert_eq!((step.state, step.attempts, step.kind), (StepState::Ok, 2, StepKind::Tool));
+    assert_eq!((step.items.ok, step.items.failed, step.items.open), (1, 0, 0));
+    assert_eq!(step.error.as_ref().unwrap().code, "not_found");
+    assert_eq!((state.counts.tool_calls, state.counts.tool_failures), (2, 1));
+}
+
+#[test]
+fn a_decision_about_a_failed_step_recovers_it() {
+    let mut log = started();
+    call(&mut log, "c1", "log", 1);
+    end(&mut log, "c1", "log", false);
+    decide(&mut log, "log", "none");
+    let state = fold(&log);
+    let step = state.steps.named("log").unwrap();
+    assert_eq!((step.state, step.kind), (StepState::Recovered, StepKind::Tool));
+    assert_eq!(step.chosen.as_deref(), Some("none"));
+}
+
+#[test]
+fn a_plan_that_completes_has_got_over_its_failures() {
+    let mut log = started();
+    call(&mut log, "c1", "a", 1);
+    end(&mut log, "c1", "a", false);
+    call(&mut log, "c2", "b", 1);
+    log.put("p", "PlanCompleted", json!({}));
+    assert_eq!(steps(&log), [("a".into(), StepState::Recovered), ("b".into(), StepState::Abandoned)]);
+    assert!(fold(&log).open_calls.is_empty());
+
+    let mut log = started();
+    call(&mut log, "c1", "a", 1);
+    end(&mut log, "c1", "a", false);
+    fail(&mut log, "error");
+    assert_eq!(steps(&log), [("a".into(), StepState::Failed)]);
+}
+
+#[test]
+fn items_of_one_step_are_counted() {
+    let mut log = started();
+    for kid in ["k1", "k2", "k3"] {
+        log.put("p", "SubplanSpawned", json!({"child_plan_id": kid, "name": "f", "step": "folders"}));
+        log.put(kid, "PlanStarted", json!({"name": "f", "parent_plan_id": "p"}));
+        log.put(kid, "PlanCompleted", json!({}));
+    }
+    let report = |log: &mut Log, kid: &str, ok: bool| {
+        let payload = json!({"child_plan_id": kid, "ok": ok, "duration_ms": 9});
+        log.put("p", "SubplanCompleted", payload);
+    };
+    report(&mut log, "k1", true);
+    report(&mut log, "k2", false);
+    let state = fold(&log);
+    let step = state.steps.named("folders").unwrap();
+    assert_eq!((step.state, step.kind), (StepState::Running, StepKind::Subplan));
+    assert_eq!((step.items.open, step.items.ok, step.items.failed), (1, 1, 1));
+    assert_eq!(step.child_plan_ids.len(), 3);
+    let children: Vec<_> = state.children.iter().map(|child| child.state).collect();
+    assert_eq!(children, [ChildState::Completed, ChildState::Failed, ChildState::Running]);
+    assert_eq!(state.children[1].error.as_ref().unwrap().code, "unknown", "a failure without a word");
+    assert_eq!((state.counts.subplans, state.counts.subplan_failures), (3, 1));
+    report(&mut log, "k3", true);
+    assert_eq!(steps(&log), [("folders".into(), StepState::Failed)]);
+}
+
+#[test]
+fn a_call_whose_end_does_not_name_the_step_ends_it() {
+    let mut log = started();
+    call(&mut log, "c1", "list", 1);
+    end(&mut log, "c1", "", true);
+    call(&mut log, "c2", "", 1);
+    end(&mut log, "c2", "", true);
+    assert_eq!(steps(&log), [("list".into(), StepState::Ok)], "calls without a step are counted only");
+    assert_eq!(fold(&log).counts.tool_calls, 2);
+}
+
+#[test]
+fn artifacts_add_up_their_parts() {
+    let mut log = started();
+    let mut produce = |artifact: &str, part: Value, append: bool, last: bool| {
+        log.put(
+            "p",
+            "ArtifactProduced",
+            json!({"artifact_id": artifact, "name": "n", "media_type": "text/plain", "part": part,
+                "append": append, "last_chunk": last}),
+        );
+    };
+    produce("a", json!({"text": "12345"}), false, false);
+    produce("a", json!({"text": "678"}), true, true);
+    produce("b", json!({"data": [1, 2]}), false, false);
+    produce("b", json!({"data": [1]}), false, true);
+    produce("c", json!({"blob": {"digest": "ab", "size_bytes": 70}}), false, true);
+    let state = fold(&log);
+    let sizes: Vec<_> = state
+        .artifacts
+        .iter()
+        .map(|artifact| (artifact.size_bytes, artifact.parts, artifact.complete))
+        .collect();
+    assert_eq!(sizes, [(8, 2, true), (3, 1, true), (70, 1, true)]);
+    assert_eq!(state.artifacts[2].source, ArtifactSource::Blob { digest: "ab".into() });
+    assert_eq!(state.counts.artifacts, 5);
+}
+
+#[test]
+fn what_was_seen_and_what_belongs_to_others_changes_nothing() {
+    let mut log = started();
+    call(&mut log, "c1", "list", 1);
+    log.put("q", "PlanStarted", json!({"name": "other"}));
+    let state = fold(&log);
+    let mut again = state.clone();
+    log.events.iter().for_each(|event| again.apply(event));
+    assert_eq!(again, state);
+    let mut restarted = state.clone();
+    restarted.apply(&at_seq(&log.events[0], 9));
+    assert_eq!(restarted.steps, state.steps);
+    assert_eq!(PlanState::start(&log.events[1]), None, "a plan begins with its start");
+    assert_eq!(PlanState::fold([]), None);
+}
+
+#[test]
+fn events_whose_payload_was_removed_still_count() {
+    let mut log = started();
+    call(&mut log, "c1", "list", 1);
+    end(&mut log, "c1", "list", true);
+    decide(&mut log, "history", "git");
+    log.put("p", "SubplanSpawned", json!({"child_plan_id": "kid"}));
+    log.put("kid", "PlanStarted", json!({"name": "k", "parent_plan_id": "p"}));
+    log.put("kid", "PlanCompleted", json!({}));
+    log.put("p", "SubplanCompleted", json!({"child_plan_id": "kid", "ok": true}));
+    let part = json!({"text": "t"});
+    log.put(
+        "p",
+        "ArtifactProduced",
+        json!({"artifact_id": "a", "name": "n", "media_type": "m", "part": part}),
+    );
+    log.put("p", "CancelRequested", json!({"requested_by": "ann"}));
+    fail(&mut log, "cancelled");
+    let bare: Vec<_> = log.of("p").map(without_payload).collect();
+    let (state, whole) = (PlanState::fold(&bare).unwrap(), fold(&log));
+    assert_eq!(state.status, PlanStatus::Failed(FailureReason::Error), "the reason is in the payload");
+    assert_eq!(state.counts, whole.counts);
+    assert_eq!((state.last_seq, state.ended_at), (whole.last_seq, whole.ended_at));
+    assert!(state.steps.is_empty() && state.name.is_empty() && state.inputs.is_none());
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let mut log = Log::default();
+    log.put(
+        "p",
+        "PlanStarted",
+        json!({"name": "é".repeat(TEXT_CHARS_MAX + 1), "goal": "g".repeat(TEXT_CHARS_MAX)}),
+    );
+    let state = fold(&log);
+    assert_eq!(state.name.chars().count(), TEXT_CHARS_MAX + 1);
+    assert!(state.name.ends_with("é…"));
+    assert!(!state.goal.ends_with('…'));
+    let summary = PlanState::start_with(&log.events[0], Detail::Summary).unwrap();
+    assert_eq!(summary.goal.chars().count(), SUMMARY_TEXT_CHARS_MAX + 1);
+    assert_eq!(summary.inputs, None);
+}
+
+#[test]
+fn lists_have_a_length_and_say_what_is_left_out() {
+    let mut log = started();
+    for at in 0..=STEPS_MAX {
+        call(&mut log, &format!("c{at}"), &format!("s{at}"), 1);
+        end(&mut log, &format!("c{at}"), &format!("s{at}"), true);
+    }
+    for at in 0..=ARTIFACTS_MAX.max(DECISIONS_MAX) {
+        decide(&mut log, "", "git");
+        let (id, part) = (format!("a{at}"), json!({"text": "t"}));
+        log.put(
+            "p",
+            "ArtifactProduced",
+            json!({"artifact_id": id, "name": "n", "media_type": "m", "part": part}),
+        );
+    }
+    let state = fold(&log);
+    assert_eq!((state.steps.len(), state.omitted.step_events), (STEPS_MAX, 1));
+    assert_eq!((state.decisions.len(), state.omitted.decisions), (DECISIONS_MAX, 1));
+    assert_eq!((state.artifacts.len(), state.omitted.artifact_events), (ARTIFACTS_MAX, 1));
+    assert_eq!(state.counts.tool_calls, STEPS_MAX as u64 + 1);
+}
+
+#[test]
+fn a_summary_follows_more_items_than_it_keeps() {
+    let mut log = started();
+    let kids: Vec<_> = (0..SUMMARY_ITEMS_MAX * 2).map(|at| format!("k{at}")).collect();
+    for kid in &kids {
+        call(&mut log, &format!("c-{kid}"), "touch", 1);
+        log.put("p", "SubplanSpawned", json!({"child_plan_id": kid, "step": "folders"}));
+        log.put(kid, "PlanStarted", json!({"name": "f", "parent_plan_id": "p"}));
+        log.put(kid, "PlanCompleted", json!({}));
+    }
+    let summary = |log: &Log| {
+        let mut events = log.of("p");
+        let mut state = PlanState::start_with(events.next().unwrap(), Detail::Summary).unwrap();
+        events.for_each(|event| state.apply(event));
+        state
+    };
+    let state = summary(&log);
+    assert_eq!((state.children.len(), state.open_calls.len()), (SUMMARY_ITEMS_MAX, SUMMARY_ITEMS_MAX));
+    assert_eq!(state.omitted.children, SUMMARY_ITEMS_MAX as u64);
+    assert_eq!(state.omitted.open_calls, SUMMARY_ITEMS_MAX as u64);
+    for kid in &kids {
+        end(&mut log, &format!("c-{kid}"), "touch", true);
+        log.put("p", "SubplanCompleted", json!({"child_plan_id": kid, "ok": true}));
+    }
+    let state = summary(&log);
+    assert_eq!(state.omitted.open_calls, 0);
+    for step in &state.steps {
+        assert_eq!((step.state, step.items.ok), (StepState::Ok, kids.len() as u64), "{step:?}");
+    }
+}
