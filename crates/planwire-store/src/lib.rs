@@ -4,13 +4,18 @@
 //! - [`merkle`]: leaves and frontier, computed by the writer, kept by the store.
 //! - `row`, `scan`: what rows and pages have in common in every store: checksum, and where a read stops.
 //! - [`memory`]: a log that is gone with the process.
+//! - [`sqlite`]: a log in a file. [`lock`]: who holds that file.
 
 pub mod contract;
+pub mod lock;
 pub mod memory;
 pub mod merkle;
 mod row;
 mod scan;
+pub mod sqlite;
 
 pub use contract::*;
+pub use lock::{LockError, LockFile, LockInfo};
 pub use memory::MemoryStore;
 pub use merkle::{Frontier, leaf};
+pub use sqlite::{OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter};

@@ -1,0 +1,85 @@
+//! Threads that answer reads, each with a read-only connection of its own.
+//!
+//! A read is a job in a bounded queue; its answer comes by a oneshot channel, so that a caller needs no particular
+//! runtime. A caller that goes away before its turn costs nothing.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::contract::StoreError;
+use crate::sqlite::error::store_error;
+use crate::sqlite::open::connect_read_only;
+
+/// Threads that read. Pages come from the page cache, so more of them than cores only compete.
+const READER_THREADS: usize = 2;
+
+/// Reads that may wait for a thread; further callers wait for a place.
+const WAITING_READS_MAX: usize = 256;
+
+type Job = Box<dyn FnOnce(&mut Connection) + Send>;
+
+/// The threads; dropping this ends and awaits them.
+#[derive(Debug)]
+pub(crate) struct Readers {
+    jobs: Option<mpsc::Sender<Job>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Readers {
+    /// Opens the connections and starts the threads.
+    pub(crate) fn start(path: &Path) -> Result<Self, StoreError> {
+        let (jobs, queue) = mpsc::channel(WAITING_READS_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        let mut readers = Self { jobs: Some(jobs), threads: Vec::with_capacity(READER_THREADS) };
+        for number in 1..=READER_THREADS {
+            let connection = connect_read_only(path).map_err(store_error)?;
+            let queue = Arc::clone(&queue);
+            let thread = Builder::new()
+                .name(format!("planwire-read-{number}"))
+                .spawn(move || answer(connection, &queue))
+                .map_err(|error| StoreError::Failed(Box::new(error)))?;
+            readers.threads.push(thread);
+        }
+        Ok(readers)
+    }
+
+    /// Runs `read` on one of the threads.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            if !reply.is_closed() {
+                // Nobody to tell: the caller went away meanwhile.
+                let _ = reply.send(read(connection));
+            }
+        });
+        let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
+        jobs.send(job).await.map_err(|_| StoreError::Closed)?;
+        answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Drop for Readers {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has told so already.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn answer(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
+    loop {
+        // The lock is held while waiting: one thread waits for a job, the others for their turn to wait.
+        let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
+        let Some(job) = job else { return };
+        job(&mut connection);
+    }
+}
