@@ -25,6 +25,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod normal;
 pub mod payload;
+pub mod schema;
 pub mod state;
 pub mod timestamp;
 pub mod vocabulary;
