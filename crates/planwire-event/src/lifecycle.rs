@@ -3,99 +3,22 @@
 //! [`Fact`] is the part of an event that matters here, [`PlanLifecycle`] the state of one plan that it is checked
 //! against. A check needs the plan's own state and, where an event names another plan, that plan's.
 
+mod fact;
+mod refusal;
+mod status;
+
+pub use fact::Fact;
+pub use refusal::Refusal;
+pub use status::PlanStatus;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-
-use serde::{Deserialize, Serialize};
 
 use crate::cursor::Seq;
 use crate::event::Producer;
 use crate::event_type::EventType;
 use crate::ids::PlanId;
 use crate::limits::{OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
-use crate::payload::{Payload, PayloadError};
-use crate::vocabulary::{
-    ArtifactProduced, CancelRequested, DecisionMade, FailureReason, PlanCompleted, PlanFailed, PlanStarted,
-    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
-};
-
-/// The part of an event that decides what may follow.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Fact {
-    /// The plan starts.
-    Started(Box<PlanStarted>),
-    /// The plan ends well.
-    Completed,
-    /// The plan ends otherwise.
-    Failed(FailureReason),
-    /// A call opens.
-    Called(Arc<str>),
-    /// A call closes.
-    CallEnded(Arc<str>),
-    /// A child is announced.
-    Spawned(PlanId),
-    /// A child's end is reported.
-    ChildEnded(PlanId),
-    /// Nothing that matters here.
-    Other,
-}
-
-impl Fact {
-    /// Takes the fact out of an event, and checks that the payload fits its type.
-    ///
-    /// # Errors
-    ///
-    /// [`PayloadError::Shape`] if a member is missing or of the wrong type.
-    pub fn of(event_type: &EventType, payload: &Payload) -> Result<Self, PayloadError> {
-        let shape = |error: serde_json::Error| PayloadError::Shape {
-            event_type: event_type.to_string(),
-            message: error.to_string(),
-        };
-        Ok(match event_type {
-            EventType::PlanStarted => Self::Started(Box::new(payload.read::<PlanStarted>().map_err(shape)?)),
-            EventType::PlanCompleted => {
-                payload.read::<PlanCompleted>().map_err(shape)?;
-                Self::Completed
-            }
-            EventType::PlanFailed => Self::Failed(payload.read::<PlanFailed>().map_err(shape)?.reason),
-            EventType::DecisionMade => {
-                payload.read::<DecisionMade>().map_err(shape)?;
-                Self::Other
-            }
-            EventType::ToolCalled => {
-                Self::Called(payload.read::<ToolCalled>().map_err(shape)?.call_id.into())
-            }
-            EventType::ToolCompleted => {
-                Self::CallEnded(payload.read::<ToolCompleted>().map_err(shape)?.call_id.into())
-            }
-            EventType::SubplanSpawned => {
-                Self::Spawned(payload.read::<SubplanSpawned>().map_err(shape)?.child_plan_id)
-            }
-            EventType::SubplanCompleted => {
-                Self::ChildEnded(payload.read::<SubplanCompleted>().map_err(shape)?.child_plan_id)
-            }
-            EventType::ArtifactProduced => {
-                payload.read::<ArtifactProduced>().map_err(shape)?;
-                Self::Other
-            }
-            EventType::CancelRequested => {
-                payload.read::<CancelRequested>().map_err(shape)?;
-                Self::Other
-            }
-            EventType::Custom(_) => Self::Other,
-        })
-    }
-
-    /// Plans other than its own that the event names.
-    #[must_use]
-    pub fn named_plan(&self) -> Option<&PlanId> {
-        match self {
-            Self::Started(started) => started.parent_plan_id.as_ref(),
-            Self::Spawned(child) | Self::ChildEnded(child) => Some(child),
-            _ => None,
-        }
-    }
-}
 
 /// Where a plan stands in its tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,141 +31,6 @@ pub struct Lineage {
     pub depth: u32,
     /// Groups several trees.
     pub context_id: Arc<str>,
-}
-
-/// Whether a plan runs, and how it ended if not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum PlanStatus {
-    /// It has started and not ended.
-    Open,
-    /// It reached its goal.
-    Completed,
-    /// It ended otherwise.
-    Failed(FailureReason),
-}
-
-impl PlanStatus {
-    /// The `state` of the plan in SQL and JSON.
-    #[must_use]
-    pub const fn state(self) -> &'static str {
-        match self {
-            Self::Open => "open",
-            Self::Completed => "completed",
-            Self::Failed(_) => "failed",
-        }
-    }
-
-    /// The `reason` beside the state.
-    #[must_use]
-    pub const fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::Failed(reason) => Some(reason.as_str()),
-            _ => None,
-        }
-    }
-
-    /// Reads what [`PlanStatus::state`] and [`PlanStatus::reason`] wrote.
-    #[must_use]
-    pub fn parse(state: &str, reason: Option<&str>) -> Option<Self> {
-        match state {
-            "open" => Some(Self::Open),
-            "completed" => Some(Self::Completed),
-            "failed" => FailureReason::ALL
-                .iter()
-                .find(|known| reason == Some(known.as_str()))
-                .map(|known| Self::Failed(*known)),
-            _ => None,
-        }
-    }
-
-    /// Whether the plan has not ended.
-    #[must_use]
-    pub const fn is_open(self) -> bool {
-        matches!(self, Self::Open)
-    }
-}
-
-/// Why an event may not follow.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-#[serde(tag = "refusal", rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Refusal {
-    /// The first event of a plan must be its PlanStarted.
-    #[error("plan {plan_id} has not started; its first event must be PlanStarted")]
-    PlanNotStarted {
-        /// The plan.
-        plan_id: PlanId,
-    },
-    /// A plan starts once.
-    #[error("plan {plan_id} has already started")]
-    AlreadyStarted {
-        /// The plan.
-        plan_id: PlanId,
-    },
-    /// A PlanStarted names a parent that the log does not know.
-    #[error("plan {plan_id} names the parent {parent_plan_id}, which is unknown")]
-    ParentUnknown {
-        /// The plan.
-        plan_id: PlanId,
-        /// The parent that it names.
-        parent_plan_id: PlanId,
-    },
-    /// Nothing follows the terminal event.
-    #[error("plan {plan_id} has ended; nothing can follow")]
-    PlanEnded {
-        /// The plan.
-        plan_id: PlanId,
-    },
-    /// The event contradicts the tree as it is.
-    #[error("plan {plan_id}: {message}")]
-    LineageConflict {
-        /// The plan.
-        plan_id: PlanId,
-        /// Which contradiction.
-        message: String,
-    },
-    /// A ToolCompleted without its open ToolCalled.
-    #[error("plan {plan_id} has no open tool call '{call_id}'")]
-    CallUnknown {
-        /// The plan.
-        plan_id: PlanId,
-        /// The call.
-        call_id: String,
-    },
-    /// A ToolCalled with the id of a call that is open.
-    #[error("plan {plan_id} already has an open tool call '{call_id}'")]
-    CallOpen {
-        /// The plan.
-        plan_id: PlanId,
-        /// The call.
-        call_id: String,
-    },
-    /// A SubplanCompleted before the child's own end.
-    #[error("subplan {child_plan_id} of plan {plan_id} has not ended yet")]
-    ChildOpen {
-        /// The parent.
-        plan_id: PlanId,
-        /// The child.
-        child_plan_id: PlanId,
-    },
-    /// Somebody who is not the owner publishes on an owned tree.
-    #[error("plan {plan_id} is run by executor {owner}; only it may publish this")]
-    NotOwner {
-        /// The plan.
-        plan_id: PlanId,
-        /// Its owner.
-        owner: String,
-    },
-    /// More calls or children are open, or the tree is deeper, than the log keeps track of.
-    #[error("plan {plan_id} exceeds the limit of {max} {what}")]
-    LimitExceeded {
-        /// The plan.
-        plan_id: PlanId,
-        /// What there is too much of.
-        what: String,
-        /// How much there may be.
-        max: u64,
-    },
 }
 
 /// What the log knows of another plan that an event names.

@@ -1,0 +1,89 @@
+//! The part of an event that decides what may follow.
+
+use std::sync::Arc;
+
+use crate::event_type::EventType;
+use crate::ids::PlanId;
+use crate::payload::{Payload, PayloadError};
+use crate::vocabulary::{
+    ArtifactProduced, CancelRequested, DecisionMade, FailureReason, PlanCompleted, PlanFailed, PlanStarted,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+};
+
+/// The part of an event that decides what may follow.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The plan starts.
+    Started(Box<PlanStarted>),
+    /// The plan ends well.
+    Completed,
+    /// The plan ends otherwise.
+    Failed(FailureReason),
+    /// A call opens.
+    Called(Arc<str>),
+    /// A call closes.
+    CallEnded(Arc<str>),
+    /// A child is announced.
+    Spawned(PlanId),
+    /// A child's end is reported.
+    ChildEnded(PlanId),
+    /// Nothing that matters here.
+    Other,
+}
+
+impl Fact {
+    /// Takes the fact out of an event, and checks that the payload fits its type.
+    ///
+    /// # Errors
+    ///
+    /// [`PayloadError::Shape`] if a member is missing or of the wrong type.
+    pub fn of(event_type: &EventType, payload: &Payload) -> Result<Self, PayloadError> {
+        let shape = |error: serde_json::Error| PayloadError::Shape {
+            event_type: event_type.to_string(),
+            message: error.to_string(),
+        };
+        Ok(match event_type {
+            EventType::PlanStarted => Self::Started(Box::new(payload.read::<PlanStarted>().map_err(shape)?)),
+            EventType::PlanCompleted => {
+                payload.read::<PlanCompleted>().map_err(shape)?;
+                Self::Completed
+            }
+            EventType::PlanFailed => Self::Failed(payload.read::<PlanFailed>().map_err(shape)?.reason),
+            EventType::DecisionMade => {
+                payload.read::<DecisionMade>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::ToolCalled => {
+                Self::Called(payload.read::<ToolCalled>().map_err(shape)?.call_id.into())
+            }
+            EventType::ToolCompleted => {
+                Self::CallEnded(payload.read::<ToolCompleted>().map_err(shape)?.call_id.into())
+            }
+            EventType::SubplanSpawned => {
+                Self::Spawned(payload.read::<SubplanSpawned>().map_err(shape)?.child_plan_id)
+            }
+            EventType::SubplanCompleted => {
+                Self::ChildEnded(payload.read::<SubplanCompleted>().map_err(shape)?.child_plan_id)
+            }
+            EventType::ArtifactProduced => {
+                payload.read::<ArtifactProduced>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::CancelRequested => {
+                payload.read::<CancelRequested>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::Custom(_) => Self::Other,
+        })
+    }
+
+    /// Plans other than its own that the event names.
+    #[must_use]
+    pub fn named_plan(&self) -> Option<&PlanId> {
+        match self {
+            Self::Started(started) => started.parent_plan_id.as_ref(),
+            Self::Spawned(child) | Self::ChildEnded(child) => Some(child),
+            _ => None,
+        }
+    }
+}
