@@ -1,0 +1,20 @@
+//! The keys of plan documents: one table for the parser, the JSON Schema and the messages.
+
+pub(super) const DOCUMENT: [&str; 7] = ["plan", "goal", "inputs", "limits", "steps", "outputs", "artifacts"];
+pub(super) const INPUT: [&str; 3] = ["type", "default", "description"];
+pub(super) const INPUT_TYPES: [&str; 7] = ["string", "int", "number", "bool", "path", "list", "object"];
+pub(super) const LIMITS: [&str; 3] = ["parallel", "depth", "timeout"];
+pub(super) const TOOL_STEP: [&str; 8] =
+    ["tool", "with", "timeout", "retry", "idempotent", "when", "after", "on_error"];
+pub(super) const DECIDE_STEP: [&str; 6] = ["decide", "options", "choose", "rationale", "when", "after"];
+pub(super) const PLAN_STEP: [&str; 7] = ["plan", "with", "for_each", "parallel", "when", "after", "on_error"];
+pub(super) const RETRY: [&str; 4] = ["attempts", "backoff", "max_backoff", "when"];
+pub(super) const OPTION: [&str; 1] = ["description"];
+pub(super) const ON_ERROR: [&str; 4] = ["decide", "options", "choose", "rationale"];
+pub(super) const RECOVERY_OPTION: [&str; 3] = ["description", "output", "fail"];
+pub(super) const ARTIFACT: [&str; 4] = ["name", "media_type", "text", "data"];
+
+/// Members of `steps.ID` for every step; each kind of step adds one.
+pub(super) const STEP_MEMBERS: [&str; 4] = ["ok", "skipped", "recovered", "error"];
+pub(super) const PLAN_MEMBERS: [&str; 2] = ["id", "name"];
+pub(super) const ERROR_MEMBERS: [&str; 2] = ["code", "message"];

@@ -1,0 +1,117 @@
+//! Plan documents: from YAML or JSON to something the executor can walk, or to messages that help.
+//!
+//! A text becomes a tree of nodes with places (`node`), the tree a [`Document`] with compiled expressions (`parse`,
+//! `steps`, `reading`), its subplans are loaded with it (`resolve`), and the whole is written as one JSON text
+//! (`body`) that is stored and can be read back. **Invariant:** nothing is repaired in silence; a document either
+//! gives a [`Resolved`] or [`Diagnostics`] with a place for each problem.
+//!
+//! - [`model`]: what a sound document says.
+//! - [`Diagnostics`]: what is wrong with any other.
+//! - [`ToolCatalog`]: the tools that documents may call.
+//! - [`schema()`]: the shape of documents as JSON Schema.
+
+mod body;
+mod catalog;
+mod diagnostic;
+mod graph;
+mod inputs;
+mod keys;
+pub mod model;
+mod node;
+mod parse;
+mod reading;
+mod resolve;
+mod schema;
+mod source;
+mod steps;
+
+use std::path::Path;
+
+pub use body::BODY_BYTES_MAX;
+pub use catalog::{ToolCatalog, ToolSpec};
+pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics};
+pub use inputs::InputError;
+pub use model::{Document, Resolved};
+pub use node::{NODE_DEPTH_MAX, NODES_MAX};
+pub use resolve::{FILES_MAX, Folder};
+pub use schema::schema;
+pub use source::FILE_BYTES_MAX;
+
+use node::Node;
+use resolve::{Loader, Unreadable, read_file};
+use source::{Place, Source};
+
+/// The name that problems of stored documents have.
+const STORED_NAME: &str = "stored document";
+
+impl Document {
+    /// Reads a file with its subplans; the tools are those of [`ToolCatalog::built_in`].
+    ///
+    /// # Errors
+    ///
+    /// All problems of the file and of its subplans, up to [`DIAGNOSTICS_MAX`].
+    pub fn load(path: &Path) -> Result<Resolved, Diagnostics> {
+        Self::load_with(path, &ToolCatalog::built_in())
+    }
+
+    /// Reads a file with its subplans, which may call `tools`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::load`].
+    pub fn load_with(path: &Path, tools: &ToolCatalog) -> Result<Resolved, Diagnostics> {
+        let name = path.to_string_lossy();
+        let text = read_file(path, &name).map_err(|problem| match problem {
+            Unreadable::Missing(why) => Diagnostic::of_file(&name, format!("the file cannot be read: {why}")),
+            Unreadable::Text(diagnostic) => diagnostic,
+        })?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Loader::new(Some(tools), Folder::Path(folder)).run(&Source::new(&name, &text), Some(path))
+    }
+
+    /// Reads a text that problems call `name`; files of subplans are looked for in `folder`.
+    ///
+    /// The tools are those of [`ToolCatalog::built_in`].
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::load`].
+    pub fn parse(text: &str, name: &str, folder: Folder<'_>) -> Result<Resolved, Diagnostics> {
+        Self::parse_with(text, name, folder, &ToolCatalog::built_in())
+    }
+
+    /// Reads a text as [`Document::parse`] does; it may call `tools`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::load`].
+    pub fn parse_with(
+        text: &str,
+        name: &str,
+        folder: Folder<'_>,
+        tools: &ToolCatalog,
+    ) -> Result<Resolved, Diagnostics> {
+        if text.len() > FILE_BYTES_MAX {
+            let message = format!("the file exceeds the limit of {FILE_BYTES_MAX} bytes");
+            return Err(Diagnostic::of_file(name, message).into());
+        }
+        let file = match folder {
+            Folder::Path(folder) => folder.join(Path::new(name).file_name().unwrap_or_default()),
+            Folder::None | Folder::Embedded(_) => name.into(),
+        };
+        Loader::new(Some(tools), folder).run(&Source::new(name, text), Some(&file))
+    }
+
+    /// Reads the body of a [`Resolved`] back. The tools are not checked: the call of one that is gone fails when it
+    /// is reached.
+    ///
+    /// # Errors
+    ///
+    /// Problems without useful places, if the body is none that was written here.
+    pub fn from_body(body: &str) -> Result<Resolved, Diagnostics> {
+        let source = Source::new(STORED_NAME, "");
+        let value = serde_json::from_str(body)
+            .map_err(|error| Diagnostic::new(&source, Place::START, format!("not JSON: {error}")))?;
+        Loader::new(None, Folder::None).run_tree(&source, &Node::of_value(value))
+    }
+}

@@ -1,0 +1,425 @@
+//! Reading members of a mapping, with a message for everything that does not fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use planwire_event::expression::{CompileErrorKind, Expression, Purpose, Reference};
+
+use super::diagnostic::{Diagnostic, did_you_mean, quoted};
+use super::keys;
+use super::node::{Key, Node, NodeValue};
+use super::resolve::Loader;
+use super::source::{Place, Source, Style};
+use crate::template::{NotClosed, Part, Piece, Template, split};
+
+/// What a step is, as far as its references need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tool,
+    Decide,
+    Plan,
+}
+
+impl Kind {
+    /// The member of `steps.ID` that only this kind has.
+    fn member(self) -> &'static str {
+        match self {
+            Self::Tool => "output",
+            Self::Decide => "chosen",
+            Self::Plan => "outputs",
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tool => "a tool step",
+            Self::Decide => "a decision",
+            Self::Plan => "a subplan step",
+        }
+    }
+}
+
+/// One document that is being read.
+pub(super) struct Reading<'r, 'l> {
+    pub(super) source: &'r Source,
+    pub(super) loader: &'r mut Loader<'l>,
+    /// Places of the document's steps in its list, and what they are.
+    pub(super) steps: BTreeMap<String, (usize, Option<Kind>)>,
+    pub(super) inputs: BTreeSet<String>,
+    /// The step that is being read, and which steps it refers to, where first.
+    pub(super) current: Option<String>,
+    pub(super) needs: BTreeMap<usize, Place>,
+}
+
+impl Reading<'_, '_> {
+    pub(super) fn problem(&mut self, place: Place, message: impl Into<String>) {
+        self.loader.problems.push(Diagnostic::new(self.source, place, message));
+    }
+
+    pub(super) fn problem_with(&mut self, place: Place, message: impl Into<String>, hint: impl Into<String>) {
+        self.loader.problems.push(Diagnostic::new(self.source, place, message).hint(hint));
+    }
+
+    pub(super) fn problem_maybe(&mut self, place: Place, message: impl Into<String>, hint: Option<String>) {
+        self.loader.problems.push(Diagnostic::new(self.source, place, message).maybe_hint(hint));
+    }
+
+    fn wrong_kind(&mut self, node: &Node, what: &str, wanted: &str) {
+        self.problem(node.place, format!("{what} must be {wanted}, not {}", node.kind()));
+    }
+
+    /// The members of a mapping; keys that are not among `known` are problems.
+    pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
+        let members = self.members(node, what)?;
+        for (key, _) in members {
+            if !known.contains(&key.name.as_str()) {
+                let hint = did_you_mean(&key.name, known.iter().copied(), "keys");
+                self.problem_maybe(key.place, format!("unknown key {} in {what}", quoted(&key.name)), hint);
+            }
+        }
+        Some(Fields { members, place: node.place })
+    }
+
+    /// The members of a mapping whose keys are free.
+    pub(super) fn members<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n [(Key, Node)]> {
+        if let NodeValue::Map(members) = &node.value {
+            return Some(members);
+        }
+        self.wrong_kind(node, what, "a mapping");
+        None
+    }
+
+    /// The members of a mapping whose keys are ids; not more than `max`.
+    pub(super) fn named<'n>(&mut self, node: &'n Node, what: &str, max: usize) -> &'n [(Key, Node)] {
+        let Some(members) = self.members(node, what) else { return &[] };
+        if members.len() > max {
+            self.problem(node.place, format!("{what} has {} entries, more than {max}", members.len()));
+            return &[];
+        }
+        for (key, _) in members {
+            if !is_id(&key.name, '_') {
+                self.problem_with(
+                    key.place,
+                    format!("{} is no name", quoted(&key.name)),
+                    "names are a lower-case letter, then lower-case letters, digits and _",
+                );
+            }
+        }
+        members
+    }
+
+    pub(super) fn text<'n>(&mut self, node: &'n Node, what: &str) -> Option<&'n str> {
+        if let NodeValue::Text(text, _) = &node.value {
+            if text.trim().is_empty() {
+                self.problem(node.place, format!("{what} is empty"));
+                return None;
+            }
+            return Some(text);
+        }
+        self.wrong_kind(node, what, "a text");
+        None
+    }
+
+    pub(super) fn boolean(&mut self, node: &Node, what: &str) -> Option<bool> {
+        if let NodeValue::Bool(value) = node.value {
+            return Some(value);
+        }
+        self.wrong_kind(node, what, "true or false");
+        None
+    }
+
+    pub(super) fn integer(&mut self, node: &Node, what: &str, min: u32, max: u32) -> Option<u32> {
+        let NodeValue::Number(number) = &node.value else {
+            self.wrong_kind(node, what, "a number");
+            return None;
+        };
+        let value = number.as_u64().and_then(|value| u32::try_from(value).ok());
+        let value = value.filter(|value| (min..=max).contains(value));
+        if value.is_none() {
+            self.problem(
+                node.place,
+                format!("{what} must be a whole number from {min} to {max}, not {number}"),
+            );
+        }
+        value
+    }
+
+    pub(super) fn duration(&mut self, node: &Node, what: &str, max: Duration) -> Option<Duration> {
+        let text = match &node.value {
+            NodeValue::Text(text, _) => text.clone(),
+            NodeValue::Number(number) => number.to_string(),
+            _ => {
+                self.wrong_kind(node, what, "a duration");
+                return None;
+            }
+        };
+        let Some(duration) = duration_of(&text) else {
+            let message = format!("{what} must be a duration, not {}", quoted(&text));
+            self.problem_with(node.place, message, "a whole number and a unit: 200ms, 30s, 10m, 1h");
+            return None;
+        };
+        if duration > max || duration.is_zero() {
+            let max = words_of(max);
+            self.problem(node.place, format!("{what} must be above 0 and at most {max}, not {text}"));
+            return None;
+        }
+        Some(duration)
+    }
+
+    /// A bare expression.
+    pub(super) fn expression(&mut self, node: &Node, what: &str, variables: &[&str]) -> Option<Expression> {
+        let (text, style) = match &node.value {
+            NodeValue::Text(text, style) => (text.clone(), *style),
+            NodeValue::Bool(value) => (value.to_string(), Style::Plain),
+            _ => {
+                let message = format!("{what} must be an expression, not {}", node.kind());
+                self.problem_with(node.place, message, "write the CEL expression as a text in quotes");
+                return None;
+            }
+        };
+        if text.trim_start().starts_with("${") {
+            let message = format!("{what} is an expression already");
+            self.problem_with(node.place, message, "leave out ${ and }");
+            return None;
+        }
+        self.compile(&text, Written { text: &text, style, place: node.place, start: 0 }, variables)
+    }
+
+    /// A value with `${..}` in it.
+    pub(super) fn template(&mut self, node: &Node, variables: &[&str]) -> Option<Template> {
+        match &node.value {
+            NodeValue::Text(text, style) => self.text_template(text, *style, node.place, variables),
+            NodeValue::List(items) => {
+                let items: Vec<_> = items.iter().map(|item| self.template(item, variables)).collect();
+                let items: Vec<Template> = items.into_iter().collect::<Option<_>>()?;
+                Some(Template::List(items))
+            }
+            NodeValue::Map(members) => {
+                let members = members.iter().map(|(key, member)| (key, self.template(member, variables)));
+                let members: Vec<(&Key, Option<Template>)> = members.collect();
+                let owned = |(key, member): (&Key, Option<Template>)| Some((key.name.clone(), member?));
+                members.into_iter().map(owned).collect::<Option<_>>().map(Template::Object)
+            }
+            _ => Some(Template::Literal(node.to_value())),
+        }
+    }
+
+    fn text_template(
+        &mut self,
+        text: &str,
+        style: Style,
+        place: Place,
+        variables: &[&str],
+    ) -> Option<Template> {
+        let pieces = match split(text) {
+            Ok(pieces) => pieces,
+            Err(NotClosed(offset)) => {
+                let place = self.source.place_in(text, style, place, offset);
+                self.problem_with(
+                    place,
+                    "'${' is not closed",
+                    "close it with }, or write $${ for the text itself",
+                );
+                return None;
+            }
+        };
+        let mut parts = Vec::new();
+        let mut sound = true;
+        for piece in &pieces {
+            match piece {
+                Piece::Literal(literal) => parts.push(Part::Literal(literal.clone())),
+                Piece::Expression(source, start) => {
+                    match self.compile(source, Written { text, style, place, start: *start }, variables) {
+                        Some(expression) => parts.push(Part::Expression(Box::new(expression))),
+                        None => sound = false,
+                    }
+                }
+            }
+        }
+        if !sound {
+            return None;
+        }
+        let only = if parts.len() <= 1 { parts.pop() } else { None };
+        Some(match only {
+            Some(Part::Expression(expression)) => Template::Expression(expression),
+            Some(Part::Literal(literal)) => Template::Literal(literal.into()),
+            None if parts.is_empty() => Template::Literal(text.into()),
+            None => Template::Text(parts),
+        })
+    }
+
+    fn compile(&mut self, source: &str, written: Written<'_>, variables: &[&str]) -> Option<Expression> {
+        match Expression::compile(source, variables, Purpose::Document) {
+            Ok(expression) => {
+                let mut sound = true;
+                for reference in expression.references() {
+                    let place = written.place(self.source, reference.offset);
+                    sound &= self.check_reference(reference, place);
+                }
+                sound.then_some(expression)
+            }
+            Err(error) => {
+                let place = written.place(self.source, error.offset);
+                let hint = self.hint_of(&error.kind, source);
+                self.problem_maybe(place, error.kind.to_string(), hint);
+                None
+            }
+        }
+    }
+
+    fn check_reference(&mut self, reference: &Reference, place: Place) -> bool {
+        let root = reference.path[0].trim_start_matches('.');
+        let member = reference.path.get(1).map(String::as_str);
+        let problem = match (root, member) {
+            ("steps", None) => Some((
+                "'steps' alone says nothing".to_owned(),
+                Some("name the step and its member: steps.ID.output".to_owned()),
+            )),
+            ("steps", Some(id)) => return self.check_step_reference(id, reference, place),
+            ("inputs", Some(name)) if !self.inputs.contains(name) => Some((
+                format!("unknown input {}", quoted(name)),
+                did_you_mean(name, self.inputs.iter().map(String::as_str), "inputs"),
+            )),
+            ("plan", Some(name)) => unknown_member(name, "plan", &keys::PLAN_MEMBERS),
+            ("error", Some(name)) => unknown_member(name, "error", &keys::ERROR_MEMBERS),
+            _ => None,
+        };
+        match problem {
+            None => true,
+            Some((message, hint)) => {
+                self.problem_maybe(place, message, hint);
+                false
+            }
+        }
+    }
+
+    fn check_step_reference(&mut self, id: &str, reference: &Reference, place: Place) -> bool {
+        let Some((index, kind)) = self.steps.get(id).copied() else {
+            let hint = did_you_mean(id, self.steps.keys().map(String::as_str), "steps");
+            self.problem_maybe(place, format!("reference to unknown step {}", quoted(id)), hint);
+            return false;
+        };
+        if self.current.as_deref() == Some(id) {
+            let hint =
+                "a step sees only what other steps did before it; in on_error and retry use error.code";
+            self.problem_with(place, format!("step '{id}' refers to itself"), hint);
+            return false;
+        }
+        self.needs.entry(index).or_insert(place);
+        let (Some(kind), Some(member)) = (kind, reference.path.get(2)) else { return true };
+        let known: Vec<&str> = [kind.member()].into_iter().chain(keys::STEP_MEMBERS).collect();
+        if known.contains(&member.as_str()) {
+            return true;
+        }
+        let message = format!("'{id}' is {} and has no member {}", kind.name(), quoted(member));
+        self.problem_maybe(place, message, did_you_mean(member, known, "members"));
+        false
+    }
+
+    fn hint_of(&self, kind: &CompileErrorKind, source: &str) -> Option<String> {
+        match kind {
+            CompileErrorKind::UnknownVariable { name, .. } if self.steps.contains_key(name) => {
+                Some(format!("did you mean 'steps.{name}'?"))
+            }
+            CompileErrorKind::UnknownVariable { name, .. } if self.inputs.contains(name) => {
+                Some(format!("did you mean 'inputs.{name}'?"))
+            }
+            CompileErrorKind::UnknownVariable { name, known } => {
+                did_you_mean(name, known.iter().map(String::as_str), "variables here")
+            }
+            CompileErrorKind::UnknownFunction { name, known } => {
+                did_you_mean(name, known.iter().map(String::as_str), "functions")
+            }
+            CompileErrorKind::Syntax { .. } => syntax_hint(source),
+            CompileErrorKind::Empty => Some("write an expression, or leave the key out".to_owned()),
+            CompileErrorKind::TooLong { .. }
+            | CompileErrorKind::TooManyNodes
+            | CompileErrorKind::TooDeep
+            | CompileErrorKind::TooManyComprehensions { .. } => {
+                Some("compute parts of it in steps or subplans of their own".to_owned())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn unknown_member(name: &str, of: &str, known: &[&str]) -> Option<(String, Option<String>)> {
+    let hint = || did_you_mean(name, known.iter().copied(), "members");
+    (!known.contains(&name)).then(|| (format!("'{of}' has no member {}", quoted(name)), hint()))
+}
+
+fn syntax_hint(source: &str) -> Option<String> {
+    let padded = format!(" {source} ");
+    let hint = if padded.contains(" and ") || padded.contains(" or ") || padded.contains(" not ") {
+        "CEL writes && for and, || for or, ! for not"
+    } else if padded.contains(" = ") {
+        "CEL compares with =="
+    } else if source.matches('\'').count() % 2 == 1 || source.matches('"').count() % 2 == 1 {
+        "a quote is not closed"
+    } else if source.matches('(').count() != source.matches(')').count() {
+        "the parentheses do not match"
+    } else {
+        return None;
+    };
+    Some(hint.to_owned())
+}
+
+/// Where an expression is written: in a text, from a byte on.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    text: &'a str,
+    style: Style,
+    place: Place,
+    start: usize,
+}
+
+impl Written<'_> {
+    fn place(&self, source: &Source, offset: usize) -> Place {
+        source.place_in(self.text, self.style, self.place, self.start + offset)
+    }
+}
+
+/// The members of a mapping.
+#[derive(Clone, Copy)]
+pub(super) struct Fields<'n> {
+    members: &'n [(Key, Node)],
+    pub(super) place: Place,
+}
+
+impl<'n> Fields<'n> {
+    /// A member; one without a value counts as missing.
+    pub(super) fn get(&self, name: &str) -> Option<&'n Node> {
+        self.raw(name).map(|(_, node)| node).filter(|node| !matches!(node.value, NodeValue::Null))
+    }
+
+    /// A member with its key, whatever its value.
+    pub(super) fn raw(&self, name: &str) -> Option<&'n (Key, Node)> {
+        self.members.iter().find(|(key, _)| key.name == name)
+    }
+}
+
+/// A lower-case letter, then lower-case letters, digits and `joint`.
+pub(super) fn is_id(text: &str, joint: char) -> bool {
+    const CHARS_MAX: usize = 64;
+    text.len() <= CHARS_MAX
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.chars().all(|next| next.is_ascii_lowercase() || next.is_ascii_digit() || next == joint)
+}
+
+fn duration_of(text: &str) -> Option<Duration> {
+    let digits = text.find(|next: char| !next.is_ascii_digit())?;
+    let number: u64 = text[..digits].parse().ok()?;
+    let unit_ms = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(unit_ms).map(Duration::from_millis)
+}
+
+fn words_of(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    if seconds >= 3600 { format!("{}h", seconds / 3600) } else { format!("{seconds}s") }
+}

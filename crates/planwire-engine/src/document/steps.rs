@@ -1,0 +1,444 @@
+//! From nodes to the steps of a [`Document`](super::Document).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::diagnostic::{did_you_mean, quoted};
+use super::keys;
+use super::model::{
+    ATTEMPTS_MAX, BACKOFF_MAX, Choice, DEPTH_MAX, Decision, ForEach, Limits, MEMBERS_MAX, Outcome, Recovery,
+    Resolved, Retry, STEPS_MAX, Step, StepKind, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX,
+    ToolStep,
+};
+use super::node::{Key, Node, NodeValue};
+use super::reading::{Fields, Kind, Reading};
+use super::source::Place;
+use crate::template::Template;
+
+const STEP_VARIABLES: [&str; 4] = super::parse::PLAN_VARIABLES;
+const TOOL_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "attempt"];
+const ITEM_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "item", "index"];
+const ERROR_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "error"];
+const RETRY_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "error", "attempt"];
+
+/// The steps of a document as far as they could be read.
+#[derive(Default)]
+pub(super) struct ReadSteps {
+    /// `None` where a step has a problem.
+    pub(super) steps: Vec<Option<Step>>,
+    /// For each step, what it waits for, and where that is said.
+    pub(super) edges: Vec<Vec<(usize, Place)>>,
+    pub(super) children: BTreeMap<String, Arc<str>>,
+    /// Levels of plans below.
+    pub(super) levels: u32,
+}
+
+impl Reading<'_, '_> {
+    pub(super) fn steps(&mut self, node: &Node, limits: Limits) -> ReadSteps {
+        let mut read = ReadSteps::default();
+        let members = self.named(node, "'steps'", STEPS_MAX);
+        if matches!(&node.value, NodeValue::Map(members) if members.is_empty()) {
+            self.problem(node.place, "the plan has no steps");
+        }
+        for (key, node) in members {
+            self.current = Some(key.name.clone());
+            self.needs = BTreeMap::new();
+            let step = self.step(key, node, limits);
+            if let Some(Step { kind: StepKind::Subplan(subplan), .. }) = &step {
+                read.children.insert(key.name.clone(), subplan.plan.body.clone());
+                read.levels = read.levels.max(subplan.plan.document.levels + 1);
+            }
+            read.steps.push(step);
+            read.edges.push(self.needs.iter().map(|(index, place)| (*index, *place)).collect());
+        }
+        self.current = None;
+        read
+    }
+
+    fn step(&mut self, key: &Key, node: &Node, limits: Limits) -> Option<Step> {
+        let what = format!("step '{}'", key.name);
+        let members = self.members(node, &what)?;
+        let named = |name: &str| members.iter().find(|(key, _)| key.name == name);
+        let given: Vec<&Key> =
+            ["tool", "decide", "plan"].into_iter().filter_map(named).map(|(key, _)| key).collect();
+        if let [first, second, ..] = given.as_slice() {
+            let place = first.place.max(second.place);
+            let message = format!("{what} has both '{}' and '{}'", first.name, second.name);
+            self.problem_with(place, message, "a step does one thing: give each a step of its own");
+            return None;
+        }
+        let kind = match given.first().map(|key| key.name.as_str()) {
+            Some("tool") => Kind::Tool,
+            Some("decide") => Kind::Decide,
+            Some(_) => Kind::Plan,
+            None => {
+                let known: BTreeSet<&str> = all_keys().collect();
+                let strange = members.iter().find(|(key, _)| !known.contains(key.name.as_str()));
+                if let Some((key, _)) = strange {
+                    let hint = did_you_mean(&key.name, known, "keys");
+                    self.problem_maybe(
+                        key.place,
+                        format!("unknown key {} in {what}", quoted(&key.name)),
+                        hint,
+                    );
+                } else {
+                    self.problem_with(
+                        key.place,
+                        format!("{what} does nothing"),
+                        "give it tool:, decide: or plan:",
+                    );
+                }
+                return None;
+            }
+        };
+        let fields = self.step_fields(node, &what, kind)?;
+        let when = fields.get("when").map(|node| self.expression(node, "'when'", &STEP_VARIABLES));
+        if let Some(node) = fields.get("after") {
+            self.after(node);
+        }
+        let on_error = fields.get("on_error").map(|node| self.recovery(node, &what));
+        let kind = match kind {
+            Kind::Tool => self.tool(&fields).map(StepKind::Tool),
+            Kind::Decide => self.decision(&fields, &what).map(StepKind::Decide),
+            Kind::Plan => self.subplan(&fields, &what, limits).map(StepKind::Subplan),
+        };
+        Some(Step {
+            id: key.name.clone(),
+            needs: self.needs.keys().copied().collect(),
+            when: sound(when)?,
+            kind: kind?,
+            on_error: sound(on_error)?,
+        })
+    }
+
+    /// A key that another kind of step has gets a message of its own.
+    fn step_fields<'n>(&mut self, node: &'n Node, what: &str, kind: Kind) -> Option<Fields<'n>> {
+        let known: &[&str] = match kind {
+            Kind::Tool => &keys::TOOL_STEP,
+            Kind::Decide => &keys::DECIDE_STEP,
+            Kind::Plan => &keys::PLAN_STEP,
+        };
+        let mut allowed = known.to_vec();
+        for (key, _) in self.members(node, what)? {
+            let name = key.name.as_str();
+            if !known.contains(&name) && all_keys().any(|known| known == name) {
+                let message = format!("'{name}' is not for {}", kind.name());
+                self.problem_with(key.place, message, format!("its keys: {}", known.join(", ")));
+                allowed.push(name);
+            }
+        }
+        self.fields(node, what, &allowed)
+    }
+
+    fn after(&mut self, node: &Node) {
+        let NodeValue::List(items) = &node.value else {
+            let message = format!("'after' must be a list of steps, not {}", node.kind());
+            return self.problem_with(node.place, message, "such as after: [list, history]");
+        };
+        for item in items {
+            let Some(id) = self.text(item, "an entry of 'after'") else { continue };
+            match self.steps.get(id).copied() {
+                _ if self.current.as_deref() == Some(id) => {
+                    self.problem(item.place, format!("step '{id}' waits for itself"));
+                }
+                Some((index, _)) => {
+                    self.needs.entry(index).or_insert(item.place);
+                }
+                None => {
+                    let hint = did_you_mean(id, self.steps.keys().map(String::as_str), "steps");
+                    self.problem_maybe(item.place, format!("reference to unknown step {}", quoted(id)), hint);
+                }
+            }
+        }
+    }
+
+    fn tool(&mut self, fields: &Fields<'_>) -> Option<ToolStep> {
+        let (_, node) = fields.raw("tool")?;
+        let name = self.text(node, "'tool'");
+        let with = fields.get("with");
+        if let Some(name) = name {
+            self.check_tool(name, node.place, with);
+        }
+        let with = match with {
+            Some(node) => {
+                self.members(node, "'with'")?;
+                self.template(node, &TOOL_VARIABLES)
+            }
+            None => Some(Template::Object(Vec::new())),
+        };
+        let timeout = match fields.get("timeout") {
+            Some(node) => self.duration(node, "'timeout'", TOOL_TIMEOUT_MAX),
+            None => Some(TOOL_TIMEOUT_DEFAULT),
+        };
+        let retry = match fields.get("retry") {
+            Some(node) => self.retry(node),
+            None => Some(Retry::default()),
+        };
+        let idempotent = match fields.get("idempotent") {
+            Some(node) => self.boolean(node, "'idempotent'"),
+            None => Some(false),
+        };
+        Some(ToolStep {
+            tool: name?.to_owned(),
+            with: with?,
+            timeout: timeout?,
+            retry: retry?,
+            idempotent: idempotent?,
+        })
+    }
+
+    fn check_tool(&mut self, name: &str, place: Place, with: Option<&Node>) {
+        let Some(tools) = self.loader.tools else { return };
+        let Some(tool) = tools.get(name) else {
+            let hint = did_you_mean(name, tools.names(), "tools");
+            return self.problem_maybe(place, format!("unknown tool {}", quoted(name)), hint);
+        };
+        let given: &[(Key, Node)] = match with.map(|node| &node.value) {
+            Some(NodeValue::Map(members)) => members,
+            _ => &[],
+        };
+        let known = || tool.required.iter().chain(&tool.optional).map(String::as_str);
+        for (key, _) in given {
+            if !known().any(|known| known == key.name) {
+                let hint = did_you_mean(&key.name, known(), "arguments");
+                let message = format!("tool '{name}' has no argument {}", quoted(&key.name));
+                self.problem_maybe(key.place, message, hint);
+            }
+        }
+        for required in &tool.required {
+            if !given.iter().any(|(key, _)| key.name == *required) {
+                let hint = format!("add {required}: to its with:");
+                self.problem_with(place, format!("tool '{name}' needs the argument '{required}'"), hint);
+            }
+        }
+    }
+
+    fn retry(&mut self, node: &Node) -> Option<Retry> {
+        let fields = self.fields(node, "'retry'", &keys::RETRY)?;
+        let mut retry = Retry::default();
+        match fields.get("attempts") {
+            Some(node) => retry.attempts = self.integer(node, "'attempts'", 1, ATTEMPTS_MAX)?,
+            None => {
+                self.problem(fields.place, "'retry' must have 'attempts'");
+                return None;
+            }
+        }
+        if let Some(node) = fields.get("max_backoff") {
+            retry.max_backoff = self.duration(node, "'max_backoff'", BACKOFF_MAX)?;
+        }
+        if let Some(node) = fields.get("backoff") {
+            retry.backoff = self.duration(node, "'backoff'", BACKOFF_MAX)?;
+        }
+        let when = fields.get("when").map(|node| self.expression(node, "'when'", &RETRY_VARIABLES));
+        retry.when = sound(when)?;
+        Some(retry)
+    }
+
+    fn decision(&mut self, fields: &Fields<'_>, what: &str) -> Option<Decision> {
+        let options = self.options(fields, what);
+        let mut choices = Vec::new();
+        for (key, node) in options? {
+            let description = match &node.value {
+                NodeValue::Text(..) => self.text(node, "an option"),
+                _ => self.description(node, &key.name, &keys::OPTION),
+            };
+            choices.push(Choice {
+                name: key.name.clone(),
+                description: description.unwrap_or_default().to_owned(),
+            });
+        }
+        self.rule(fields, what, choices, &STEP_VARIABLES)
+    }
+
+    fn options<'n>(&mut self, fields: &Fields<'n>, what: &str) -> Option<&'n [(Key, Node)]> {
+        let Some(node) = fields.get("options") else {
+            let hint = "add options: with a name and a description for each";
+            self.problem_with(fields.place, format!("the decision of {what} has no options"), hint);
+            return None;
+        };
+        let options = self.named(node, "'options'", MEMBERS_MAX);
+        if options.len() < 2 && matches!(&node.value, NodeValue::Map(members) if members.len() < 2) {
+            let message = format!("the decision of {what} needs two options or more");
+            self.problem_with(node.place, message, "with one option there is nothing to decide");
+            return None;
+        }
+        Some(options)
+    }
+
+    fn description<'n>(&mut self, node: &'n Node, name: &str, known: &[&str]) -> Option<&'n str> {
+        let what = format!("option '{name}'");
+        let fields = self.fields(node, &what, known)?;
+        let Some(node) = fields.get("description") else {
+            self.problem(fields.place, format!("{what} has no description"));
+            return None;
+        };
+        self.text(node, "'description'")
+    }
+
+    /// Question, rule and rationale; the same for a decision and for a recovery.
+    fn rule(
+        &mut self,
+        fields: &Fields<'_>,
+        what: &str,
+        options: Vec<Choice>,
+        variables: &[&str],
+    ) -> Option<Decision> {
+        let question = match fields.get("decide") {
+            Some(node) => self.text(node, "'decide'"),
+            None => {
+                self.problem_with(
+                    fields.place,
+                    format!("the decision of {what} has no question"),
+                    "add decide: with the question",
+                );
+                None
+            }
+        };
+        let choose = match fields.get("choose") {
+            Some(node) => self.expression(node, "'choose'", variables),
+            None => {
+                let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
+                let hint = format!("add choose: with an expression that gives one of {}", names.join(", "));
+                self.problem_with(fields.place, format!("the decision of {what} has no rule"), hint);
+                None
+            }
+        };
+        let rationale = fields.get("rationale").map(|node| {
+            self.text(node, "'rationale'")?;
+            self.template(node, variables)
+        });
+        Some(Decision {
+            question: question?.to_owned(),
+            options,
+            choose: choose?,
+            rationale: sound(rationale)?,
+        })
+    }
+
+    fn recovery(&mut self, node: &Node, what: &str) -> Option<Recovery> {
+        let fields = self.fields(node, "'on_error'", &keys::ON_ERROR)?;
+        let what = format!("'on_error' of {what}");
+        let options = self.options(&fields, &what)?;
+        let (mut choices, mut outcomes) = (Vec::new(), Vec::new());
+        for (key, node) in options {
+            let description = self.description(node, &key.name, &keys::RECOVERY_OPTION);
+            choices.push(Choice {
+                name: key.name.clone(),
+                description: description.unwrap_or_default().to_owned(),
+            });
+            outcomes.push(self.outcome(key, node));
+        }
+        let decision = self.rule(&fields, &what, choices, &ERROR_VARIABLES);
+        Some(Recovery { decision: decision?, outcomes: outcomes.into_iter().collect::<Option<_>>()? })
+    }
+
+    fn outcome(&mut self, key: &Key, node: &Node) -> Option<Outcome> {
+        let NodeValue::Map(members) = &node.value else { return None };
+        let member = |name: &str| members.iter().find(|(key, _)| key.name == name);
+        match (member("output"), member("fail")) {
+            (Some((_, node)), None) => self.template(node, &ERROR_VARIABLES).map(Outcome::Output),
+            (None, Some((_, node))) => {
+                if self.boolean(node, "'fail'")? {
+                    return Some(Outcome::Fail);
+                }
+                self.problem_with(
+                    node.place,
+                    "'fail' can only be true",
+                    "give the option an output: instead",
+                );
+                None
+            }
+            _ => {
+                let message = format!("option '{}' must have one of 'output' and 'fail'", key.name);
+                self.problem_with(
+                    key.place,
+                    message,
+                    "output: {..} goes on with that output, fail: true fails the plan",
+                );
+                None
+            }
+        }
+    }
+
+    fn subplan(&mut self, fields: &Fields<'_>, what: &str, limits: Limits) -> Option<SubplanStep> {
+        let (_, node) = fields.raw("plan")?;
+        let for_each = fields.get("for_each");
+        let variables: &[&str] = if for_each.is_some() { &ITEM_VARIABLES } else { &STEP_VARIABLES };
+        let items = for_each.map(|node| self.expression(node, "'for_each'", &STEP_VARIABLES));
+        let mut parallel = limits.parallel;
+        if let Some((key, node)) = fields.raw("parallel") {
+            if for_each.is_none() {
+                self.problem(key.place, "'parallel' is only for steps with 'for_each'");
+            }
+            parallel = self.parallel(node).unwrap_or(parallel);
+        }
+        let with_node = fields.get("with");
+        let with = match with_node {
+            Some(node) => self.members(node, "'with'").and_then(|_| self.template(node, variables)),
+            None => Some(Template::Object(Vec::new())),
+        };
+        let plan = self.loader.subplan(self.source, node)?;
+        if plan.document.levels >= DEPTH_MAX {
+            self.problem(node.place, format!("more than {DEPTH_MAX} levels of plans"));
+            return None;
+        }
+        self.check_child_inputs(&plan, node.place, with_node, what);
+        let for_each = match items {
+            None => None,
+            Some(items) => Some(ForEach { items: items?, parallel }),
+        };
+        Some(SubplanStep { plan, with: with?, for_each })
+    }
+
+    fn check_child_inputs(&mut self, plan: &Resolved, place: Place, with: Option<&Node>, what: &str) {
+        let child = &plan.document;
+        let given: &[(Key, Node)] = match with.map(|node| &node.value) {
+            Some(NodeValue::Map(members)) => members,
+            _ => &[],
+        };
+        for (key, node) in given {
+            let Some(input) = child.inputs.iter().find(|input| input.name == key.name) else {
+                let known = child.inputs.iter().map(|input| input.name.as_str());
+                let hint = did_you_mean(&key.name, known, "inputs");
+                let message = format!("plan '{}' has no input {}", child.name, quoted(&key.name));
+                self.problem_maybe(key.place, message, hint);
+                continue;
+            };
+            let value = node.to_value();
+            let fixed = !value.as_str().is_some_and(|text| text.contains("${"));
+            if fixed && !input.kind.accepts(&value) {
+                let wanted = input.kind.wanted();
+                let message = format!(
+                    "input '{}' of plan '{}' must be {wanted}, not {}",
+                    key.name,
+                    child.name,
+                    node.kind()
+                );
+                self.problem(node.place, message);
+            }
+        }
+        for input in child.inputs.iter().filter(|input| input.default.is_none()) {
+            if !given.iter().any(|(key, _)| key.name == input.name) {
+                let message = format!(
+                    "{what} does not give the input '{}' that plan '{}' needs",
+                    input.name, child.name
+                );
+                self.problem_with(place, message, format!("add {}: to its with:", input.name));
+            }
+        }
+    }
+}
+
+fn all_keys() -> impl Iterator<Item = &'static str> {
+    keys::TOOL_STEP.into_iter().chain(keys::DECIDE_STEP).chain(keys::PLAN_STEP)
+}
+
+/// `None` if it is given but has a problem; `Some(None)` if it is not given.
+#[expect(clippy::option_option, reason = "given or not, sound or not")]
+fn sound<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(None) => None,
+        Some(value) => Some(value),
+    }
+}

@@ -1,0 +1,230 @@
+//! Values with `${..}` in them: the arguments, inputs, outputs and texts of a plan document.
+//!
+//! A text that is exactly one `${expression}` gives the expression's value with its type; any other text has each
+//! `${..}` replaced, texts as they are and everything else as JSON. `$${` stands for `${` itself.
+
+use planwire_event::expression::{EvaluateError, Expression, Variables};
+use serde_json::{Map, Value};
+
+/// Bytes of one text that a template makes.
+pub const TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A value with `${..}` in it, compiled.
+#[derive(Clone, Debug)]
+pub enum Template {
+    /// A value without any expression.
+    Literal(Value),
+    /// One expression; its value keeps its type.
+    Expression(Box<Expression>),
+    /// A text with expressions in it.
+    Text(Vec<Part>),
+    /// A list of templates.
+    List(Vec<Template>),
+    /// An object of templates, in the document's order.
+    Object(Vec<(String, Template)>),
+}
+
+/// A piece of a text.
+#[derive(Clone, Debug)]
+pub enum Part {
+    /// As it is.
+    Literal(String),
+    /// Replaced by its value.
+    Expression(Box<Expression>),
+}
+
+/// Why a template has no value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TemplateError {
+    /// One of its expressions has none.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// The text grew too long.
+    #[error("text exceeds the limit of {TEXT_BYTES_MAX} bytes")]
+    TooLong,
+}
+
+impl Template {
+    /// The value, with every expression evaluated.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] of the first expression that fails, or if a text becomes too long.
+    pub fn evaluate(&self, variables: &Variables<'_>) -> Result<Value, TemplateError> {
+        match self {
+            Self::Literal(value) => Ok(value.clone()),
+            Self::Expression(expression) => Ok(expression.evaluate(variables)?),
+            Self::Text(parts) => text_of(parts, variables).map(Value::String),
+            Self::List(items) => {
+                items.iter().map(|item| item.evaluate(variables)).collect::<Result<_, _>>().map(Value::Array)
+            }
+            Self::Object(members) => {
+                let mut object = Map::new();
+                for (key, member) in members {
+                    object.insert(key.clone(), member.evaluate(variables)?);
+                }
+                Ok(Value::Object(object))
+            }
+        }
+    }
+
+    /// Calls `see` with every expression of this template.
+    pub fn each_expression<'a>(&'a self, see: &mut impl FnMut(&'a Expression)) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Expression(expression) => see(expression),
+            Self::Text(parts) => {
+                for part in parts {
+                    if let Part::Expression(expression) = part {
+                        see(expression);
+                    }
+                }
+            }
+            Self::List(items) => items.iter().for_each(|item| item.each_expression(see)),
+            Self::Object(members) => members.iter().for_each(|(_, member)| member.each_expression(see)),
+        }
+    }
+}
+
+/// A piece of a text as written.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Piece<'a> {
+    /// As it is.
+    Literal(String),
+    /// What stands between `${` and `}`, and its byte offset in the text.
+    Expression(&'a str, usize),
+}
+
+/// A `${` without its `}`, at this byte offset.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct NotClosed(pub(crate) usize);
+
+/// Takes a text apart. Braces and quotes inside of an expression are respected.
+pub(crate) fn split(text: &str) -> Result<Vec<Piece<'_>>, NotClosed> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let mut at = 0;
+    while let Some(found) = text[at..].find("${").map(|found| found + at) {
+        if text[at..found].ends_with('$') {
+            literal.push_str(&text[at..found - 1]);
+            literal.push_str("${");
+            at = found + 2;
+            continue;
+        }
+        literal.push_str(&text[at..found]);
+        let start = found + 2;
+        let len = closing(&text[start..]).ok_or(NotClosed(found))?;
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+        }
+        pieces.push(Piece::Expression(&text[start..start + len], start));
+        at = start + len + 1;
+    }
+    literal.push_str(&text[at..]);
+    if !literal.is_empty() {
+        pieces.push(Piece::Literal(literal));
+    }
+    Ok(pieces)
+}
+
+/// Where the brace is that closes an expression.
+fn closing(text: &str) -> Option<usize> {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for (at, character) in text.char_indices() {
+        match quote {
+            Some(_) if escaped => escaped = false,
+            Some(_) if character == '\\' => escaped = true,
+            Some(open) if character == open => quote = None,
+            Some(_) => {}
+            None => match character {
+                '"' | '\'' => quote = Some(character),
+                '{' => depth += 1,
+                '}' if depth == 0 => return Some(at),
+                '}' => depth -= 1,
+                _ => {}
+            },
+        }
+    }
+    None
+}
+
+fn text_of(parts: &[Part], variables: &Variables<'_>) -> Result<String, TemplateError> {
+    let mut text = String::new();
+    for part in parts {
+        match part {
+            Part::Literal(literal) => text.push_str(literal),
+            Part::Expression(expression) => match expression.evaluate(variables)? {
+                Value::String(value) => text.push_str(&value),
+                value => text.push_str(&value.to_string()),
+            },
+        }
+        if text.len() > TEXT_BYTES_MAX {
+            return Err(TemplateError::TooLong);
+        }
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use planwire_event::expression::Purpose;
+    use serde_json::json;
+
+    use super::*;
+
+    fn expression(source: &str) -> Box<Expression> {
+        Box::new(Expression::compile(source, &["x"], Purpose::Document).unwrap())
+    }
+
+    #[test]
+    fn texts_are_taken_apart_at_their_expressions() {
+        let literal = |text: &str| Piece::Literal(text.to_owned());
+        assert_eq!(split("").unwrap(), []);
+        assert_eq!(split("plain $ {}").unwrap(), [literal("plain $ {}")]);
+        assert_eq!(split("${a}").unwrap(), [Piece::Expression("a", 2)]);
+        assert_eq!(
+            split("1${a}2${b}").unwrap(),
+            [literal("1"), Piece::Expression("a", 3), literal("2"), Piece::Expression("b", 8)]
+        );
+        assert_eq!(split("$${a} ${b}").unwrap(), [literal("${a} "), Piece::Expression("b", 8)]);
+        assert_eq!(
+            split(r#"${{'a}': "}", 'b': '\'}'}}!"#).unwrap(),
+            [Piece::Expression(r#"{'a}': "}", 'b': '\'}'}"#, 2), literal("!")]
+        );
+        assert_eq!(split("a ${b"), Err(NotClosed(2)));
+        assert_eq!(split("${'}"), Err(NotClosed(0)));
+    }
+
+    #[test]
+    fn values_keep_their_types_and_texts_take_anything() {
+        let value = json!({"list": [1, "a"], "text": "é"});
+        let variables = Variables::new().with("x", &value);
+        let template = Template::Object(vec![
+            ("all".to_owned(), Template::Expression(expression("x.list"))),
+            (
+                "text".to_owned(),
+                Template::Text(vec![
+                    Part::Literal("<".to_owned()),
+                    Part::Expression(expression("x.text")),
+                    Part::Expression(expression("x.list")),
+                ]),
+            ),
+            ("list".to_owned(), Template::List(vec![Template::Literal(json!(null))])),
+        ]);
+        let got = template.evaluate(&variables).unwrap();
+        assert_eq!(got, json!({"all": [1, "a"], "text": "<é[1,\"a\"]", "list": [null]}));
+        let mut seen = Vec::new();
+        template.each_expression(&mut |expression| seen.push(expression.source().to_owned()));
+        assert_eq!(seen, ["x.list", "x.text", "x.list"]);
+    }
+
+    #[test]
+    fn a_text_that_grows_too_long_is_an_error() {
+        let value = json!("a".repeat(1_000_000));
+        let part = Part::Expression(expression("x"));
+        let template = Template::Text(vec![part; 9]);
+        let error = template.evaluate(&Variables::new().with("x", &value)).unwrap_err();
+        assert_eq!(error, TemplateError::TooLong);
+    }
+}
