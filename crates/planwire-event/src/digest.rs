@@ -1,6 +1,7 @@
 //! SHA-256 digests of documents and blobs.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -34,6 +35,28 @@ impl Digest {
             hasher.update(part);
         }
         Self(hasher.finalize().into())
+    }
+
+    /// Digests what `reader` gives until its end; also says how many bytes that were.
+    ///
+    /// # Errors
+    ///
+    /// What reading fails with.
+    pub fn of_reader(mut reader: impl io::Read) -> io::Result<(Self, u64)> {
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 64 * 1024];
+        let mut bytes = 0;
+        loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok((Self(hasher.finalize().into()), bytes)),
+                Ok(read) => {
+                    hasher.update(&buffer[..read]);
+                    bytes += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The 32 bytes.
@@ -101,6 +124,22 @@ mod tests {
         let json = serde_json::to_string(&digest).unwrap();
         assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), digest);
         assert_eq!(Digest::from(*digest.as_bytes()), digest);
+    }
+
+    #[test]
+    fn readers_are_digested_to_their_end() {
+        struct Broken(Vec<io::ErrorKind>);
+        impl io::Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                self.0.pop().map_or(Ok(0), |kind| Err(kind.into()))
+            }
+        }
+        assert_eq!(Digest::of_reader(&b"abc"[..]).unwrap(), (Digest::of(b"abc"), 3));
+        assert_eq!(
+            Digest::of_reader(Broken(vec![io::ErrorKind::Interrupted])).unwrap(),
+            (Digest::of(b""), 0)
+        );
+        assert!(Digest::of_reader(Broken(vec![io::ErrorKind::PermissionDenied])).is_err());
     }
 
     #[test]

@@ -1,0 +1,169 @@
+//! What a tool is, and which tools an engine has.
+//!
+//! A [`Tool`] does one thing outside of the log when a step asks for it. It knows nothing of events: the tool runner
+//! publishes before and after. **Invariant:** once a call has returned or was dropped, nothing that it began goes on.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use planwire_event::vocabulary::Object;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::stop::Stop;
+
+/// Something that a step can call.
+pub trait Tool: Send + Sync {
+    /// Its name in documents and events, such as `file.list`.
+    fn name(&self) -> &'static str;
+
+    /// What it does, in one line for people.
+    fn purpose(&self) -> &'static str;
+
+    /// The arguments that it takes; documents with others are refused before they run.
+    fn arguments(&self) -> &'static [Argument];
+
+    /// Does it.
+    ///
+    /// Dropping the future gives the call up at once. A call that is asked to end by [`ToolContext::stop`] ends what
+    /// it began and returns [`ToolError::stopped`].
+    ///
+    /// # Errors
+    ///
+    /// [`ToolError`] with a code that documents can decide by.
+    fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>>;
+}
+
+/// One argument of a tool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Argument {
+    /// Its name in `with`.
+    pub name: &'static str,
+    /// Its type, for people: `text`, `list of texts` ...
+    pub kind: &'static str,
+    /// Whether a call without it fails.
+    pub required: bool,
+    /// What it does, in one line.
+    pub purpose: &'static str,
+}
+
+impl Argument {
+    /// An argument that every call must give.
+    #[must_use]
+    pub const fn required(name: &'static str, kind: &'static str, purpose: &'static str) -> Self {
+        Self { name, kind, required: true, purpose }
+    }
+
+    /// An argument that may be left out.
+    #[must_use]
+    pub const fn optional(name: &'static str, kind: &'static str, purpose: &'static str) -> Self {
+        Self { name, kind, required: false, purpose }
+    }
+}
+
+/// What a call may use of its surroundings.
+#[derive(Clone, Debug)]
+pub struct ToolContext {
+    /// Relative paths start here. Absolute.
+    pub folder: PathBuf,
+    /// Says when the call should end.
+    pub stop: Stop,
+}
+
+/// What a call gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ToolOutput {
+    /// The output as steps see it.
+    pub value: Value,
+    /// Whether the tool left something out of it.
+    pub truncated: bool,
+}
+
+impl From<Value> for ToolOutput {
+    fn from(value: Value) -> Self {
+        Self { value, truncated: false }
+    }
+}
+
+/// Why a call failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ToolError {
+    /// Short and stable, for programs: `not_found`, `exit_status` ...
+    pub code: String,
+    /// For people.
+    pub message: String,
+}
+
+impl ToolError {
+    /// Makes an error of its code and message.
+    pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into() }
+    }
+
+    /// The call was asked to end and did.
+    #[must_use]
+    pub fn stopped() -> Self {
+        Self::new("cancelled", "the call was ended before it was done")
+    }
+
+    /// An argument is missing, of the wrong type or without sense.
+    pub fn argument(message: impl Into<String>) -> Self {
+        Self::new("bad_argument", message)
+    }
+}
+
+/// Reads the arguments of a call as `T`.
+pub(crate) fn read_arguments<T: DeserializeOwned>(arguments: Object) -> Result<T, ToolError> {
+    serde_json::from_value(Value::Object(arguments)).map_err(|error| ToolError::argument(error.to_string()))
+}
+
+/// The tools that documents may call, by name. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct ToolSet(BTreeMap<&'static str, Arc<dyn Tool>>);
+
+impl ToolSet {
+    /// No tools.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The tools of this crate: `exec`, `file.list`, `file.read`, `file.digest`, `file.write`.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self::empty()
+            .with(Arc::new(crate::tools::exec::Exec))
+            .with(Arc::new(crate::tools::file::List))
+            .with(Arc::new(crate::tools::file::Read))
+            .with(Arc::new(crate::tools::file::DigestFiles))
+            .with(Arc::new(crate::tools::file::Write))
+    }
+
+    /// Adds a tool, or replaces the one of its name.
+    #[must_use]
+    pub fn with(mut self, tool: Arc<dyn Tool>) -> Self {
+        self.0.insert(tool.name(), tool);
+        self
+    }
+
+    /// The tool of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
+        self.0.get(name)
+    }
+
+    /// All tools, in the order of their names.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
+        self.0.values()
+    }
+}
+
+impl fmt::Debug for ToolSet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

@@ -1,0 +1,4 @@
+//! What plan documents promise: sound ones are read in full, broken ones are told where and why.
+
+mod broken;
+mod sound;

@@ -1,0 +1,5 @@
+//! What the engine promises, seen from outside.
+
+mod documents;
+mod exec;
+mod files;
