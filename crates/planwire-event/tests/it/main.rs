@@ -5,6 +5,7 @@
 mod events_md;
 mod fixture;
 mod lifecycle;
+mod names;
 mod sequences;
 mod state;
 mod tree;

@@ -11,28 +11,52 @@ use crate::fixture::Log;
 
 /// Few plans, calls and producers, so that random events meet each other.
 fn any_event() -> impl Strategy<Value = (&'static str, String, &'static str, Value)> {
-    let producer = prop_oneof![3 => Just("exec1"), 1 => Just("http:me")];
-    let plan = (0..5u8).prop_map(|number| format!("p{number}"));
+    let producer = prop_oneof![9 => Just("exec1"), 1 => Just("http:me")];
+    let plan = prop_oneof![1 => Just(0u8), 2 => 0..9u8].prop_map(|number| format!("p{number}"));
     let call = (0..3u8).prop_map(|number| format!("c{number}"));
     let child = plan.clone();
+    let failed = json!({"reason": "error", "error": {"code": "c", "message": "m"}});
     let body = prop_oneof![
-        3 => (proptest::option::of(child.clone()), any::<bool>()).prop_map(|(parent, owned)| {
-            let executor = owned.then_some("exec1");
-            ("PlanStarted", json!({"name": "n", "parent_plan_id": parent, "executor_id": executor}))
+        1 => any::<bool>().prop_map(|owned| {
+            ("PlanStarted", json!({"name": "n", "executor_id": owned.then_some("exec1")}))
         }),
+        2 => child.clone().prop_map(|parent| ("PlanStarted", json!({"name": "n", "parent_plan_id": parent}))),
         1 => Just(("PlanCompleted", json!({}))),
-        1 => Just(("PlanFailed", json!({"reason": "error", "error": {"code": "c", "message": "m"}}))),
+        1 => Just(("PlanFailed", failed)),
         3 => (call.clone(), 0..3u32, 0..2u8).prop_map(|(call, attempt, step)| {
             ("ToolCalled", json!({"call_id": call, "tool": "t", "attempt": attempt, "step": format!("s{step}")}))
         }),
         3 => (call, any::<bool>()).prop_map(|(call, ok)| ("ToolCompleted", json!({"call_id": call, "ok": ok}))),
-        5 => child.clone().prop_map(|child| ("SubplanSpawned", json!({"child_plan_id": child, "step": "s9"}))),
-        5 => (child, any::<bool>())
+        9 => child.clone().prop_map(|child| ("SubplanSpawned", json!({"child_plan_id": child, "step": "s9"}))),
+        3 => (child, any::<bool>())
             .prop_map(|(child, ok)| ("SubplanCompleted", json!({"child_plan_id": child, "ok": ok}))),
         1 => Just(("acme.hit", json!({}))),
     ];
     (producer, plan, body)
         .prop_map(|(producer, plan, (event_type, payload))| (producer, plan, event_type, payload))
+}
+
+/// What a child's life needs next: its start, its end, the report of it. Chance alone rarely gets there.
+fn next_of_a_child(log: &Log, pick: usize) -> Option<(String, &'static str, Value)> {
+    let mut parents: Vec<_> = log.plans.values().filter(|plan| plan.status().is_open()).collect();
+    parents.sort_by_key(|plan| plan.plan_id().clone());
+    let announced = parents.iter().flat_map(|parent| {
+        let mut children: Vec<_> = parent.announced_children().map(|child| (*parent, child)).collect();
+        children.sort_by_key(|(_, child)| (*child).clone());
+        children
+    });
+    let announced: Vec<_> = announced.collect();
+    let (parent, child) = announced.get(pick.checked_rem(announced.len())?)?;
+    let (parent, child) = (parent.plan_id().to_string(), child.to_string());
+    Some(match log.plans.get(&child.parse().unwrap()).map(|plan| plan.status().is_open()) {
+        None => (child, "PlanStarted", json!({"name": "n", "parent_plan_id": parent})),
+        Some(true) if pick & 192 == 0 => {
+            let grandchild = format!("q{}", log.events.len());
+            (child, "SubplanSpawned", json!({"child_plan_id": grandchild, "step": "s8"}))
+        }
+        Some(true) => (child, "PlanCompleted", json!({})),
+        Some(false) => (parent, "SubplanCompleted", json!({"child_plan_id": child, "ok": true})),
+    })
 }
 
 /// What an auditor knows of a plan who has only read the events.
@@ -99,15 +123,17 @@ fn fold(log: &Log) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn accepted_sequences_keep_the_promises_of_the_log(
-        events in proptest::collection::vec(any_event(), 1..120),
+        events in proptest::collection::vec((any_event(), proptest::option::of(any::<usize>())), 1..200),
     ) {
         let mut log = Log::default();
         let mut refused = 0;
-        for (producer, plan, event_type, payload) in events {
+        for ((producer, plan, event_type, payload), pick) in events {
+            let next = pick.and_then(|pick| next_of_a_child(&log, pick));
+            let (plan, event_type, payload) = next.unwrap_or((plan, event_type, payload));
             refused += u64::from(log.publish(producer, &plan, event_type, payload).is_err());
         }
         prop_assert!(refused + log.events.len() as u64 > 0);
