@@ -25,7 +25,7 @@ pub const BLOB_CHUNK_BYTES: usize = 1024 * 1024;
 /// Bytes of one blob.
 pub const BLOB_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-const _: () = assert!(BLOB_BYTES_MAX % BLOB_CHUNK_BYTES == 0);
+const _: () = assert!(BLOB_BYTES_MAX.is_multiple_of(BLOB_CHUNK_BYTES));
 
 /// The end of a log: what the next append builds on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@
 //! - `readers`: threads that answer. `repository`: the readers' end. `query`, `decode`: what is asked and answered.
 //! - `error`: what SQLite's errors mean.
 
+mod checkpoint;
 mod decode;
 mod error;
 mod open;

@@ -11,17 +11,15 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::contract::{Head, StoreError};
 use crate::lock::{LockError, LockFile, LockInfo, private};
+use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::error::store_error;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::repository::SqliteRepository;
 use crate::sqlite::schema::{self, APPLICATION_ID, VERSION};
 use crate::sqlite::writer::SqliteWriter;
 
-/// How long a statement waits for another process that holds SQLite's own lock.
+/// How long a statement waits for another process that holds SQLite's own lock, if nothing else is asked for.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Pages of the WAL after which a commit moves them into the database: 4 MiB.
-const WAL_PAGES_MAX: i32 = 1_000;
 
 /// How a SQLite log is opened.
 #[derive(Clone, Debug)]
@@ -30,11 +28,21 @@ pub struct OpenOptions {
     pub log_id: Option<LogId>,
     /// What the lock file says of the holder. A server adds its address later, see [`LockFile::update`].
     pub holder: LockInfo,
+    /// How long a write waits for another program that holds SQLite's own lock; 5 s by default.
+    pub busy_timeout: Duration,
+    /// Bytes that the database file may take, rounded to pages; beyond it writing is refused as on a full disk. None
+    /// by default.
+    pub file_bytes_max: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> Self {
-        Self { log_id: None, holder: LockInfo::this_process() }
+        Self {
+            log_id: None,
+            holder: LockInfo::this_process(),
+            busy_timeout: BUSY_TIMEOUT,
+            file_bytes_max: None,
+        }
     }
 }
 
@@ -144,10 +152,12 @@ impl SqliteStore {
         private(fs::OpenOptions::new().write(true).create(true).truncate(false))
             .open(path)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        let connection = open_writing(path, options)?;
-        let readers =
-            Readers::start(path).map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
-        Ok((SqliteWriter::new(connection, Arc::new(lock)), Arc::new(SqliteRepository::new(readers))))
+        let mut connection = open_writing(path, options)?;
+        let failed = |source| OpenError::Store { path: path.to_owned(), source };
+        let readers = Readers::start(path).map_err(failed)?;
+        let checkpointer = Checkpointer::start(path, &mut connection).map_err(failed)?;
+        let writer = SqliteWriter::new(connection, checkpointer, Arc::new(lock));
+        Ok((writer, Arc::new(SqliteRepository::new(readers))))
     }
 }
 
@@ -203,14 +213,20 @@ fn open_writing(path: &Path, options: &OpenOptions) -> Result<Connection, OpenEr
     // Darwin's fsync leaves data in the drive; elsewhere these change nothing.
     connection.pragma_update(None, "fullfsync", "ON").map_err(failed)?;
     connection.pragma_update(None, "checkpoint_fullfsync", "ON").map_err(failed)?;
-    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES_MAX).map_err(failed)?;
     let log_id = options.log_id.unwrap_or_else(random_log_id);
     schema::migrate(&mut connection, found.unwrap_or(0), |new| insert_log(new, log_id)).map_err(failed)?;
     checkpoint(path, &connection)?;
+    connection.busy_timeout(options.busy_timeout).map_err(failed)?;
+    if let Some(bytes) = options.file_bytes_max {
+        let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
+        let pages = i64::try_from(bytes.div_ceil(u64::from(page.max(1)))).unwrap_or(i64::MAX);
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).map_err(failed)?;
+    }
     Ok(connection)
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+/// A connection that can write.
+pub(crate) fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
@@ -249,7 +265,7 @@ fn settle(path: &Path) -> Result<(), OpenError> {
         Ok(lock) => lock,
         // Whoever holds it did this when it opened the file.
         Err(LockError::Held { .. }) => return Ok(()),
-        // A file in a folder that we may not write is as its writer left it.
+        // In a folder that we may not write there is no WAL that we could move.
         Err(LockError::Io { .. }) => return Ok(()),
     };
     let connection = connect(path).map_err(|error| open_error(path, error))?;

@@ -14,6 +14,7 @@ use crate::contract::{
 };
 use crate::lock::LockFile;
 use crate::row::Members;
+use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
 
@@ -37,7 +38,9 @@ const INSERT_CHUNK: &str =
 /// Writes a SQLite log; see [`crate::sqlite::SqliteStore::open`].
 #[derive(Debug)]
 pub struct SqliteWriter {
+    // Dropped in this order: the checkpointer ends when the connection is closed, and the lock holds to the end.
     connection: Connection,
+    _checkpointer: Checkpointer,
     lock: Arc<LockFile>,
     /// A transaction is open that [`LogWriter::lock_head`] began.
     head_locked: bool,
@@ -46,8 +49,8 @@ pub struct SqliteWriter {
 }
 
 impl SqliteWriter {
-    pub(crate) const fn new(connection: Connection, lock: Arc<LockFile>) -> Self {
-        Self { connection, lock, head_locked: false, closed: false }
+    pub(crate) const fn new(connection: Connection, checkpointer: Checkpointer, lock: Arc<LockFile>) -> Self {
+        Self { connection, _checkpointer: checkpointer, lock, head_locked: false, closed: false }
     }
 
     /// The lock that this writer holds; a server writes its address into it.
@@ -269,5 +272,24 @@ impl LogWriter for SqliteWriter {
             },
             Err(error) => Err(self.refuse(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::sqlite::{OpenOptions, SqliteStore};
+
+    #[test]
+    fn commits_are_synced_and_wal_is_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let (writer, _readers) =
+            SqliteStore::open(&folder.path().join("a.db"), &OpenOptions::default()).unwrap();
+        let number =
+            |name| writer.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
+        assert_eq!(number("synchronous"), 2, "FULL");
+        assert_eq!(number("auto_vacuum"), 2, "INCREMENTAL");
+        assert_eq!(number("fullfsync"), 1);
+        let mode = writer.connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+        assert_eq!(mode.unwrap(), "wal");
     }
 }
