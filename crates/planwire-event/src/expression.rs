@@ -37,8 +37,14 @@ pub const RESULT_BYTES_MAX: usize = 1024 * 1024;
 
 const _: () = assert!(COMPREHENSION_ITEMS_MAX as u64 <= WORK_MAX);
 
-static ENV: LazyLock<Arc<cel::Env>> =
-    LazyLock::new(|| Arc::new(cel::Env::stdlib().with_optional_support(false)));
+/// What the extensions bring beyond the functions that [`compile`] lists stays out of reach.
+static ENV: LazyLock<Arc<cel::Env>> = LazyLock::new(|| {
+    let mut env = cel::Env::stdlib().with_optional_support(false);
+    for extension in [cel::extensions::strings, cel::extensions::lists] {
+        env.add_extension(extension).expect("no name of an extension is taken");
+    }
+    Arc::new(env)
+});
 
 /// What kind of expression is compiled: how many comprehensions it may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

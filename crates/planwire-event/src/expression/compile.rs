@@ -10,7 +10,7 @@ use super::evaluate::{CHARGE, Needs, RANGE};
 use super::{DEPTH_MAX, ENV, Inner, NODES_MAX, Purpose, Reference, SOURCE_BYTES_MAX};
 
 /// Functions by name, with the number of arguments (target included) and that number in words.
-const FUNCTIONS: [(&str, usize, &str); 12] = [
+const FUNCTIONS: [(&str, usize, &str); 14] = [
     ("bool", 1, "one argument"),
     ("bytes", 1, "one argument"),
     ("contains", 2, "a text and one argument"),
@@ -18,20 +18,25 @@ const FUNCTIONS: [(&str, usize, &str); 12] = [
     ("dyn", 1, "one argument"),
     ("endsWith", 2, "a text and one argument"),
     ("int", 1, "one argument"),
+    (JOIN, 2, "a list and a literal text"),
     ("size", 1, "one argument"),
+    ("slice", 3, "a list, its first and its last place"),
     ("startsWith", 2, "a text and one argument"),
     ("string", 1, "one argument"),
     ("type", 1, "one argument"),
     ("uint", 1, "one argument"),
 ];
-const MACROS: [(&str, &str); 6] = [
+const MACROS: [(&str, &str); 7] = [
     ("all", "a list, a loop variable and a condition"),
     ("exists", "a list, a loop variable and a condition"),
     ("exists_one", "a list, a loop variable and a condition"),
     ("filter", "a list, a loop variable and a condition"),
     ("has", "one member access such as has(a.b)"),
     ("map", "a list, a loop variable and a value"),
+    ("sortBy", "a list, a loop variable and a key"),
 ];
+/// Joins texts. What stands between them must be a literal: two long values would multiply.
+const JOIN: &str = "join";
 /// Names of types, as in `type(x) == int`.
 const TYPES: [&str; 10] =
     ["bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint"];
@@ -147,23 +152,21 @@ impl Checker<'_> {
         CompileError::at(kind, self.source, self.offset(tree))
     }
 
-    /// Byte offset of a node; the parser counts characters.
+    /// Byte offset of a node.
     fn offset(&self, tree: &Tree) -> usize {
-        let start = self.info.offset_for(tree.id).map_or(0, |(start, _)| start as usize);
-        self.source.char_indices().nth(start).map_or(self.source.len(), |(at, _)| at)
+        self.info.offset_for(tree.id).map_or(0, |(start, _)| start as usize)
     }
 
     fn check(&mut self, tree: &Tree, depth: usize) -> Result<(), CompileError> {
-        self.nodes += 1;
+        let path = path_of(tree);
+        self.nodes += path.as_ref().map_or(1, |(path, _)| path.len());
         if self.nodes > NODES_MAX {
             return Err(CompileError::at(Kind::TooManyNodes, self.source, 0));
         }
         if depth > DEPTH_MAX {
             return Err(self.error(Kind::TooDeep, tree));
         }
-        if let Some((path, name)) = path_of(tree) {
-            // The nodes of a path count like others.
-            self.nodes += path.len() - 1;
+        if let Some((path, name)) = path {
             return self.check_name(path, name);
         }
         match &tree.expr {
@@ -218,7 +221,8 @@ impl Checker<'_> {
         if !operator {
             let expected = FUNCTIONS.iter().find(|(known, ..)| *known == name);
             if let Some((_, wanted, expected)) = expected {
-                if *wanted != given {
+                let literal = |tree: &Tree| matches!(&tree.expr, Expr::Literal(LiteralValue::String(_)));
+                if *wanted != given || name == JOIN && !call.args.iter().all(literal) {
                     let kind = Kind::Arguments { name: name.to_owned(), expected, given };
                     return Err(self.error(kind, tree));
                 }
@@ -300,7 +304,7 @@ fn budget(tree: &mut Tree, in_body: bool) {
                 .args
                 .first()
                 .is_some_and(|first| matches!(&first.expr, Expr::Ident(name) if name.starts_with('@')));
-            let adds = call.func_name == "_+_" && !accumulates;
+            let adds = call.func_name == "_+_" && !accumulates || call.func_name == JOIN;
             call.target.iter_mut().for_each(|target| budget(target, in_body));
             call.args.iter_mut().for_each(|argument| budget(argument, in_body));
             if adds && in_body {
@@ -310,6 +314,9 @@ fn budget(tree: &mut Tree, in_body: bool) {
         Expr::Comprehension(comprehension) => {
             budget(&mut comprehension.iter_range, in_body);
             wrap(&mut comprehension.iter_range, RANGE);
+            // `sortBy` keeps its list and its keys in these.
+            budget(&mut comprehension.accu_init, in_body);
+            budget(&mut comprehension.result, in_body);
             budget(&mut comprehension.loop_cond, true);
             budget(&mut comprehension.loop_step, true);
         }

@@ -202,9 +202,14 @@ pub(super) fn of_execution(source: &str, error: &ExecutionError) -> EvaluateErro
 /// `_+_` is written `+` by people.
 pub(super) fn operator_name(function: &str) -> String {
     match function.trim_start_matches('@').trim_matches('_') {
-        "[_]" => "[]".to_owned(),
-        "?_:" => "?:".to_owned(),
+        "[_]" => "an index".to_owned(),
+        "?_:" => "a choice (?:)".to_owned(),
         "." => "a member access".to_owned(),
+        "add" => "'+'".to_owned(),
+        "sub" => "'-'".to_owned(),
+        "mul" => "'*'".to_owned(),
+        "div" => "'/'".to_owned(),
+        "rem" => "'%'".to_owned(),
         name => format!("'{name}'"),
     }
 }
