@@ -19,6 +19,7 @@ pub mod cursor;
 pub mod digest;
 pub mod event;
 pub mod event_type;
+pub mod expression;
 pub mod filter;
 pub mod ids;
 pub mod lifecycle;
