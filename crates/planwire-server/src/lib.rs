@@ -1,1 +1,44 @@
-//! Room of planwire.
+//! The HTTP facade of a log: publish, read pages, follow by server-sent events, start and cancel plans, and the page.
+//!
+//! A reader of the bus like any other: nothing here knows SQL or how plans run. **Invariants:** a request passes the
+//! guard before anything else looks at it; an answer that is no success is problem+json of one of the kinds in
+//! [`problem`]; a client that does not read costs a bounded buffer and nobody else's time.
+//!
+//! - [`config`]: what a server is told, and its limits by name.
+//! - [`server`], `connection`, `write_deadline`: from the accept loop to the socket.
+//! - `guard`, `accept`, `params`, `body`: what a request must be, and what it asks for.
+//! - [`problem`]: every failure with its HTTP status.
+//! - `routes`, `app`: which path leads where, and what the routes share.
+//! - `events`, `sse_stream`, `sse_frame`: reading events as pages and as streams.
+//! - `publish`, `plans`, `start`, `blobs`, `health`, `page`: the other routes.
+//!
+//! # Memory
+//!
+//! An idle stream costs its connection's read buffer (8 KiB), its tasks and its cursor. A client that stops reading
+//! adds at most [`config::HEAD_BYTES_MAX`] of queued frames and one chunk of [`config::SSE_CHUNK_BYTES_MAX`]: 32 KiB;
+//! a single event larger than that counts once more. The kernel adds [`config::SEND_BUFFER_BYTES`], doubled by Linux.
+
+mod accept;
+mod app;
+mod blobs;
+mod body;
+pub mod config;
+mod connection;
+mod events;
+mod guard;
+mod health;
+mod page;
+mod params;
+mod plans;
+pub mod problem;
+mod publish;
+mod routes;
+pub mod server;
+mod sse_frame;
+mod sse_stream;
+mod start;
+mod write_deadline;
+
+pub use app::Gauges;
+pub use config::{Limits, ServerConfig};
+pub use server::{BindError, Server};

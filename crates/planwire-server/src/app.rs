@@ -1,0 +1,106 @@
+//! What the routes share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use planwire_bus::{EventBus, PlanStarter, Publisher};
+use planwire_event::Producer;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::config::{RETRY_MS, STREAMS_MAX, ServerConfig};
+use crate::guard::Guard;
+use crate::problem::{Kind, Problem};
+
+/// Who asks, as long as there is no identity; the log notes it as the producer of what comes by HTTP.
+pub(crate) const PRINCIPAL: &str = "anonymous";
+
+/// What the routes share.
+pub(crate) struct App {
+    pub(crate) bus: EventBus,
+    pub(crate) publisher: Publisher,
+    pub(crate) starter: Option<Arc<dyn PlanStarter>>,
+    pub(crate) config: ServerConfig,
+    pub(crate) guard: Guard,
+    pub(crate) gauges: Arc<Gauges>,
+    pub(crate) closing: Closing,
+    streams: Arc<Semaphore>,
+}
+
+/// Whether the server shuts down.
+#[derive(Clone)]
+pub(crate) struct Closing(pub(crate) watch::Receiver<bool>);
+
+impl Closing {
+    pub(crate) fn has_begun(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Resolves when the server shuts down, also if it is simply dropped.
+    pub(crate) async fn begun(&mut self) {
+        let _ = self.0.wait_for(|closing| *closing).await;
+    }
+}
+
+/// What a server counts: for metrics, and for tests that would otherwise have to guess.
+#[derive(Debug, Default)]
+pub struct Gauges {
+    pub(crate) connections_open: AtomicUsize,
+    pub(crate) connections_refused: AtomicU64,
+    pub(crate) streams_opened: AtomicU64,
+}
+
+impl Gauges {
+    /// Connections that are open now.
+    pub fn connections_open(&self) -> usize {
+        self.connections_open.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were closed at once because too many were open.
+    pub fn connections_refused(&self) -> u64 {
+        self.connections_refused.load(Ordering::Relaxed)
+    }
+
+    /// Event streams that were opened so far.
+    pub fn streams_opened(&self) -> u64 {
+        self.streams_opened.load(Ordering::Relaxed)
+    }
+}
+
+impl App {
+    pub(crate) fn new(
+        config: ServerConfig,
+        bus: EventBus,
+        starter: Option<Arc<dyn PlanStarter>>,
+        closing: Closing,
+    ) -> Self {
+        Self {
+            publisher: bus.publisher(Producer::new(format!("http:{PRINCIPAL}"))),
+            bus,
+            starter,
+            guard: Guard::new(&config),
+            gauges: Arc::default(),
+            closing,
+            streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
+            config,
+        }
+    }
+
+    /// A share of the streams that may be open, kept as long as the stream is.
+    pub(crate) fn admit_stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {
+            let max = self.config.limits.streams_max;
+            Problem::new(
+                Kind::TooManyStreams,
+                format!("{max} event streams are open; pages are still served"),
+            )
+        })
+    }
+
+    /// When the next stream's client shall come back: a crowd that drops at once returns spread over as long again.
+    pub(crate) fn next_retry_ms(&self) -> u64 {
+        /// Odd and near the golden ratio of 2^32: neighbours land far apart.
+        const STEP: u64 = 2_654_435_761;
+        let number = self.gauges.streams_opened.fetch_add(1, Ordering::Relaxed);
+        RETRY_MS + (number.wrapping_mul(STEP) >> 16) % RETRY_MS
+    }
+}

@@ -1,0 +1,87 @@
+//! The page at `/`: one file that shows plans as they happen.
+
+use std::sync::LazyLock;
+
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use planwire_event::Digest;
+
+const INDEX: &str = include_str!("page/index.html");
+
+/// What the page may do: run its own script and style, and ask this server. Nothing else loads or runs, whatever an
+/// event holds.
+static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let policy = format!(
+        "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'",
+        hash_of("script"),
+        hash_of("style"),
+    );
+    HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
+});
+
+pub(crate) async fn index() -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8")),
+        (header::CONTENT_SECURITY_POLICY, POLICY.clone()),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    ];
+    (headers, INDEX).into_response()
+}
+
+/// The source expression of what stands in the page's element `tag`.
+fn hash_of(tag: &str) -> String {
+    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
+    let inline =
+        INDEX.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map_or("", |(text, _)| text);
+    format!("'sha256-{}'", base64(Digest::of(inline.as_bytes()).as_bytes()))
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for group in bytes.chunks(3) {
+        let bits = group
+            .iter()
+            .enumerate()
+            .fold(0u32, |bits, (at, byte)| bits | (u32::from(*byte) << (16 - 8 * at)));
+        for at in 0..4 {
+            let index = usize::try_from((bits >> (18 - 6 * at)) & 63).unwrap_or(0);
+            out.push(if at <= group.len() { char::from(ALPHABET[index]) } else { '=' });
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_is_that_of_rfc_4648() {
+        for (bytes, text) in
+            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")]
+        {
+            assert_eq!(base64(bytes.as_bytes()), text);
+        }
+    }
+
+    #[test]
+    fn page_is_one_file_that_builds_no_html_of_text() {
+        assert!(INDEX.lines().count() <= 300, "{} lines", INDEX.lines().count());
+        for bad in [
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "document.write",
+            "eval(",
+            "http://",
+            "https://",
+            " style=",
+        ] {
+            assert!(!INDEX.contains(bad), "{bad}");
+        }
+        assert_eq!(INDEX.matches("<script>").count(), 1);
+        assert_eq!(INDEX.matches("<style>").count(), 1);
+    }
+}

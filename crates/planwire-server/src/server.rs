@@ -1,0 +1,177 @@
+//! The accept loop, from binding an address to the last connection's end.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use planwire_bus::{EventBus, PlanStarter};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::app::{App, Closing, Gauges};
+use crate::config::ServerConfig;
+use crate::connection;
+use crate::routes::Service;
+
+/// First and longest wait after the operating system gave no connection, as when file descriptors are used up.
+const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Why a server does not listen.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Anybody could reach the address, and the server does not know who asks.
+    #[error(
+        "refusing to listen on {address}: only loopback addresses can be served, since there is no identity and no TLS yet"
+    )]
+    NotLoopback {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// The operating system refused.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// A server that listens and does not answer yet; [`Server::run`] does.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    close: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Listens on the address of `config`. Without a `starter` the server starts no plans, everything else works.
+    ///
+    /// # Errors
+    ///
+    /// [`BindError::NotLoopback`] for addresses that others could reach, [`BindError::Listen`] if the operating
+    /// system refuses.
+    pub async fn bind(
+        config: ServerConfig,
+        bus: EventBus,
+        starter: Option<Arc<dyn PlanStarter>>,
+    ) -> Result<Self, BindError> {
+        let address = config.listen;
+        if !address.ip().is_loopback() {
+            return Err(BindError::NotLoopback { address });
+        }
+        let failed = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (close, closing) = watch::channel(false);
+        let app = Arc::new(App::new(config, bus, starter, Closing(closing)));
+        Ok(Self { listener, address, app, close })
+    }
+
+    /// The address on which the server listens; its port is the real one also where 0 was asked for.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What the server counts; stays readable while it runs.
+    #[must_use]
+    pub fn gauges(&self) -> Arc<Gauges> {
+        Arc::clone(&self.app.gauges)
+    }
+
+    /// Answers requests until `shutdown` resolves, then lets open ones end.
+    ///
+    /// Event streams end cleanly at once and resume by their cursors elsewhere or later; other requests have the time
+    /// of [`crate::config::SHUTDOWN_MS`], then they are cut off. The bus is left open.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { listener, app, close, .. } = self;
+        let service = Service::new(Arc::clone(&app));
+        let mut connections = JoinSet::new();
+        let mut backoff = ACCEPT_BACKOFF.0;
+        let mut shutdown = std::pin::pin!(shutdown);
+        loop {
+            tokio::select! {
+                () = &mut shutdown => break,
+                Some(ended) = connections.join_next() => report(ended),
+                stream = accept(&listener, &mut backoff) => admit(stream, &app, &service, &mut connections),
+            }
+        }
+        drop(listener);
+        close.send_replace(true);
+        let all_ended = async {
+            while let Some(ended) = connections.join_next().await {
+                report(ended);
+            }
+        };
+        if tokio::time::timeout(app.config.limits.shutdown, all_ended).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "connections did not end in time and are cut off"
+            );
+            connections.shutdown().await;
+        }
+    }
+}
+
+/// The next connection. Where the operating system has none to give, waits instead of asking again at once.
+async fn accept(listener: &TcpListener, backoff: &mut Duration) -> TcpStream {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                *backoff = ACCEPT_BACKOFF.0;
+                return stream;
+            }
+            // The client was gone before it was let in.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "failed to accept a connection");
+                tokio::time::sleep(*backoff).await;
+                *backoff = (*backoff * 2).min(ACCEPT_BACKOFF.1);
+            }
+        }
+    }
+}
+
+fn admit(stream: TcpStream, app: &Arc<App>, service: &Service, connections: &mut JoinSet<()>) {
+    if connections.len() >= app.config.limits.connections_max {
+        app.gauges.connections_refused.fetch_add(1, Ordering::Relaxed);
+        return;
+    }
+    let open = Open::count(Arc::clone(&app.gauges));
+    let (app, service) = (Arc::clone(app), service.clone());
+    connections.spawn(async move {
+        connection::serve(stream, app, service).await;
+        drop(open);
+    });
+}
+
+/// Counts a connection as long as it lives, however its task ends.
+struct Open(Arc<Gauges>);
+
+impl Open {
+    fn count(gauges: Arc<Gauges>) -> Self {
+        gauges.connections_open.fetch_add(1, Ordering::Relaxed);
+        Self(gauges)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections_open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn report(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection's task panicked; only that connection is lost");
+    }
+}

@@ -1,0 +1,116 @@
+//! The text of server-sent events (WHATWG HTML, section 9.2).
+//!
+//! One event is one frame and nothing in an event can begin another: ids, types and cursors hold no control
+//! character, JSON has none, and the three line ends that JSON allows (U+0085, U+2028, U+2029) are escaped.
+
+use std::fmt::Write as _;
+
+use bytes::Bytes;
+use planwire_bus::FrameForm;
+use planwire_event::{Cursor, PlanId, StoredEvent};
+
+/// The frame of an event: `id`, `event` where `form` has it, `data`.
+pub(crate) fn event(form: FrameForm, event: &StoredEvent, json: &Bytes) -> Bytes {
+    let mut frame = String::with_capacity(json.len() + 96);
+    // A String takes every write.
+    let _ = writeln!(frame, "id: {}", event.cursor());
+    if form == FrameForm::Sse {
+        let _ = writeln!(frame, "event: {}", event.event.event_type());
+    }
+    frame.push_str("data: ");
+    push_line(&mut frame, &String::from_utf8_lossy(json));
+    frame.push_str("\n\n");
+    frame.into()
+}
+
+/// The first frame: says that this is us, where the stream starts, and when to come back.
+pub(crate) fn hello(start: Cursor, retry_ms: u64) -> Bytes {
+    format!(": planwire\nretry: {retry_ms}\nid: {start}\n\n").into()
+}
+
+/// Shows that the connection lives, and that everything up to `scanned` was looked at.
+pub(crate) fn heartbeat(scanned: Cursor) -> Bytes {
+    format!(": hb\nid: {scanned}\n\n").into()
+}
+
+/// The last frame of a plan or tree that has ended. It keeps its `event:` in every form, so that no reader takes it
+/// for an event of the log.
+pub(crate) fn end(cursor: Cursor, plan: Option<&PlanId>) -> Bytes {
+    let plan = plan.map_or("", PlanId::as_str);
+    format!("id: {cursor}\nevent: end\ndata: {{\"plan_id\":\"{plan}\"}}\n\n").into()
+}
+
+/// Appends JSON as one line.
+fn push_line(frame: &mut String, json: &str) {
+    // The first byte of each of the three; most events have neither.
+    if !json.bytes().any(|byte| byte == 0xc2 || byte == 0xe2) {
+        frame.push_str(json);
+        return;
+    }
+    for character in json.chars() {
+        match character {
+            '\u{85}' => frame.push_str("\\u0085"),
+            '\u{2028}' => frame.push_str("\\u2028"),
+            '\u{2029}' => frame.push_str("\\u2029"),
+            other => frame.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use planwire_event::{Draft, IdGenerator, ManualClock, Meta, Position, Producer, Seq, Timestamp};
+    use std::sync::Arc;
+
+    fn stored(payload: &str) -> StoredEvent {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_micros_clamped(1_500_000)));
+        let draft = format!("{{\"event_type\":\"acme.hit\",\"plan_id\":\"p\",\"payload\":{payload}}}");
+        let ids = IdGenerator::new(Arc::clone(&clock) as _, || 7);
+        StoredEvent {
+            event: Draft::parse(&draft).unwrap().complete(&ids, &*clock).unwrap(),
+            log_id: "7Q4M2K9A".parse().unwrap(),
+            position: Position::new(1234),
+            seq: Seq::new(2),
+            root_plan_id: "p".parse().unwrap(),
+            parent_plan_id: None,
+            depth: 0,
+            recorded_at: Timestamp::from_micros_clamped(2_000_000),
+            meta: Meta { producer: Producer::new("http:anonymous"), traceparent: None, redacted: vec![] },
+        }
+    }
+
+    fn frame(form: FrameForm, payload: &str) -> String {
+        let stored = stored(payload);
+        String::from_utf8(event(form, &stored, &stored.to_json().into()).to_vec()).unwrap()
+    }
+
+    #[test]
+    fn event_is_one_frame() {
+        insta::assert_snapshot!(frame(FrameForm::Sse, r#"{"a":"é\nb"}"#));
+    }
+
+    #[test]
+    fn event_field_can_be_left_out() {
+        insta::assert_snapshot!(frame(FrameForm::SseUnnamed, "{}"));
+    }
+
+    #[test]
+    fn control_frames() {
+        let cursor = "7Q4M2K9A-00000000000004d2".parse().unwrap();
+        let plan = "p".parse().unwrap();
+        let all =
+            [hello(cursor, 750), heartbeat(cursor), end(cursor, Some(&plan)), end(cursor, None)].concat();
+        insta::assert_snapshot!(String::from_utf8(all).unwrap());
+    }
+
+    #[test]
+    fn line_ends_of_unicode_do_not_end_the_line() {
+        let text = frame(FrameForm::Sse, "{\"a\":\"1\u{85}2\u{2028}3\u{2029}4é“\"}");
+        assert!(text.contains(r#""a":"1\u00852\u20283\u20294é“""#), "{text}");
+        assert_eq!(text.split(['\u{85}', '\u{2028}', '\u{2029}']).count(), 1);
+        let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();
+        let read: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(read["payload"]["a"], "1\u{85}2\u{2028}3\u{2029}4é“");
+    }
+}

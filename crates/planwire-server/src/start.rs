@@ -1,0 +1,97 @@
+//! Starting plans: `POST /v1/plans`, through [`PlanStarter`](planwire_bus::PlanStarter); what follows are events.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use planwire_bus::{DocumentSource, StartRequest};
+use planwire_event::vocabulary::{Object, Origin};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::app::{App, PRINCIPAL};
+use crate::body;
+use crate::guard::Caller;
+use crate::problem::{Kind, Problem};
+
+/// Characters of a context id.
+const CONTEXT_ID_CHARS_MAX: usize = 128;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Start {
+    /// The name of a registered document, or a document as a JSON object.
+    document: Option<Value>,
+    /// A document as YAML or JSON text, instead of `document`.
+    text: Option<String>,
+    /// What to call a document that is sent along in messages: its file name.
+    name: Option<String>,
+    /// The folder to which its relative files and paths refer; only with the token.
+    folder: Option<PathBuf>,
+    #[serde(default)]
+    inputs: Object,
+    context_id: Option<String>,
+}
+
+pub(crate) async fn plan(
+    State(app): State<Arc<App>>,
+    Extension(caller): Extension<Caller>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    let text = body::text(&headers, body, app.config.limits.body_read).await?;
+    let start: Start = body::json(&text)?;
+    let starter = app.starter.as_ref().ok_or_else(|| {
+        Problem::new(Kind::NoEngine, "this server serves a log; it was started without an engine")
+    })?;
+    let origin = Origin { protocol: "http".into(), principal: PRINCIPAL.into(), message: None };
+    let context_id = start.context_id.clone().map(check_context_id).transpose()?;
+    let inputs = start.inputs.clone();
+    let document = source(start, caller, app.config.allow_inline_documents)?;
+    let started = starter.start(StartRequest { document, inputs, origin, context_id }).await?;
+    let location = format!("/v1/plans/{}", started.plan_id);
+    let answer = json!({ "plan_id": started.plan_id.as_str(), "cursor": started.cursor.to_string() });
+    Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
+}
+
+fn check_context_id(text: String) -> Result<String, Problem> {
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if printable && (1..=CONTEXT_ID_CHARS_MAX).contains(&text.len()) {
+        return Ok(text);
+    }
+    let detail =
+        format!("context_id must be 1 to {CONTEXT_ID_CHARS_MAX} printable ASCII characters without spaces");
+    Err(Problem::new(Kind::BodyMalformed, detail))
+}
+
+fn source(start: Start, caller: Caller, inline_allowed: bool) -> Result<DocumentSource, Problem> {
+    let malformed = |detail: &str| Problem::new(Kind::BodyMalformed, detail);
+    let text = match (start.document, start.text) {
+        (Some(Value::String(name)), None) => {
+            if start.name.is_some() || start.folder.is_some() {
+                return Err(malformed("name and folder belong to a document that is sent along"));
+            }
+            return Ok(DocumentSource::Registered(name));
+        }
+        (Some(object @ Value::Object(_)), None) => object.to_string(),
+        (None, Some(text)) => text,
+        (None, None) => return Err(malformed("either document or text must be given")),
+        (Some(_), Some(_)) => return Err(malformed("document and text cannot both be given")),
+        (Some(_), None) => return Err(malformed("document must be a name or an object")),
+    };
+    if caller == Caller::Anonymous && !inline_allowed {
+        let detail =
+            "only registered documents can be started by HTTP; --allow-inline-documents changes that";
+        return Err(Problem::new(Kind::InlineRefused, detail));
+    }
+    if caller == Caller::Anonymous && start.folder.is_some() {
+        return Err(Problem::new(Kind::InlineRefused, "a working folder needs the token of the lock file"));
+    }
+    let name = start.name.unwrap_or_else(|| "document".to_owned());
+    Ok(DocumentSource::Inline { text, name, folder: start.folder })
+}
