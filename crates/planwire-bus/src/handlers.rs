@@ -182,19 +182,23 @@ impl Handlers {
             let ended = state.entries.drain().map(|(_, entry)| entry.ended).collect();
             (state.runtime.take(), ended)
         };
-        let all = async {
-            for mut ended in ended {
-                let _ = ended.wait_for(|ended| *ended).await;
-            }
-        };
+        let Some(runtime) = runtime else { return };
         if within_handler() {
             tracing::warn!("a handler shuts its own bus down; handlers are not waited for");
-        } else if tokio::time::timeout(self.drain, all).await.is_err() {
-            tracing::warn!("handlers did not reach the end of the log in time and are left behind");
+        } else {
+            // The handlers' own runtime has a timer, whatever the caller's has.
+            let limit = runtime.spawn(tokio::time::sleep(self.drain));
+            let all = async {
+                for mut ended in ended {
+                    let _ = ended.wait_for(|ended| *ended).await;
+                }
+            };
+            tokio::select! {
+                () = all => {}
+                _ = limit => tracing::warn!("handlers did not reach the end of the log in time and are left behind"),
+            }
         }
-        if let Some(runtime) = runtime {
-            runtime.shutdown_background();
-        }
+        runtime.shutdown_background();
     }
 }
 

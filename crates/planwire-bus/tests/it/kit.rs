@@ -1,0 +1,280 @@
+//! A bus over a store whose commits a test holds, counts and lets fail.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex};
+
+use planwire_bus::{Config, EventBus, Item, Log, Publisher, Recorded, StartAt, Subscription};
+use planwire_event::vocabulary::TypedPayload;
+use planwire_event::vocabulary::{
+    CancelRequested, Failure, FailureReason, Object, PlanCompleted, PlanFailed, PlanStarted,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+};
+use planwire_event::{Event, EventId, Filter, IdGenerator, LogId, Payload, PlanId, Producer, SystemClock};
+use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
+
+/// What the next append does instead of storing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Full,
+    UnknownNotStored,
+    UnknownStored,
+}
+
+#[derive(Debug, Default)]
+struct Gate {
+    held: bool,
+    waiting: usize,
+    appends: usize,
+    faults: VecDeque<Fault>,
+}
+
+/// The test's hand on the writer.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hand(Arc<(Mutex<Gate>, Condvar)>);
+
+impl Hand {
+    /// Lets no append through until [`Hand::release`].
+    pub(crate) fn hold(&self) {
+        self.0.0.lock().unwrap().held = true;
+    }
+
+    pub(crate) fn release(&self) {
+        self.0.0.lock().unwrap().held = false;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until an append stands before the gate.
+    pub(crate) fn wait_for_append(&self) {
+        let gate = self.0.0.lock().unwrap();
+        drop(self.0.1.wait_while(gate, |gate| gate.waiting == 0).unwrap());
+    }
+
+    pub(crate) fn fail_next(&self, fault: Fault) {
+        self.0.0.lock().unwrap().faults.push_back(fault);
+    }
+
+    pub(crate) fn appends(&self) -> usize {
+        self.0.0.lock().unwrap().appends
+    }
+}
+
+struct HeldWriter {
+    inner: Box<dyn LogWriter>,
+    hand: Hand,
+}
+
+impl LogWriter for HeldWriter {
+    fn head(&mut self) -> Result<Head, StoreError> {
+        self.inner.head()
+    }
+
+    fn lock_head(&mut self) -> Result<Head, StoreError> {
+        self.inner.lock_head()
+    }
+
+    fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError> {
+        let (gate, changed) = &*self.hand.0;
+        let mut state = gate.lock().unwrap();
+        state.waiting += 1;
+        changed.notify_all();
+        let mut state = changed.wait_while(state, |gate| gate.held).unwrap();
+        state.waiting -= 1;
+        state.appends += 1;
+        let fault = state.faults.pop_front();
+        drop(state);
+        match fault {
+            None => self.inner.append(expected, batch),
+            Some(Fault::Full) => Err(AppendError::Refused(StoreError::Full)),
+            Some(Fault::UnknownNotStored) => Err(AppendError::Unknown(StoreError::Closed)),
+            Some(Fault::UnknownStored) => {
+                self.inner.append(expected, batch).expect("the store underneath works");
+                Err(AppendError::Unknown(StoreError::Closed))
+            }
+        }
+    }
+}
+
+/// A bus over a memory store, with what a test needs around it.
+pub(crate) struct Kit {
+    pub(crate) bus: EventBus,
+    pub(crate) hand: Hand,
+    pub(crate) store: MemoryStore,
+    pub(crate) ids: Arc<IdGenerator>,
+}
+
+impl Kit {
+    pub(crate) fn new() -> Self {
+        Self::with(Config::default())
+    }
+
+    pub(crate) fn with(config: Config) -> Self {
+        Self::over(MemoryStore::new(log_id()), config)
+    }
+
+    pub(crate) fn over(store: MemoryStore, config: Config) -> Self {
+        let hand = Hand::default();
+        let writer = HeldWriter { inner: store.writer(), hand: hand.clone() };
+        let log = Log::open(Box::new(writer), store.repository(), Arc::new(SystemClock)).unwrap();
+        let bus = EventBus::open(log, config).unwrap();
+        Self { bus, hand, store, ids: Arc::new(IdGenerator::system()) }
+    }
+
+    pub(crate) fn event<T: TypedPayload>(&self, plan: &str, payload: &T) -> Event {
+        Event::of(&self.ids, &SystemClock, id(plan), payload).unwrap()
+    }
+
+    pub(crate) fn started(&self, plan: &str) -> Event {
+        self.event(plan, &start(None))
+    }
+
+    pub(crate) fn child_started(&self, plan: &str, parent: &str) -> Event {
+        self.event(plan, &start(Some(parent)))
+    }
+
+    pub(crate) fn completed(&self, plan: &str) -> Event {
+        self.event(plan, &PlanCompleted::default())
+    }
+
+    pub(crate) fn failed(&self, plan: &str) -> Event {
+        let error = Failure { code: "x".into(), message: "y".into(), step: None };
+        self.event(plan, &PlanFailed { reason: FailureReason::Error, error, duration_ms: 1 })
+    }
+
+    pub(crate) fn spawned(&self, plan: &str, child: &str) -> Event {
+        let payload = SubplanSpawned {
+            child_plan_id: id(child),
+            name: "c".into(),
+            inputs: Object::new(),
+            step: "s".into(),
+        };
+        self.event(plan, &payload)
+    }
+
+    pub(crate) fn child_ended(&self, plan: &str, child: &str) -> Event {
+        let payload = SubplanCompleted {
+            child_plan_id: id(child),
+            ok: true,
+            outputs: None,
+            error: None,
+            duration_ms: 0,
+        };
+        self.event(plan, &payload)
+    }
+
+    pub(crate) fn called(&self, plan: &str, call: &str) -> Event {
+        let payload = ToolCalled {
+            call_id: call.into(),
+            step: "s".into(),
+            tool: "t".into(),
+            arguments: Object::new(),
+            attempt: 1,
+        };
+        self.event(plan, &payload)
+    }
+
+    pub(crate) fn call_ended(&self, plan: &str, call: &str) -> Event {
+        let payload = ToolCompleted {
+            call_id: call.into(),
+            step: "s".into(),
+            tool: "t".into(),
+            ok: true,
+            output: None,
+            error: None,
+            truncated: false,
+            duration_ms: 0,
+            attempt: 1,
+            usage: None,
+        };
+        self.event(plan, &payload)
+    }
+
+    pub(crate) fn cancel(&self, plan: &str) -> Event {
+        self.event(plan, &CancelRequested { requested_by: "t".into(), reason: String::new() })
+    }
+
+    pub(crate) fn custom(&self, plan: &str, number: usize) -> Event {
+        self.typed(plan, "test.tick", number)
+    }
+
+    pub(crate) fn typed(&self, plan: &str, event_type: &str, number: usize) -> Event {
+        let payload = Payload::parse(&format!("{{\"n\":{number}}}")).unwrap();
+        Event::new(self.ids.next_id(), event_type.parse().unwrap(), id(plan), clock_now(), payload).unwrap()
+    }
+
+    /// Publishes in order; every event must be stored.
+    pub(crate) async fn publish(&self, events: Vec<Event>) {
+        for event in events {
+            self.bus.publish(event).await.unwrap();
+        }
+    }
+
+    pub(crate) fn publisher(&self, name: &str) -> Publisher {
+        self.bus.publisher(Producer::new(name))
+    }
+
+    pub(crate) async fn stream(&self, filter: Filter) -> Subscription {
+        self.bus.stream(filter, StartAt::Start).await.unwrap()
+    }
+}
+
+fn clock_now() -> planwire_event::Timestamp {
+    planwire_event::Clock::now(&SystemClock)
+}
+
+pub(crate) fn start(parent: Option<&str>) -> PlanStarted {
+    PlanStarted {
+        name: "test".into(),
+        goal: String::new(),
+        inputs: Object::new(),
+        document_digest: None,
+        parent_plan_id: parent.map(id),
+        context_id: None,
+        executor_id: None,
+        origin: None,
+    }
+}
+
+pub(crate) fn id(plan: &str) -> PlanId {
+    plan.parse().unwrap()
+}
+
+pub(crate) fn log_id() -> LogId {
+    "7Q4M2K9A".parse().unwrap()
+}
+
+/// The next `count` events.
+pub(crate) async fn take(subscription: &mut Subscription, count: usize) -> Vec<Arc<Recorded>> {
+    let mut events = Vec::new();
+    while events.len() < count {
+        match subscription.next().await.unwrap() {
+            Some(Item::Event(event)) => events.push(event),
+            other => panic!("{} of {count} events, then {other:?}", events.len()),
+        }
+    }
+    events
+}
+
+/// All events up to the end of the subscription's plan or tree, or of the bus.
+pub(crate) async fn take_to_end(subscription: &mut Subscription) -> (Vec<Arc<Recorded>>, bool) {
+    let mut events = Vec::new();
+    loop {
+        match subscription.next().await.unwrap() {
+            Some(Item::Event(event)) => events.push(event),
+            Some(Item::End(_)) => return (events, true),
+            None => return (events, false),
+        }
+    }
+}
+
+pub(crate) fn positions(events: &[Arc<Recorded>]) -> Vec<u64> {
+    events.iter().map(|event| event.position.get()).collect()
+}
+
+pub(crate) fn event_ids(events: &[Arc<Recorded>]) -> Vec<EventId> {
+    events.iter().map(|event| event.event.event_id()).collect()
+}
+
+/// Counts of the tier that runs: `ci` or `soak`.
+pub(crate) fn count(ci: usize, soak: usize) -> usize {
+    if std::env::var("PLANWIRE_COUNTS").is_ok_and(|tier| tier == "soak") { soak } else { ci }
+}

@@ -1,0 +1,13 @@
+//! The promises of the bus, driven through its public face.
+
+mod filters;
+mod group_commit;
+mod handlers;
+mod kit;
+mod lifecycle;
+mod publish;
+mod readers;
+mod shutdown;
+mod store_faults;
+mod streams;
+mod threads;

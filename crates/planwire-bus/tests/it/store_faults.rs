@@ -1,0 +1,67 @@
+//! A store that refuses, or does not say.
+
+use planwire_bus::{Health, PublishError};
+use planwire_event::Filter;
+
+use crate::kit::{Fault, Kit, positions, take};
+
+#[tokio::test]
+async fn a_full_disk_refuses_and_writing_resumes_by_itself() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.fail_next(Fault::Full);
+    let event = kit.custom("a", 1);
+    let error = kit.bus.publish(event.clone()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the store refused: no space is left for the log");
+    assert_eq!(kit.bus.health(), Health::Ready);
+    let place = kit.bus.publish(event).await.unwrap();
+    assert_eq!((place.seq.get(), place.duplicate), (2, false));
+}
+
+async fn unknown(fault: Fault, found: u64) {
+    let kit = Kit::new();
+    let mut stream = kit.stream(Filter::all()).await;
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.fail_next(fault);
+    let event = kit.custom("a", 1);
+    assert!(matches!(kit.bus.publish(event.clone()).await, Err(PublishError::Unknown(_))));
+    // The bus takes nothing more, and nobody has seen what may not be there.
+    assert!(matches!(kit.bus.publish(kit.custom("a", 2)).await, Err(PublishError::Stopped)));
+    assert!(matches!(kit.bus.stopped().await, Health::Failed { .. }));
+    assert_eq!(positions(&take(&mut stream, 1).await), [1]);
+    assert_eq!(kit.bus.tail().position.get(), 1);
+    // Readers go on.
+    let mut replay = kit.stream(Filter::all()).await;
+    assert_eq!(positions(&take(&mut replay, 1).await), [1]);
+    kit.bus.shutdown().await;
+    // After the restart the same event id gives one event, whatever had happened.
+    let kit = Kit::over(kit.store, planwire_bus::Config::default());
+    assert_eq!(kit.bus.tail().position.get(), found);
+    let place = kit.bus.publish(event).await.unwrap();
+    assert_eq!((place.position.get(), place.duplicate), (2, found == 2));
+}
+
+#[tokio::test]
+async fn an_unknown_append_that_was_stored_is_found_once_after_a_restart() {
+    unknown(Fault::UnknownStored, 2).await;
+}
+
+#[tokio::test]
+async fn an_unknown_append_that_was_not_stored_is_stored_once_after_a_restart() {
+    unknown(Fault::UnknownNotStored, 1).await;
+}
+
+#[tokio::test]
+async fn what_waits_behind_a_fatal_error_is_refused() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.hold();
+    kit.hand.fail_next(Fault::UnknownNotStored);
+    let door = kit.publisher("x");
+    let first = door.submit(vec![kit.custom("a", 1)]).await.unwrap();
+    kit.hand.wait_for_append();
+    let second = door.submit(vec![kit.custom("a", 2)]).await.unwrap();
+    kit.hand.release();
+    assert!(matches!(first.await, Err(PublishError::Unknown(_))));
+    assert!(matches!(second.await, Err(PublishError::Stopped)));
+}
