@@ -1,0 +1,268 @@
+//! The command line: commands, flags and their help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use planwire_event::{Cursor, EventType, PlanId};
+
+/// Where `serve` and `demo` listen if nothing else is said.
+pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:7420";
+
+/// Planwire: the durable event log of plan execution.
+///
+/// Runs plans, stores each of their events before anybody sees it, and lets any number of readers follow live.
+#[derive(Debug, Parser)]
+#[command(name = "planwire", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    after_help = "Exit codes: 0 completed, 1 failed, 2 bad usage or document, 74 storage, 130 cancelled."
+)]
+pub(crate) struct Arguments {
+    /// What all commands share.
+    #[command(flatten)]
+    pub(crate) global: GlobalArguments,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArguments {
+    /// Folder of the log [default: $XDG_DATA_HOME/planwire].
+    #[arg(long, global = true, env = "PLANWIRE_DATA", hide_env_values = true, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Write JSON Lines: events in their wire form, plans as objects.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// When to use colours; NO_COLOR turns them off too.
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, value_name = "WHEN")]
+    pub(crate) color: ColorChoice,
+}
+
+/// When to use colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Inspect a folder with a real plan, live in the terminal and on a page, and write a report.
+    Demo(DemoArguments),
+    /// Run a plan and follow it until it ends.
+    Run(RunArguments),
+    /// Serve the log over HTTP: publish, follow by SSE, start plans, see them on a page.
+    Serve(ServeArguments),
+    /// List plans, newest first.
+    Plans(PlansArguments),
+    /// Show one plan and all below it, as its events tell it.
+    Show(ShowArguments),
+    /// Print events in the order of the log.
+    Events(EventsArguments),
+    /// Publish events from a file or from standard input.
+    Publish(PublishArguments),
+    /// Ask a plan and all below it to end.
+    Cancel(CancelArguments),
+    /// End a plan whose publisher is gone.
+    End(EndArguments),
+    /// Check a plan document without running it.
+    Check(CheckArguments),
+    /// Print the JSON Schema of event payloads, or of plan documents.
+    Schema(SchemaArguments),
+}
+
+/// Arguments of `demo`.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// The folder to inspect; nothing is written into it.
+    #[arg(default_value = ".", value_name = "FOLDER")]
+    pub(crate) folder: PathBuf,
+    /// End with the plan instead of serving until Ctrl-C.
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Address of the page and the streams; port 0 takes a free one, as does a taken default port.
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+}
+
+/// Arguments of `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// A plan document (YAML or JSON), or the name of one that comes with planwire (`repo-report`).
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: String,
+    /// An input of the plan; repeatable. Read as JSON where the document does not say string or path.
+    #[arg(long = "input", short = 'i', value_name = "NAME=VALUE")]
+    pub(crate) inputs: Vec<String>,
+}
+
+/// Arguments of `serve`.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Address to listen on; port 0 takes a free one. Only loopback addresses are served.
+    #[arg(long, default_value = LISTEN_DEFAULT, value_name = "ADDRESS")]
+    pub(crate) listen: SocketAddr,
+    /// Let any local client start documents that it sends along, which can run any program.
+    #[arg(long)]
+    pub(crate) allow_inline_documents: bool,
+}
+
+/// Arguments of `plans`.
+#[derive(Debug, Args)]
+pub(crate) struct PlansArguments {
+    /// Also list subplans.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Only plans that have not ended.
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// At most so many, newest first.
+    #[arg(long, default_value_t = 50, value_name = "N")]
+    pub(crate) limit: usize,
+}
+
+/// Arguments of `show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArguments {
+    /// The plan.
+    #[arg(value_name = "ID")]
+    pub(crate) plan: PlanId,
+}
+
+/// Arguments of `events`.
+#[derive(Debug, Args)]
+pub(crate) struct EventsArguments {
+    /// Only events of this plan.
+    #[arg(long, value_name = "ID")]
+    pub(crate) plan: Option<PlanId>,
+    /// With --plan: also those of all plans below it.
+    #[arg(long, requires = "plan")]
+    pub(crate) tree: bool,
+    /// Only events of this type; repeatable.
+    #[arg(long = "type", value_name = "TYPE")]
+    pub(crate) types: Vec<EventType>,
+    /// Only events after this cursor, or `start` or `now`.
+    #[arg(long, default_value = "start", value_name = "CURSOR")]
+    pub(crate) after: AfterArgument,
+    /// Go on with what is published from now on; ends with the plan, if one is named.
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AfterArgument {
+    /// At the first event.
+    Start,
+    /// With what comes from now on.
+    Now,
+    /// After this place.
+    Cursor(Cursor),
+}
+
+impl std::str::FromStr for AfterArgument {
+    type Err = planwire_event::cursor::CursorError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "start" => Ok(Self::Start),
+            "now" => Ok(Self::Now),
+            text => text.parse().map(Self::Cursor),
+        }
+    }
+}
+
+/// Arguments of `publish`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One event, {\"events\":[..]}, a JSON array, or JSON Lines. All are stored, or none.\n\
+Example: echo '{\"event_type\":\"acme.hit\",\"plan_id\":\"p\",\"payload\":{}}' | planwire publish -"
+)]
+pub(crate) struct PublishArguments {
+    /// A file, or `-` for standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// Arguments of `cancel`.
+#[derive(Debug, Args)]
+pub(crate) struct CancelArguments {
+    /// The plan.
+    #[arg(value_name = "ID")]
+    pub(crate) plan: PlanId,
+    /// Why, for those who read it.
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub(crate) reason: String,
+}
+
+/// Arguments of `end`.
+#[derive(Debug, Args)]
+pub(crate) struct EndArguments {
+    /// The plan; open plans below it are ended first.
+    #[arg(value_name = "ID")]
+    pub(crate) plan: PlanId,
+    /// How it ended.
+    #[arg(long, value_enum, value_name = "REASON")]
+    pub(crate) reason: EndReason,
+    /// What happened, for people.
+    #[arg(long, default_value = "ended from the command line", value_name = "TEXT")]
+    pub(crate) message: String,
+}
+
+/// How a plan ended that its publisher cannot end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "snake_case")]
+pub(crate) enum EndReason {
+    /// Its publisher ended before it did.
+    Interrupted,
+    /// Something went wrong.
+    Error,
+    /// Somebody asked for the end.
+    Cancelled,
+    /// It took too long.
+    TimedOut,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// A plan document (YAML or JSON), or the name of one that comes with planwire.
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: String,
+}
+
+/// Arguments of `schema`.
+#[derive(Debug, Args)]
+pub(crate) struct SchemaArguments {
+    /// One event type, or `plan` for plan documents [default: all event types].
+    #[arg(value_name = "TYPE")]
+    pub(crate) name: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn reading_begins_at_start_now_or_a_cursor() {
+        assert_eq!("start".parse(), Ok(AfterArgument::Start));
+        assert_eq!("now".parse(), Ok(AfterArgument::Now));
+        assert!(matches!("7Q4M2K9A-00000000000004d2".parse(), Ok(AfterArgument::Cursor(_))));
+        assert!("17".parse::<AfterArgument>().is_err());
+    }
+}

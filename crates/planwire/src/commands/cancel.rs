@@ -1,0 +1,51 @@
+//! `planwire cancel`: asks a plan and all below it to end.
+
+use serde_json::json;
+
+use crate::args::CancelArguments;
+use crate::commands::events::unknown_plan;
+use crate::failure::{Exit, Failure};
+use crate::output::Output;
+use crate::place::Place;
+use crate::wiring::{House, Steering};
+use planwire_store::{PlanQuery, PlanScope};
+
+/// Asks a plan to end. Whoever runs it ends it; this does not wait.
+///
+/// # Errors
+///
+/// If the plan is unknown or has ended.
+pub(crate) async fn cancel(
+    arguments: &CancelArguments,
+    place: &Place,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let plan = &arguments.plan;
+    if let Some(client) = place.server().await? {
+        Steering::Server(client).cancel(plan, &arguments.reason).await?;
+        return tell(arguments, output, true);
+    }
+    let repository = place.require_reader()?;
+    let query = PlanQuery { scope: PlanScope::These(vec![plan.clone()]), ..PlanQuery::default() };
+    if repository.plans(&query).await?.plans.is_empty() {
+        return Err(unknown_plan(plan));
+    }
+    let house = House::open(place)?;
+    let asked = Steering::Bus(house.publisher(), house.ids.clone()).cancel(plan, &arguments.reason).await;
+    house.close().await;
+    asked?;
+    tell(arguments, output, false)
+}
+
+fn tell(arguments: &CancelArguments, output: Output, served: bool) -> Result<Exit, Failure> {
+    let plan = &arguments.plan;
+    if output.json {
+        output.json(&json!({ "plan_id": plan, "cancel_requested": true }))?;
+    } else if served {
+        output.line(&format!("plan {plan} was asked to end"))?;
+    } else {
+        output
+            .line(&format!("plan {plan} was asked to end, but nobody runs it here (see `planwire end`)"))?;
+    }
+    Ok(Exit::Completed)
+}

@@ -1,0 +1,122 @@
+//! `planwire show`: one plan and all below it, as their events tell it.
+
+use planwire_event::state::{PlanState, StepState};
+use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock};
+use planwire_store::{EventRepository, PageLimits};
+
+use crate::args::ShowArguments;
+use crate::commands::events::unknown_plan;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Paint, cut, escape};
+use crate::place::Place;
+use crate::watch::picture::{Frame, View};
+
+/// Characters of a value that is shown in full otherwise by `--json`.
+const VALUE_CHARS_MAX: usize = 400;
+
+/// Shows a plan.
+///
+/// # Errors
+///
+/// If the log cannot be read, or the plan is unknown.
+pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
+    let repository = place.require_reader()?;
+    let (plan, view) = fold(repository.as_ref(), &arguments.plan).await?;
+    let plan = plan.ok_or_else(|| unknown_plan(&arguments.plan))?;
+    if output.json {
+        let object = |plan: &PlanState| serde_json::to_value(plan).map_err(Failure::failed);
+        output.json(&object(&plan)?)?;
+        for below in view.tree.depth_first().iter().filter(|below| below.plan_id != plan.plan_id) {
+            output.json(&object(below)?)?;
+        }
+        return Ok(Exit::Completed);
+    }
+    for line in describe(&plan, &view, output) {
+        output.line(&line)?;
+    }
+    Ok(Exit::Completed)
+}
+
+/// Folds the events of a plan in full and those of all below it in short.
+async fn fold(repository: &dyn EventRepository, id: &PlanId) -> Result<(Option<PlanState>, View), Failure> {
+    let filter = Filter::tree(id.clone());
+    let (mut plan, mut view): (Option<PlanState>, View) = (None, View::default());
+    let mut position = Position::ZERO;
+    loop {
+        let page = repository.read_after(position, &filter, PageLimits::default()).await?;
+        for event in &page.events {
+            view.apply(event);
+            match &mut plan {
+                _ if event.plan_id() != id => {}
+                None => plan = PlanState::start(event),
+                Some(plan) => plan.apply(event),
+            }
+        }
+        if page.at_head {
+            return Ok((plan, view));
+        }
+        position = page.scanned_to;
+    }
+}
+
+fn describe(plan: &PlanState, view: &View, output: Output) -> Vec<String> {
+    let style = output.style;
+    let title = |text: &str| style.paint(Paint::Strong, text);
+    let mut lines = vec![
+        format!("{}  {}  {}", title(&escape(&plan.name)), plan.plan_id, plan.phase.as_str()),
+        format!("  {}", escape(&plan.goal)),
+    ];
+    if let Some(parent) = &plan.parent_plan_id {
+        lines.push(format!("  subplan of {parent}, in the tree of {}", plan.root_plan_id));
+    }
+    let columns = if output.live { Output::size().0 } else { usize::MAX };
+    let frame = Frame { now: SystemClock.now(), tick: 0, columns, rows: usize::MAX, style };
+    lines.push(String::new());
+    lines.extend(view.picture(&frame));
+    if !plan.steps.is_empty() {
+        lines.extend([String::new(), title("steps")]);
+        lines.extend(plan.steps.iter().map(|step| {
+            let (paint, word) = match step.state {
+                StepState::Running => (Paint::Active, "running"),
+                StepState::Ok => (Paint::Good, "ok"),
+                StepState::Failed => (Paint::Bad, "failed"),
+                StepState::Recovered => (Paint::Warning, "recovered"),
+                StepState::Abandoned => (Paint::Bad, "abandoned"),
+            };
+            let tool = step.tool.as_deref().map(|tool| format!("  {}", escape(tool))).unwrap_or_default();
+            let tries =
+                if step.attempts > 1 { format!("  {} attempts", step.attempts) } else { String::new() };
+            let error = step.error.as_ref().map(|error| format!("  {}: {}", error.code, error.message));
+            let error = escape(&error.unwrap_or_default());
+            let state = style.paint(paint, &format!("{word:<10}"));
+            format!("  {state} {}{tool}{tries}{error}", escape(&step.step))
+        }));
+    }
+    if !plan.decisions.is_empty() {
+        lines.extend([String::new(), title("decisions")]);
+        for made in &plan.decisions {
+            let chosen = style.paint(Paint::Choice, &escape(&made.chosen));
+            lines.push(format!("  {}: {} {chosen}", escape(&made.step), escape(&made.question)));
+            lines.push(format!("    because {}", escape(&made.rationale)));
+        }
+    }
+    if !plan.artifacts.is_empty() {
+        lines.extend([String::new(), title("artifacts")]);
+        lines.extend(plan.artifacts.iter().map(|artifact| {
+            let (name, media_type) = (escape(&artifact.name), escape(&artifact.media_type));
+            format!("  {name}  {media_type}  {} bytes", artifact.size_bytes)
+        }));
+    }
+    for (name, values) in [("inputs", &plan.inputs), ("outputs", &plan.outputs)] {
+        let Some(values) = values.as_ref().filter(|values| !values.is_empty()) else { continue };
+        lines.extend([String::new(), title(name)]);
+        lines.extend(values.iter().map(|(key, value)| {
+            format!("  {}: {}", escape(key), cut(&escape(&value.to_string()), VALUE_CHARS_MAX))
+        }));
+    }
+    if let Some(error) = &plan.error {
+        let what = format!("{}: {}", escape(&error.code), escape(&error.message));
+        lines.extend([String::new(), style.paint(Paint::Bad, &what)]);
+    }
+    lines
+}
