@@ -187,7 +187,8 @@ impl Handlers {
             tracing::warn!("a handler shuts its own bus down; handlers are not waited for");
         } else {
             // The handlers' own runtime has a timer, whatever the caller's has.
-            let limit = runtime.spawn(tokio::time::sleep(self.drain));
+            let drain = self.drain;
+            let limit = runtime.spawn(async move { tokio::time::sleep(drain).await });
             let all = async {
                 for mut ended in ended {
                     let _ = ended.wait_for(|ended| *ended).await;

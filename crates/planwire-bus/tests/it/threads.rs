@@ -39,11 +39,14 @@ fn sixteen_threads_publish_subscribe_and_unsubscribe_as_the_model_says() {
     assert_eq!(kit.bus.counters().handler_panics, 0);
 }
 
+/// A subscription, how often its handler saw each position, and how many events it is due.
+type Open = (planwire_bus::SubscriptionId, Arc<Mutex<BTreeMap<u64, usize>>>, usize);
+
 /// Turns of publish, subscribe and unsubscribe in one plan of its own; gives the calls that handlers must see.
 async fn work(kit: &Kit, thread: usize, each: usize, calls: &Arc<AtomicUsize>) -> usize {
     let plan = format!("p{thread}");
     let mut expected = 0;
-    let mut open: Vec<(planwire_bus::SubscriptionId, Arc<Mutex<BTreeMap<u64, usize>>>, usize)> = Vec::new();
+    let mut open: Vec<Open> = Vec::new();
     for turn in 0..each {
         match (turn * 7 + thread) % 5 {
             0 if open.len() < 4 => {
