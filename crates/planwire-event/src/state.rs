@@ -8,15 +8,19 @@
 //! What a fold keeps is bounded by the limits below, whatever the events hold: lists have a length, texts are cut,
 //! and what was left out is counted in [`Omitted`].
 
+mod counts;
 mod kept;
 mod plan;
 mod record;
 mod step;
 mod tree;
 
+pub use counts::{Counts, Omitted};
 pub use kept::Kept;
-pub use plan::{CancelNote, Counts, Omitted, PlanState};
-pub use record::{ArtifactRecord, ArtifactSource, CallRecord, ChildRecord, ChildState, DecisionRecord};
+pub use plan::PlanState;
+pub use record::{
+    ArtifactRecord, ArtifactSource, CallRecord, CancelNote, ChildRecord, ChildState, DecisionRecord,
+};
 pub use step::{Items, StepKind, StepRecord, StepState};
 pub use tree::{TreeState, TreeTotals};
 
@@ -46,9 +50,20 @@ pub const SUMMARY_TEXT_CHARS_MAX: usize = 120;
 /// Entries of each list that the fold of a tree keeps of each plan.
 pub const SUMMARY_ITEMS_MAX: usize = 64;
 
+/// Bytes of a call id that a fold keeps, since it is no use when cut; calls with a longer one are counted only.
+pub const CALL_ID_BYTES_MAX: usize = 500;
+
 /// Plans that the fold of a tree keeps; further ones are only in the totals.
 pub const TREE_PLANS_MAX: usize = 10_000;
 
+/// Plans of which the fold of a tree keeps a summary; of further ones it keeps a header. So a tree of plans that do
+/// all they can to be large stays below some hundred MiB, and any real one far below.
+pub const TREE_SUMMARIES_MAX: usize = 1_000;
+
+/// Plans that have ended and keep their summary, so that there is room for those that run.
+const TREE_ENDED_SUMMARIES_MAX: usize = TREE_SUMMARIES_MAX / 2;
+
+const _: () = assert!(TREE_SUMMARIES_MAX <= TREE_PLANS_MAX);
 const _: () = assert!(SUMMARY_TEXT_CHARS_MAX <= TEXT_CHARS_MAX);
 const _: () = assert!(SUMMARY_ITEMS_MAX <= STEPS_MAX && SUMMARY_ITEMS_MAX <= DECISIONS_MAX);
 
@@ -60,6 +75,8 @@ pub enum Detail {
     Full,
     /// No inputs and outputs, short lists and texts: for many plans at a time.
     Summary,
+    /// No lists either: what the first and the last event say, and the counts.
+    Header,
 }
 
 impl Detail {
@@ -74,6 +91,7 @@ impl Detail {
                     SUMMARY_ITEMS_MAX
                 }
             }
+            Self::Header => 0,
         }
     }
 
@@ -81,7 +99,7 @@ impl Detail {
     fn text(self, text: &str) -> String {
         let chars_max = match self {
             Self::Full => TEXT_CHARS_MAX,
-            Self::Summary => SUMMARY_TEXT_CHARS_MAX,
+            Self::Summary | Self::Header => SUMMARY_TEXT_CHARS_MAX,
         };
         match text.char_indices().nth(chars_max) {
             None => text.to_owned(),

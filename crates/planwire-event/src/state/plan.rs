@@ -7,8 +7,8 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::{
-    ARTIFACTS_MAX, ArtifactRecord, CallRecord, ChildRecord, ChildState, DECISIONS_MAX, DecisionRecord,
-    Detail, Kept, Phase, STEPS_MAX, StepKind, StepRecord,
+    ARTIFACTS_MAX, ArtifactRecord, CALL_ID_BYTES_MAX, CallRecord, CancelNote, ChildRecord, ChildState,
+    Counts, DECISIONS_MAX, DecisionRecord, Detail, Kept, Omitted, Phase, STEPS_MAX, StepKind, StepRecord,
 };
 use crate::cursor::{Cursor, Position, Seq};
 use crate::event::StoredEvent;
@@ -21,53 +21,6 @@ use crate::vocabulary::{
     ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, Object, PlanCompleted,
     PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
 };
-
-/// How much has happened in a plan, without its subplans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
-    /// Events of any type.
-    pub events: u64,
-    /// Tool calls, each attempt counted.
-    pub tool_calls: u64,
-    /// Tool calls that ended badly.
-    pub tool_failures: u64,
-    /// Decisions.
-    pub decisions: u64,
-    /// Subplans spawned by the plan itself.
-    pub subplans: u64,
-    /// Subplans whose end was reported as bad.
-    pub subplan_failures: u64,
-    /// Events of ArtifactProduced.
-    pub artifacts: u64,
-    /// Events of custom types.
-    pub custom: u64,
-}
-
-/// What is not in the lists, since they have a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Omitted {
-    /// Events of steps that are not kept.
-    pub step_events: u64,
-    /// Decisions.
-    pub decisions: u64,
-    /// Subplans.
-    pub children: u64,
-    /// Events of artifacts that are not kept.
-    pub artifact_events: u64,
-    /// Open calls.
-    pub open_calls: u64,
-}
-
-/// The first request that a plan end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct CancelNote {
-    /// Who asked.
-    pub requested_by: String,
-    /// Why.
-    pub reason: String,
-    /// When.
-    pub at: Timestamp,
-}
 
 /// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
 /// the HTTP API; `status` is written as `state` and `reason`.
@@ -255,6 +208,12 @@ impl PlanState {
         self.phase = Phase::of(self.status, self.cancel_requested.as_ref());
     }
 
+    /// How much is kept of it.
+    #[must_use]
+    pub const fn detail(&self) -> Detail {
+        self.detail
+    }
+
     /// Whether the plan has ended.
     #[must_use]
     pub const fn is_ended(&self) -> bool {
@@ -286,6 +245,14 @@ impl PlanState {
         self.omitted.open_calls = 0;
         let completed = status == PlanStatus::Completed;
         self.steps.iter_mut().for_each(|step| step.plan_ended(completed));
+    }
+
+    /// Lets go of the lists, once nobody needs more of the plan than its header.
+    pub(super) fn shrink(&mut self) {
+        self.detail = Detail::Header;
+        (self.inputs, self.outputs) = (None, None);
+        (self.steps, self.children, self.artifacts) = (Kept::default(), Kept::default(), Kept::default());
+        self.decisions = Vec::new();
     }
 
     /// The record of a step, made where there is room; steps without a name have none.
@@ -325,7 +292,8 @@ impl PlanState {
             step.tool = Some(detail.text(&called.tool));
             step.begin(called.attempt);
         }
-        if self.open_calls.len() < detail.items(OPEN_ITEMS_MAX) {
+        let room = self.open_calls.len() < detail.items(OPEN_ITEMS_MAX);
+        if room && called.call_id.len() <= CALL_ID_BYTES_MAX {
             let record = CallRecord::of(&called, detail, stored.event.timestamp(), stored.seq);
             self.open_calls.insert(called.call_id, record);
         } else {
@@ -392,7 +360,7 @@ impl PlanState {
         let detail = self.detail;
         let artifacts_max = detail.items(ARTIFACTS_MAX);
         let new = || ArtifactRecord::of(&produced, detail);
-        match self.artifacts.named_or(&produced.artifact_id, artifacts_max, new) {
+        match self.artifacts.named_or(&detail.text(&produced.artifact_id), artifacts_max, new) {
             Some(artifact) => artifact.add(&produced, detail),
             None => self.omitted.artifact_events += 1,
         }

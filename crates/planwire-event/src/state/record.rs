@@ -1,4 +1,4 @@
-//! What a fold keeps of calls, decisions, children and artifacts.
+//! What a fold keeps of calls, decisions, children, artifacts and the request to end.
 
 use serde::Serialize;
 
@@ -30,7 +30,8 @@ pub struct CallRecord {
 impl CallRecord {
     pub(super) fn of(called: &ToolCalled, detail: Detail, called_at: Timestamp, seq: Seq) -> Self {
         Self {
-            call_id: detail.text(&called.call_id),
+            // Whoever ends a call needs its id as it is.
+            call_id: called.call_id.clone(),
             step: detail.text(&called.step),
             tool: detail.text(&called.tool),
             attempt: called.attempt,
@@ -198,4 +199,15 @@ impl ArtifactRecord {
         self.source = source;
         self.complete = produced.last_chunk;
     }
+}
+
+/// The first request that a plan end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CancelNote {
+    /// Who asked.
+    pub requested_by: String,
+    /// Why.
+    pub reason: String,
+    /// When.
+    pub at: Timestamp,
 }

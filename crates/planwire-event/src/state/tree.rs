@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde::{Serialize, Serializer};
 
-use super::{Detail, PlanState, TREE_PLANS_MAX};
+use super::{Detail, PlanState, TREE_ENDED_SUMMARIES_MAX, TREE_PLANS_MAX, TREE_SUMMARIES_MAX};
 use crate::cursor::{Cursor, Position};
 use crate::event::StoredEvent;
 use crate::event_type::EventType;
@@ -32,13 +32,17 @@ pub struct TreeTotals {
 }
 
 /// A tree of plans, as its events tell it, in position order: a summary of each plan (see [`Detail::Summary`]) and
-/// the totals. At most [`TREE_PLANS_MAX`] plans are kept.
+/// the totals. At most [`TREE_PLANS_MAX`] plans are kept, [`TREE_SUMMARIES_MAX`] of them with their lists: plans that
+/// run have precedence.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TreeState {
     plans: Vec<PlanState>,
     places: HashMap<PlanId, usize>,
     children: HashMap<PlanId, Vec<usize>>,
     roots: Vec<usize>,
+    /// Plans that keep their lists, and those of them that have ended.
+    summaries: usize,
+    ended_summaries: usize,
     totals: TreeTotals,
     last_cursor: Option<Cursor>,
 }
@@ -59,9 +63,24 @@ impl TreeState {
         self.last_cursor = Some(stored.cursor());
         self.count(stored.event.event_type());
         match self.places.get(stored.plan_id()) {
-            Some(place) => self.plans[*place].apply(stored),
+            Some(place) => self.update(*place, stored),
             None if self.plans.len() < TREE_PLANS_MAX => self.add(stored),
             None => {}
+        }
+    }
+
+    fn update(&mut self, place: usize, stored: &StoredEvent) {
+        let plan = &mut self.plans[place];
+        let was_open = !plan.is_ended();
+        plan.apply(stored);
+        if !(was_open && plan.is_ended() && plan.detail() == Detail::Summary) {
+            return;
+        }
+        if self.ended_summaries < TREE_ENDED_SUMMARIES_MAX {
+            self.ended_summaries += 1;
+        } else {
+            plan.shrink();
+            self.summaries -= 1;
         }
     }
 
@@ -89,7 +108,9 @@ impl TreeState {
     }
 
     fn add(&mut self, stored: &StoredEvent) {
-        let Some(plan) = PlanState::start_with(stored, Detail::Summary) else { return };
+        let detail = if self.summaries < TREE_SUMMARIES_MAX { Detail::Summary } else { Detail::Header };
+        let Some(plan) = PlanState::start_with(stored, detail) else { return };
+        self.summaries += usize::from(detail == Detail::Summary);
         let place = self.plans.len();
         self.places.insert(plan.plan_id.clone(), place);
         match plan.parent_plan_id.as_ref().filter(|parent| self.places.contains_key(parent)) {

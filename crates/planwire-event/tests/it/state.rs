@@ -1,8 +1,8 @@
 //! The fold over one plan.
 
 use planwire_event::state::{
-    ARTIFACTS_MAX, ArtifactSource, ChildState, DECISIONS_MAX, Detail, Phase, STEPS_MAX, SUMMARY_ITEMS_MAX,
-    SUMMARY_TEXT_CHARS_MAX, StepKind, StepState, TEXT_CHARS_MAX,
+    ARTIFACTS_MAX, ArtifactSource, CALL_ID_BYTES_MAX, ChildState, DECISIONS_MAX, Detail, Phase, STEPS_MAX,
+    SUMMARY_ITEMS_MAX, SUMMARY_TEXT_CHARS_MAX, StepKind, StepState, TEXT_CHARS_MAX,
 };
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{PlanState, PlanStatus};
@@ -199,6 +199,20 @@ fn a_call_whose_end_does_not_name_the_step_ends_it() {
     end(&mut log, "c2", "", true);
     assert_eq!(steps(&log), [("list".into(), StepState::Ok)], "calls without a step are counted only");
     assert_eq!(fold(&log).counts.tool_calls, 2);
+}
+
+#[test]
+fn the_id_of_an_open_call_is_whole_or_not_kept() {
+    let mut log = started();
+    let (long, too_long) = ("i".repeat(CALL_ID_BYTES_MAX), "j".repeat(CALL_ID_BYTES_MAX + 1));
+    call(&mut log, &long, "a", 1);
+    call(&mut log, &too_long, "a", 1);
+    let mut state = PlanState::start_with(&log.events[0], Detail::Summary).unwrap();
+    log.events.iter().for_each(|event| state.apply(event));
+    let ids: Vec<_> = state.open_calls.values().map(|call| &call.call_id).collect();
+    assert_eq!(ids, [&long]);
+    assert_eq!(state.omitted.open_calls, 1);
+    assert_eq!(state.detail(), Detail::Summary);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The fold over a tree.
 
 use planwire_event::TreeState;
-use planwire_event::state::{TREE_PLANS_MAX, TreeTotals};
+use planwire_event::state::{Detail, TREE_PLANS_MAX, TREE_SUMMARIES_MAX, TreeTotals};
 use serde_json::json;
 
 use crate::fixture::{Log, plan};
@@ -116,6 +116,30 @@ fn plans_beyond_the_limit_are_counted() {
     }
     let tree = tree(&log);
     assert_eq!((tree.plans().len(), tree.totals().plans), (TREE_PLANS_MAX, TREE_PLANS_MAX as u64 + 1));
+}
+
+#[test]
+fn plans_that_run_keep_their_lists_before_plans_that_have_ended() {
+    let mut log = Log::default();
+    let call = json!({"call_id": "c", "tool": "t", "step": "s"});
+    let mut run = |name: &str, end: bool| {
+        log.put(name, "PlanStarted", json!({"name": name}));
+        log.put(name, "ToolCalled", call.clone());
+        if end {
+            log.put(name, "PlanCompleted", json!({}));
+        }
+    };
+    (0..TREE_SUMMARIES_MAX).for_each(|at| run(&format!("ended{at}"), true));
+    (0..TREE_SUMMARIES_MAX).for_each(|at| run(&format!("open{at}"), false));
+    let tree = tree(&log);
+    let kept = |prefix: &str| {
+        let plans = tree.plans().filter(|plan| plan.name.starts_with(prefix));
+        plans.filter(|plan| plan.detail() == Detail::Summary && plan.steps.len() == 1).count()
+    };
+    assert_eq!((kept("ended"), kept("open")), (TREE_SUMMARIES_MAX / 2, TREE_SUMMARIES_MAX / 2));
+    let header = tree.plan(&plan("ended999")).unwrap();
+    assert_eq!((header.steps.len(), header.counts.tool_calls), (0, 1));
+    assert_eq!(tree.plan(&plan("open999")).unwrap().omitted.step_events, 1);
 }
 
 #[test]

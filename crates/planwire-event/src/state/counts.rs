@@ -1,0 +1,39 @@
+//! What a fold counts, also of what it does not keep.
+
+use serde::Serialize;
+
+/// How much has happened in a plan, without its subplans.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Events of any type.
+    pub events: u64,
+    /// Tool calls, each attempt counted.
+    pub tool_calls: u64,
+    /// Tool calls that ended badly.
+    pub tool_failures: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Subplans spawned by the plan itself.
+    pub subplans: u64,
+    /// Subplans whose end was reported as bad.
+    pub subplan_failures: u64,
+    /// Events of ArtifactProduced.
+    pub artifacts: u64,
+    /// Events of custom types.
+    pub custom: u64,
+}
+
+/// What is not in the lists, since they have a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Omitted {
+    /// Events of steps that are not kept.
+    pub step_events: u64,
+    /// Decisions.
+    pub decisions: u64,
+    /// Subplans.
+    pub children: u64,
+    /// Events of artifacts that are not kept.
+    pub artifact_events: u64,
+    /// Open calls.
+    pub open_calls: u64,
+}
