@@ -171,6 +171,7 @@ fn limits_are_those_of_the_code() {
         ("Trace Context, 55 characters", limits::TRACEPARENT_CHARS_MAX == 55),
         ("1 below it ... at most 64", limits::PLAN_DEPTH_MAX == 64),
         ("At most 10,000 calls are open", limits::OPEN_ITEMS_MAX == 10_000),
+        ("repeatable, at most 64", limits::FILTER_TYPES_MAX == 64),
         ("At most 10,000 subplans", limits::OPEN_ITEMS_MAX == 10_000),
     ] {
         assert!(limit && EVENTS_MD.contains(text), "{text}");
