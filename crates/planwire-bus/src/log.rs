@@ -124,6 +124,13 @@ impl Log {
         Ok(Self { state, writer, repository, clock, head, failed: false })
     }
 
+    /// Keeps the state of at most `plans_max` plans in memory; 50,000 if this is not called.
+    #[must_use]
+    pub fn with_plans_cached(mut self, plans_max: usize) -> Self {
+        self.state.limit(plans_max);
+        self
+    }
+
     /// Readers of the log.
     #[must_use]
     pub const fn repository(&self) -> &Arc<dyn EventRepository> {

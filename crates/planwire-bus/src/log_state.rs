@@ -86,6 +86,12 @@ impl LogState {
         Ok(state)
     }
 
+    /// Changes how many plans are kept.
+    pub(crate) fn limit(&mut self, plans_max: usize) {
+        self.plans_max = plans_max.max(1);
+        self.settle();
+    }
+
     /// Makes sure that all that the store knows of `plans` is in the cache.
     pub(crate) fn prefetch<'a>(
         &mut self,

@@ -3,14 +3,20 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex};
 
+use futures_util::future::BoxFuture;
 use planwire_bus::{Config, EventBus, Item, Log, Publisher, Recorded, StartAt, Subscription};
-use planwire_event::vocabulary::TypedPayload;
 use planwire_event::vocabulary::{
     CancelRequested, Failure, FailureReason, Object, PlanCompleted, PlanFailed, PlanStarted,
-    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted, TypedPayload,
 };
-use planwire_event::{Event, EventId, Filter, IdGenerator, LogId, Payload, PlanId, Producer, SystemClock};
-use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
+use planwire_event::{
+    Digest, Event, EventId, EventTypes, Filter, IdGenerator, LogId, Payload, PlanId, Position, Producer,
+    StoredEvent, SystemClock,
+};
+use planwire_store::{
+    AppendError, Appended, Batch, EventRepository, Head, LogInfo, LogWriter, MemoryStore, Page, PageLimits,
+    PlanPage, PlanQuery, StoreError,
+};
 
 /// What the next append does instead of storing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +32,8 @@ struct Gate {
     waiting: usize,
     appends: usize,
     faults: VecDeque<Fault>,
+    reads_before_faults: usize,
+    read_faults: usize,
 }
 
 /// The test's hand on the writer.
@@ -51,6 +59,30 @@ impl Hand {
 
     pub(crate) fn fail_next(&self, fault: Fault) {
         self.0.0.lock().unwrap().faults.push_back(fault);
+    }
+
+    /// Lets the next `count` reads of the store fail.
+    pub(crate) fn fail_reads(&self, count: usize) {
+        self.fail_reads_after(0, count);
+    }
+
+    /// Lets `before` reads through and then `count` reads fail.
+    pub(crate) fn fail_reads_after(&self, before: usize, count: usize) {
+        let mut gate = self.0.0.lock().unwrap();
+        (gate.reads_before_faults, gate.read_faults) = (before, count);
+    }
+
+    fn read(&self) -> Result<(), StoreError> {
+        let mut gate = self.0.0.lock().unwrap();
+        if gate.reads_before_faults > 0 {
+            gate.reads_before_faults -= 1;
+            return Ok(());
+        }
+        if gate.read_faults > 0 {
+            gate.read_faults -= 1;
+            return Err(StoreError::Busy);
+        }
+        Ok(())
     }
 
     pub(crate) fn appends(&self) -> usize {
@@ -94,6 +126,80 @@ impl LogWriter for HeldWriter {
     }
 }
 
+/// What a log tells of the time before it.
+struct Past {
+    lineage: Vec<(LogId, Position)>,
+    pruned_to: Position,
+}
+
+struct HeldRepository {
+    inner: Arc<dyn EventRepository>,
+    hand: Hand,
+    past: Option<Past>,
+}
+
+impl HeldRepository {
+    fn read<'a, T: Send + 'a>(
+        &'a self,
+        read: BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        match self.hand.read() {
+            Ok(()) => read,
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
+    }
+}
+
+impl EventRepository for HeldRepository {
+    fn log_info(&self) -> BoxFuture<'_, Result<LogInfo, StoreError>> {
+        Box::pin(async move {
+            let info = self.inner.log_info().await?;
+            Ok(match &self.past {
+                Some(past) => LogInfo { lineage: past.lineage.clone(), pruned_to: past.pruned_to, ..info },
+                None => info,
+            })
+        })
+    }
+
+    fn read_after<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limits: PageLimits,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.read(self.inner.read_after(after, filter, limits))
+    }
+
+    fn list_by_plan<'a>(
+        &'a self,
+        plan: &'a PlanId,
+        types: EventTypes,
+        after: Position,
+        limits: PageLimits,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.read(self.inner.list_by_plan(plan, types, after, limits))
+    }
+
+    fn by_event_ids<'a>(
+        &'a self,
+        ids: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Arc<StoredEvent>>, StoreError>> {
+        self.read(self.inner.by_event_ids(ids))
+    }
+
+    fn plans<'a>(&'a self, query: &'a PlanQuery) -> BoxFuture<'a, Result<PlanPage, StoreError>> {
+        self.read(self.inner.plans(query))
+    }
+
+    fn document(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Arc<str>>, StoreError>> {
+        self.read(self.inner.document(digest))
+    }
+
+    fn blob(&self, digest: Digest, chunk: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        self.read(self.inner.blob(digest, chunk))
+    }
+}
+
 /// A bus over a memory store, with what a test needs around it.
 pub(crate) struct Kit {
     pub(crate) bus: EventBus,
@@ -112,10 +218,26 @@ impl Kit {
     }
 
     pub(crate) fn over(store: MemoryStore, config: Config) -> Self {
+        Self::build(store, config, usize::MAX, None)
+    }
+
+    /// A writer that keeps the state of few plans.
+    pub(crate) fn with_plans_cached(plans_max: usize) -> Self {
+        Self::build(MemoryStore::new(log_id()), Config::default(), plans_max, None)
+    }
+
+    /// A log that continues another one, and whose beginning was removed by retention.
+    pub(crate) fn continuing(log: LogId, valid_to: Position, pruned_to: Position) -> Self {
+        let past = Past { lineage: vec![(log, valid_to)], pruned_to };
+        Self::build(MemoryStore::new(log_id()), Config::default(), usize::MAX, Some(past))
+    }
+
+    fn build(store: MemoryStore, config: Config, plans_max: usize, past: Option<Past>) -> Self {
         let hand = Hand::default();
         let writer = HeldWriter { inner: store.writer(), hand: hand.clone() };
-        let log = Log::open(Box::new(writer), store.repository(), Arc::new(SystemClock)).unwrap();
-        let bus = EventBus::open(log, config).unwrap();
+        let repository = HeldRepository { inner: store.repository(), hand: hand.clone(), past };
+        let log = Log::open(Box::new(writer), Arc::new(repository), Arc::new(SystemClock)).unwrap();
+        let bus = EventBus::open(log.with_plans_cached(plans_max), config).unwrap();
         Self { bus, hand, store, ids: Arc::new(IdGenerator::system()) }
     }
 
