@@ -16,7 +16,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use planwire_event::{Cursor, EventTypes, Filter, IdGenerator, Scope, StoredEvent};
 
-pub(crate) use http::{Client, Refused};
+pub(crate) use http::Client;
 
 use crate::failure::Failure;
 

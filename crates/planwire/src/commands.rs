@@ -2,11 +2,14 @@
 
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod plans;
 pub(crate) mod publish;
+pub(crate) mod run;
 pub(crate) mod schema;
+pub(crate) mod serve;
 pub(crate) mod show;
 
 use crate::args::{Arguments, Command};
@@ -30,6 +33,8 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
         Command::Check(arguments) => check::check(arguments, output),
         Command::Schema(arguments) => schema::print(arguments, output),
-        _ => Err(Failure::failed("not wired yet")),
+        Command::Demo(arguments) => demo::demo(arguments, &place()?, output).await,
+        Command::Run(arguments) => run::run(arguments, &place()?, output).await,
+        Command::Serve(arguments) => serve::serve(arguments, &place()?, output).await,
     }
 }

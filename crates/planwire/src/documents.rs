@@ -45,8 +45,24 @@ fn embedded(name: &str) -> Result<Resolved, Diagnostics> {
 pub(crate) struct Named {
     /// What it says.
     pub(crate) resolved: Resolved,
-    /// How an engine gets at it.
-    pub(crate) source: DocumentSource,
+    name: String,
+}
+
+impl Named {
+    /// The document as an engine takes it, whichever process that is in: subplans inlined, so that no other file is
+    /// needed and what was checked is what runs.
+    ///
+    /// # Errors
+    ///
+    /// If there is no working folder, to which relative paths refer.
+    pub(crate) fn source(&self) -> Result<DocumentSource, Failure> {
+        let folder = working_folder()?;
+        Ok(DocumentSource::Inline {
+            text: self.resolved.body.to_string(),
+            name: self.name.clone(),
+            folder: Some(folder),
+        })
+    }
 }
 
 /// Reads the document that `name` means: a file, else one that comes with planwire.
@@ -56,26 +72,26 @@ pub(crate) struct Named {
 /// Exit code 2, with all problems of the document and where they are.
 pub(crate) fn find(name: &str) -> Result<Named, Failure> {
     let path = Path::new(name);
-    if path.is_file() {
-        return read(path);
-    }
-    if REGISTERED.contains(&name) {
-        let resolved = embedded(name).map_err(Failure::usage)?;
-        return Ok(Named { resolved, source: DocumentSource::Registered(name.to_owned()) });
-    }
-    let known = REGISTERED.join(", ");
-    let what = if path.exists() { "is not a file" } else { "is not there" };
-    Err(Failure::usage(format!("plan document {} {what}", path.display()))
-        .hint(format!("name a YAML or JSON file, or one that comes with planwire: {known}")))
+    let resolved = if path.is_file() {
+        Document::load(path)
+    } else if REGISTERED.contains(&name) {
+        embedded(name)
+    } else {
+        let known = REGISTERED.join(", ");
+        let what = if path.exists() { "is not a file" } else { "is not there" };
+        return Err(Failure::usage(format!("plan document {} {what}", path.display()))
+            .hint(format!("name a YAML or JSON file, or one that comes with planwire: {known}")));
+    };
+    Ok(Named { resolved: resolved.map_err(Failure::document)?, name: name.to_owned() })
 }
 
-fn read(path: &Path) -> Result<Named, Failure> {
-    let resolved = Document::load(path).map_err(Failure::usage)?;
-    // What was checked is what runs: with its subplans inlined, so that whoever runs it needs no other file.
-    let text = resolved.body.to_string();
-    let folder = working_folder()?;
-    let source = DocumentSource::Inline { text, name: path.display().to_string(), folder: Some(folder) };
-    Ok(Named { resolved, source })
+/// A document that comes with planwire, whatever files there are.
+///
+/// # Errors
+///
+/// Never in a build whose tests pass.
+pub(crate) fn find_embedded(name: &str) -> Result<Named, Failure> {
+    Ok(Named { resolved: embedded(name).map_err(Failure::document)?, name: name.to_owned() })
 }
 
 /// The folder to which the paths of a plan refer.

@@ -39,12 +39,14 @@ pub(crate) struct Failure {
     pub(crate) exit: Exit,
     error: anyhow::Error,
     hint: Option<String>,
+    /// The message begins with a place in a file, so that tools find it.
+    bare: bool,
 }
 
 impl Failure {
     /// A failure with the exit code `exit`.
     pub(crate) fn new(exit: Exit, error: impl Into<anyhow::Error>) -> Self {
-        Self { exit, error: error.into(), hint: None }
+        Self { exit, error: error.into(), hint: None, bare: false }
     }
 
     /// Something went wrong: exit code 1.
@@ -55,6 +57,11 @@ impl Failure {
     /// The command line or a document is wrong: exit code 2.
     pub(crate) fn usage(message: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, anyhow::anyhow!("{message}"))
+    }
+
+    /// A document has problems, which are told as they are: exit code 2.
+    pub(crate) fn document(problems: impl fmt::Display) -> Self {
+        Self { exit: Exit::Usage, error: anyhow::anyhow!("{problems}"), hint: None, bare: true }
     }
 
     /// The log could not be opened, read or written: exit code 74.
@@ -77,6 +84,16 @@ impl Failure {
     /// Whether a server could not be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.error.chain().any(|cause| cause.is::<Unreachable>())
+    }
+
+    /// Whether another process holds the log.
+    pub(crate) fn is_held(&self) -> bool {
+        self.error.chain().any(|cause| {
+            matches!(
+                cause.downcast_ref(),
+                Some(planwire_store::OpenError::Lock(planwire_store::LockError::Held { .. }))
+            )
+        })
     }
 
     /// Whether whoever read our output went away; nobody is to be told.
@@ -102,7 +119,9 @@ pub(crate) struct Unreachable {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "planwire: ")?;
+        if !self.bare {
+            write!(f, "planwire: ")?;
+        }
         let mut shown = String::new();
         for cause in self.error.chain() {
             let text = cause.to_string();

@@ -1,12 +1,14 @@
 //! The command `planwire`: runs plans, stores and serves their events, shows them live.
 //!
 //! - [`args`], [`commands`]: what people type and what comes of it
-//! - [`wiring`]: joins log, bus, engine and server
+//! - [`wiring`], [`access`]: joins log, bus, engine and server; or uses those of another process
+//! - [`documents`]: the plans that come with it and those that people name
 //! - [`place`]: where the log lies and who holds it
 //! - [`follow`], [`client`]: events as they come, from this process, a server or the file
 //! - [`watch`], [`line`], [`output`]: what people see
 //! - [`failure`], [`signals`]: how a command ends
 
+mod access;
 mod args;
 mod client;
 mod commands;

@@ -113,7 +113,10 @@ impl Watch {
                     if !self.output.live {
                         tell("planwire: asking the plan to end; Ctrl-C again ends at once");
                     }
-                    steering.cancel(&self.outcome.plan_id, "Ctrl-C").await?;
+                    // The plan may just have ended by itself.
+                    if let Err(failure) = steering.cancel(&self.outcome.plan_id, "Ctrl-C").await {
+                        tracing::warn!("{failure}");
+                    }
                 }
             }
         }

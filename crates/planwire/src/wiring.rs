@@ -1,18 +1,29 @@
 //! Joins the rooms: the log, the bus, the engine and the server of this process.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use planwire_bus::{Config, EventBus, Log, PublishError, Publisher};
+use planwire_bus::{
+    Config, EventBus, Log, PlanStarter, PublishError, Publisher, StartError, StartRequest, Started,
+};
+use planwire_engine::{Engine, EngineConfig};
 use planwire_event::vocabulary::CancelRequested;
 use planwire_event::{Event, IdGenerator, PlanId, Producer, SystemClock};
-use planwire_store::{LockFile, OpenOptions, SqliteStore};
+use planwire_server::{BindError, Server, ServerConfig};
+use planwire_store::{LockFile, LockInfo, OpenOptions, SqliteStore};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::client::Client;
+use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
 
 /// Who publishes what people type.
 const PRODUCER: &str = "cli";
+/// Bytes of the token in the lock file.
+const TOKEN_BYTES: usize = 24;
 
 /// The log of a data place, opened for writing. Dropping it lets go of the lock.
 pub(crate) struct House {
@@ -21,7 +32,17 @@ pub(crate) struct House {
     /// Ids of events and plans.
     pub(crate) ids: Arc<IdGenerator>,
     lock: Arc<LockFile>,
+    engine: Option<Engine>,
 }
+
+/// Time that running plans have to end when the process is asked to; what is open then ends at the next start.
+const PLANS_END_MAX: Duration = Duration::from_secs(6);
+/// Time that open requests have then.
+const SERVER_END_MAX: Duration = Duration::from_secs(2);
+/// Time within which a process ends that was asked to.
+const END_MAX: Duration = Duration::from_secs(10);
+
+const _: () = assert!(PLANS_END_MAX.as_secs() + SERVER_END_MAX.as_secs() < END_MAX.as_secs());
 
 impl House {
     /// Opens the log of `place` for writing, and makes it if there is none.
@@ -38,7 +59,49 @@ impl House {
         let log = Log::open(Box::new(writer), repository, Arc::new(SystemClock));
         let log = log.map_err(|error| storage(error.into()))?;
         let bus = EventBus::open(log, Config::default()).map_err(|error| storage(error.into()))?;
-        Ok(Self { bus, ids: Arc::new(IdGenerator::system()), lock })
+        Ok(Self { bus, ids: Arc::new(IdGenerator::system()), lock, engine: None })
+    }
+
+    /// Starts the engine, and ends the plans that a former process left open.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 74 if the log cannot be read or does not take the events.
+    pub(crate) async fn start_engine(&mut self) -> Result<(), Failure> {
+        let documents = documents::registered().map_err(Failure::document)?;
+        let documents = documents.into_iter().map(|resolved| (resolved.document.name.clone(), resolved));
+        let config = EngineConfig {
+            documents: documents.collect(),
+            folder: std::env::current_dir()?,
+            ..EngineConfig::default()
+        };
+        let engine = Engine::new(&self.bus, Arc::new(SystemClock), Arc::clone(&self.ids), config)
+            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        let ended = engine.end_orphans().await.map_err(|error| Failure::new(Exit::Storage, error))?;
+        if ended > 0 {
+            tracing::warn!(
+                plans = ended,
+                "plans that were left open by a former process were ended as interrupted"
+            );
+        }
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Starts a plan.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError`] says why nothing was started.
+    pub(crate) async fn start(&self, request: StartRequest) -> Result<Started, StartError> {
+        match &self.engine {
+            Some(engine) => engine.start(request).await,
+            None => Err(StartError::Closed),
+        }
+    }
+
+    fn starter(&self) -> Option<Arc<dyn PlanStarter>> {
+        self.engine.clone().map(|engine| Arc::new(engine) as Arc<dyn PlanStarter>)
     }
 
     /// The door for what people type.
@@ -46,11 +109,89 @@ impl House {
         self.bus.publisher(Producer::new(PRODUCER))
     }
 
-    /// Writes what is queued and lets go of the log.
-    pub(crate) async fn close(self) {
-        self.bus.shutdown().await;
-        drop(self.lock);
+    /// Answers HTTP on `listen` from now on, and tells other commands so by the lock file.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 2 if the address is none that may be served, 1 if it is taken.
+    pub(crate) async fn serve(
+        &self,
+        listen: SocketAddr,
+        allow_inline_documents: bool,
+        starts_plans: bool,
+    ) -> Result<Serving, Failure> {
+        let token = token()?;
+        let config = ServerConfig {
+            listen,
+            allow_inline_documents,
+            token: Some(token.clone()),
+            ids: Arc::clone(&self.ids),
+            ..ServerConfig::default()
+        };
+        let server = Server::bind(config, self.bus.clone(), self.starter().filter(|_| starts_plans))
+            .await
+            .map_err(|error| match error {
+                BindError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
+                error => Failure::new(Exit::Failed, error)
+                    .hint("another port: --listen 127.0.0.1:0 takes a free one"),
+            })?;
+        let address = server.address();
+        let (close, closed) = oneshot::channel::<()>();
+        let task = tokio::spawn(server.run(async {
+            // Also when it is dropped.
+            let _ = closed.await;
+        }));
+        let info = LockInfo {
+            url: Some(format!("http://{address}")),
+            token: Some(token),
+            ..LockInfo::this_process()
+        };
+        self.lock.update(&info).map_err(|error| Failure::new(Exit::Storage, error))?;
+        Ok(Serving { address, lock: Arc::clone(&self.lock), close, task })
     }
+
+    /// Ends running plans as interrupted, then the server, then writes what is queued and lets go of the log.
+    pub(crate) async fn end(self, serving: Option<Serving>) {
+        if let Some(engine) = self.engine {
+            // Readers see the plans end before their streams do.
+            let _ = tokio::time::timeout(PLANS_END_MAX, engine.shutdown("planwire was ended")).await;
+        }
+        if let Some(serving) = serving {
+            let _ = tokio::time::timeout(SERVER_END_MAX, serving.close()).await;
+        }
+        self.bus.shutdown().await;
+    }
+}
+
+/// A server of this process.
+pub(crate) struct Serving {
+    /// Where it answers.
+    pub(crate) address: SocketAddr,
+    lock: Arc<LockFile>,
+    close: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Serving {
+    /// The address as people open it.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends event streams cleanly and answers what was asked.
+    pub(crate) async fn close(self) {
+        // Nobody is sent here any more; that the file cannot be written is no reason to stay.
+        let _ = self.lock.update(&LockInfo::this_process());
+        let _ = self.close.send(());
+        let _ = self.task.await;
+    }
+}
+
+fn token() -> Result<String, Failure> {
+    let mut bytes = [0_u8; TOKEN_BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| Failure::failed(format!("there is no randomness: {error}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// How a running plan is told what to do.
@@ -66,17 +207,14 @@ impl Steering {
     ///
     /// # Errors
     ///
-    /// If the request could not be published; that the plan has ended meanwhile is none.
+    /// If the request could not be published.
     pub(crate) async fn cancel(&self, plan: &PlanId, reason: &str) -> Result<(), Failure> {
         match self {
             Self::Bus(publisher, ids) => {
                 let asked = CancelRequested { requested_by: PRODUCER.to_owned(), reason: reason.to_owned() };
                 let event = Event::of(ids, &SystemClock, plan.clone(), &asked)
                     .map_err(|error| Failure::new(Exit::Usage, error))?;
-                match publisher.publish(event).await {
-                    Ok(_) => Ok(()),
-                    Err(error) => Err(publish_failure(error)),
-                }
+                publisher.publish(event).await.map(drop).map_err(publish_failure)
             }
             Self::Server(client) => {
                 let body = serde_json::json!({ "reason": reason });
@@ -89,9 +227,8 @@ impl Steering {
 /// What a publish error means for the exit code.
 pub(crate) fn publish_failure(error: PublishError) -> Failure {
     let exit = match &error {
-        PublishError::Rejected { .. } | PublishError::Conflict { .. } => Exit::Failed,
+        PublishError::Rejected { .. } | PublishError::Conflict { .. } | PublishError::Closed => Exit::Failed,
         PublishError::Refused(_) | PublishError::Unknown(_) | PublishError::Stopped => Exit::Storage,
-        PublishError::Closed => Exit::Failed,
         _ => Exit::Usage,
     };
     Failure::new(exit, error)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{BodyExt as _, Collected, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -127,8 +127,9 @@ impl Client {
 }
 
 async fn read(answer: Response<Incoming>) -> Result<Bytes, Failure> {
-    let body = Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
-    body.map(http_body_util::Collected::to_bytes)
+    let body: Result<Collected<Bytes>, _> =
+        Limited::new(answer.into_body(), ANSWER_BYTES_MAX).collect().await;
+    body.map(Collected::to_bytes)
         .map_err(|error| Failure::failed(error).context("failed to read the server's answer"))
 }
 

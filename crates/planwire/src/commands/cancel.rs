@@ -32,7 +32,7 @@ pub(crate) async fn cancel(
     }
     let house = House::open(place)?;
     let asked = Steering::Bus(house.publisher(), house.ids.clone()).cancel(plan, &arguments.reason).await;
-    house.close().await;
+    house.end(None).await;
     asked?;
     tell(arguments, output, false)
 }

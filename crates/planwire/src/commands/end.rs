@@ -64,7 +64,7 @@ async fn publish_here(place: &Place, events: &[Event]) -> Result<(), Failure> {
             break;
         }
     }
-    house.close().await;
+    house.end(None).await;
     published
 }
 

@@ -110,7 +110,7 @@ async fn publish_here(place: &Place, events: &[Box<RawValue>]) -> Result<Vec<Val
         Ok(complete) => house.publisher().publish_all(complete).await.map_err(publish_failure),
         Err(failure) => Err(failure),
     };
-    house.close().await;
+    house.end(None).await;
     let answer = |place: planwire_bus::Published| {
         json!({
             "event_id": place.event_id,

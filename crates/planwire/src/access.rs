@@ -1,0 +1,130 @@
+//! How a command gets at the log for writing: by this process, or by the one that holds it.
+
+use planwire_bus::{DocumentSource, StartAt, StartError, StartRequest};
+use planwire_event::vocabulary::{Object, Origin};
+use planwire_event::{Filter, PlanId};
+use serde_json::json;
+use std::time::Duration;
+
+use crate::client::Client;
+use crate::failure::{Exit, Failure};
+use crate::follow::{Follower, From, PlaceFollower};
+use crate::output::Output;
+use crate::place::Place;
+use crate::signals::Signals;
+use crate::watch::{Outcome, Watch};
+use crate::wiring::{House, Serving, Steering, publish_failure};
+
+/// How long a plan is followed whose process is gone, before following it is given up.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
+/// How often the log is tried to be opened while others open and close it.
+const TRIES_MAX: usize = 5;
+
+/// Where plans run.
+pub(crate) enum Access {
+    /// In this process.
+    Here(Box<House>),
+    /// In the process that holds the log.
+    Server(Client),
+}
+
+impl Access {
+    /// Finds out who holds the log of `place`; opens it with an engine if nobody does.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 74 if the log cannot be opened, or a process without a server holds it.
+    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
+        for attempt in 1.. {
+            if let Some(client) = place.server().await? {
+                return Ok(Self::Server(client));
+            }
+            match House::open(place) {
+                Ok(mut house) => {
+                    house.start_engine().await?;
+                    return Ok(Self::Here(Box::new(house)));
+                }
+                // Somebody was faster; it is time to ask who.
+                Err(failure) if failure.is_held() && attempt < TRIES_MAX => {}
+                Err(failure) => return Err(failure),
+            }
+        }
+        Err(Failure::storage("the log cannot be opened"))
+    }
+
+    /// Starts a plan.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 2 if the document or its inputs are wrong.
+    pub(crate) async fn start(&self, document: DocumentSource, inputs: Object) -> Result<PlanId, Failure> {
+        match self {
+            Self::Here(house) => {
+                let principal = std::env::var("USER").unwrap_or_else(|_| "unknown".to_owned());
+                let origin = Origin { protocol: "cli".to_owned(), principal, message: None };
+                let request = StartRequest { document, inputs, origin, context_id: None };
+                let started = house.start(request).await.map_err(start_failure)?;
+                Ok(started.plan_id)
+            }
+            Self::Server(client) => {
+                let mut body = json!({ "inputs": inputs });
+                match document {
+                    DocumentSource::Registered(name) => body["document"] = json!(name),
+                    DocumentSource::Inline { text, name, folder } => {
+                        body["text"] = json!(text);
+                        body["name"] = json!(name);
+                        body["folder"] = json!(folder);
+                    }
+                }
+                let answer = client.post("/v1/plans", &body).await?;
+                let id = answer["plan_id"].as_str().and_then(|id| id.parse().ok());
+                id.ok_or_else(|| Failure::failed("the server did not say which plan it started"))
+            }
+        }
+    }
+
+    /// Shows a plan until it and all below it have ended.
+    ///
+    /// # Errors
+    ///
+    /// If its events cannot be read or shown.
+    pub(crate) async fn watch(
+        &self,
+        plan: &PlanId,
+        place: &Place,
+        output: Output,
+        signals: &mut Signals,
+    ) -> Result<Outcome, Failure> {
+        let filter = Filter::tree(plan.clone());
+        let (mut follower, steering) = match self {
+            Self::Here(house) => {
+                let subscription = house.bus.stream(filter, StartAt::Start).await;
+                let subscription = subscription.map_err(|error| Failure::new(Exit::Storage, error))?;
+                let steering = Steering::Bus(house.publisher(), house.ids.clone());
+                (Follower::Bus(Box::new(subscription)), steering)
+            }
+            Self::Server(client) => {
+                let follower = PlaceFollower::new(place.clone(), filter, From::Start, Some(GIVE_UP_AFTER));
+                (Follower::Place(Box::new(follower)), Steering::Server(client.clone()))
+            }
+        };
+        Watch::new(plan.clone(), output)?.run(&mut follower, &steering, signals).await
+    }
+
+    /// Ends what runs here and lets go of the log.
+    pub(crate) async fn end(self, serving: Option<Serving>) {
+        if let Self::Here(house) = self {
+            house.end(serving).await;
+        }
+    }
+}
+
+fn start_failure(error: StartError) -> Failure {
+    match error {
+        StartError::Publish(error) => publish_failure(error),
+        StartError::UnknownDocument { .. } | StartError::Invalid { .. } | StartError::Inputs { .. } => {
+            Failure::new(Exit::Usage, error)
+        }
+        error => Failure::new(Exit::Failed, error),
+    }
+}

@@ -1,0 +1,68 @@
+//! `planwire run`: a plan from its start to its end.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::access::Access;
+use crate::args::RunArguments;
+use crate::documents;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, escape};
+use crate::place::Place;
+use crate::signals::Signals;
+use crate::watch::{Outcome, verdict};
+
+/// Wherever there is room.
+const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Runs a plan here, or asks the server that holds the log to run it.
+///
+/// # Errors
+///
+/// Exit code 2 if the document or its inputs are wrong.
+pub(crate) async fn run(arguments: &RunArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
+    let named = documents::find(&arguments.plan)?;
+    let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
+    let mut signals = Signals::catch()?;
+    let access = Access::open(place).await?;
+    // Others follow and cancel by it; plans of theirs would end with this one, so it starts none.
+    let serving = match &access {
+        Access::Here(house) => house.serve(ANY_PORT, false, false).await.map_err(unserved).ok(),
+        Access::Server(_) => None,
+    };
+    let watched = async {
+        let plan = access.start(named.source()?, inputs).await?;
+        access.watch(&plan, place, output, &mut signals).await
+    };
+    let outcome = watched.await;
+    // A second signal does not wait for anybody.
+    tokio::select! {
+        () = access.end(serving) => {}
+        _ = signals.next() => {}
+    }
+    let outcome = outcome?;
+    if !output.json {
+        report(&outcome, output)?;
+    }
+    Ok(outcome.exit())
+}
+
+/// The plan runs all the same.
+fn unserved(failure: Failure) {
+    tracing::warn!("other commands cannot reach this plan: {failure}");
+}
+
+fn report(outcome: &Outcome, output: Output) -> Result<(), Failure> {
+    output.line(&verdict(outcome, output))?;
+    for (name, value) in &outcome.outputs {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        output.line(&format!("  {}: {}", escape(name), escape(&value)))?;
+    }
+    for artifact in &outcome.artifacts {
+        output.line(&format!(
+            "  artifact {}: planwire events --plan {} --type ArtifactProduced --json",
+            escape(&artifact.name),
+            outcome.plan_id
+        ))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,75 @@
+//! `planwire serve`: the log over HTTP, until somebody ends it.
+
+use std::time::Duration;
+
+use planwire_bus::Health;
+use serde_json::json;
+
+use crate::args::ServeArguments;
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, escape, tell};
+use crate::place::Place;
+use crate::signals::Signals;
+use crate::wiring::House;
+
+/// Milliseconds for which readers are answered after the log failed for good; then the restart decides.
+pub(crate) const FATAL_DRAIN_MS: u64 = 10_000;
+
+/// Serves until Ctrl-C or SIGTERM.
+///
+/// # Errors
+///
+/// If the log cannot be opened or the address cannot be listened on; exit code 74 after the log failed for good.
+pub(crate) async fn serve(
+    arguments: &ServeArguments,
+    place: &Place,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let mut signals = Signals::catch()?;
+    let mut house = House::open(place)?;
+    house.start_engine().await?;
+    let serving = match house.serve(arguments.listen, arguments.allow_inline_documents, true).await {
+        Ok(serving) => serving,
+        Err(failure) => {
+            house.end(None).await;
+            return Err(failure);
+        }
+    };
+    greet(&serving.url(), place, output)?;
+    let failed = tokio::select! {
+        _ = signals.next() => None,
+        health = house.bus.stopped() => Some(health),
+    };
+    match &failed {
+        None => tell("planwire: ending; open plans end as interrupted"),
+        Some(health) => drain(health, &mut signals).await,
+    }
+    // A second signal does not wait for anybody.
+    tokio::select! {
+        () = house.end(Some(serving)) => {}
+        _ = signals.next() => {}
+    }
+    Ok(if failed.is_some() { Exit::Storage } else { Exit::Completed })
+}
+
+fn greet(url: &str, place: &Place, output: Output) -> Result<(), Failure> {
+    if output.json {
+        return output.json(&json!({ "url": url, "data": place.folder(), "pid": std::process::id() }));
+    }
+    let folder = escape(&place.folder().to_string_lossy());
+    output.raw(&format!("planwire serves {folder} at {url}\n"))
+}
+
+/// Answers readers a little longer after the log failed for good.
+async fn drain(health: &Health, signals: &mut Signals) {
+    let why = match health {
+        Health::Failed { message } => message.as_str(),
+        _ => "the log is closed",
+    };
+    tell(&format!("planwire: nothing can be stored any more: {why}"));
+    tell(&format!("  hint: readers are answered for {} s more, then start again", FATAL_DRAIN_MS / 1_000));
+    tokio::select! {
+        () = tokio::time::sleep(Duration::from_millis(FATAL_DRAIN_MS)) => {}
+        _ = signals.next() => {}
+    }
+}
