@@ -83,6 +83,7 @@ struct Inner {
     source: String,
     tree: cel::parser::Expression,
     references: Vec<Reference>,
+    results: Vec<(String, usize)>,
     needs: Needs,
     budgeted: bool,
 }
@@ -155,6 +156,12 @@ impl Expression {
     #[must_use]
     pub fn references(&self) -> &[Reference] {
         &self.0.references
+    }
+
+    /// The texts that the expression gives literally, alone or as branches of `?:`, with their byte offsets.
+    #[must_use]
+    pub fn literal_results(&self) -> &[(String, usize)] {
+        &self.0.results
     }
 }
 

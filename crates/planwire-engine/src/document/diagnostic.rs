@@ -163,12 +163,14 @@ pub(super) fn did_you_mean<'a>(
     known: impl IntoIterator<Item = &'a str>,
     what: &str,
 ) -> Option<String> {
-    const LISTED_MAX: usize = 12;
+    const LISTED_MAX: usize = 25;
+    const PREFIX_CHARS_MIN: usize = 4;
     let known: Vec<&str> = known.into_iter().collect();
-    let near = known.iter().map(|known| (distance(name, known), *known)).min();
-    if let Some((distance, near)) = near
-        && distance <= 1 + near.chars().count() / 4
-    {
+    let near = |known: &str| {
+        let prefix = name.chars().zip(known.chars()).take_while(|(a, b)| a == b).count();
+        distance(name, known) <= 1 + known.chars().count() / 4 || prefix >= PREFIX_CHARS_MIN
+    };
+    if let Some(near) = known.iter().filter(|known| near(known)).min_by_key(|known| distance(name, known)) {
         return Some(format!("did you mean '{near}'?"));
     }
     if known.is_empty() {

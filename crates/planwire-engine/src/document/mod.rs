@@ -1,17 +1,16 @@
 //! Plan documents: from YAML or JSON to something the executor can walk, or to messages that help.
 //!
 //! A text becomes a tree of nodes with places (`node`), the tree a [`Document`] with compiled expressions (`parse`,
-//! `steps`, `reading`), its subplans are loaded with it (`resolve`), and the whole is written as one JSON text
+//! `steps`, `decisions`), its subplans are loaded with it (`resolve`), and the whole is written as one JSON text
 //! (`body`) that is stored and can be read back. **Invariant:** nothing is repaired in silence; a document either
 //! gives a [`Resolved`] or [`Diagnostics`] with a place for each problem.
 //!
 //! - [`model`]: what a sound document says.
 //! - [`Diagnostics`]: what is wrong with any other.
-//! - [`ToolCatalog`]: the tools that documents may call.
 //! - [`schema()`]: the shape of documents as JSON Schema.
 
 mod body;
-mod catalog;
+mod decisions;
 mod diagnostic;
 mod graph;
 mod inputs;
@@ -20,6 +19,7 @@ pub mod model;
 mod node;
 mod parse;
 mod reading;
+mod references;
 mod resolve;
 mod schema;
 mod source;
@@ -28,7 +28,6 @@ mod steps;
 use std::path::Path;
 
 pub use body::BODY_BYTES_MAX;
-pub use catalog::{ToolCatalog, ToolSpec};
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics};
 pub use inputs::InputError;
 pub use model::{Document, Resolved};
@@ -41,17 +40,19 @@ use node::Node;
 use resolve::{Loader, Unreadable, read_file};
 use source::{Place, Source};
 
+use crate::tool::ToolSet;
+
 /// The name that problems of stored documents have.
 const STORED_NAME: &str = "stored document";
 
 impl Document {
-    /// Reads a file with its subplans; the tools are those of [`ToolCatalog::built_in`].
+    /// Reads a file with its subplans; the tools are those of [`ToolSet::standard`].
     ///
     /// # Errors
     ///
     /// All problems of the file and of its subplans, up to [`DIAGNOSTICS_MAX`].
     pub fn load(path: &Path) -> Result<Resolved, Diagnostics> {
-        Self::load_with(path, &ToolCatalog::built_in())
+        Self::load_with(path, &ToolSet::standard())
     }
 
     /// Reads a file with its subplans, which may call `tools`.
@@ -59,7 +60,7 @@ impl Document {
     /// # Errors
     ///
     /// As for [`Document::load`].
-    pub fn load_with(path: &Path, tools: &ToolCatalog) -> Result<Resolved, Diagnostics> {
+    pub fn load_with(path: &Path, tools: &ToolSet) -> Result<Resolved, Diagnostics> {
         let name = path.to_string_lossy();
         let text = read_file(path, &name).map_err(|problem| match problem {
             Unreadable::Missing(why) => Diagnostic::of_file(&name, format!("the file cannot be read: {why}")),
@@ -71,13 +72,13 @@ impl Document {
 
     /// Reads a text that problems call `name`; files of subplans are looked for in `folder`.
     ///
-    /// The tools are those of [`ToolCatalog::built_in`].
+    /// The tools are those of [`ToolSet::standard`].
     ///
     /// # Errors
     ///
     /// As for [`Document::load`].
     pub fn parse(text: &str, name: &str, folder: Folder<'_>) -> Result<Resolved, Diagnostics> {
-        Self::parse_with(text, name, folder, &ToolCatalog::built_in())
+        Self::parse_with(text, name, folder, &ToolSet::standard())
     }
 
     /// Reads a text as [`Document::parse`] does; it may call `tools`.
@@ -89,7 +90,7 @@ impl Document {
         text: &str,
         name: &str,
         folder: Folder<'_>,
-        tools: &ToolCatalog,
+        tools: &ToolSet,
     ) -> Result<Resolved, Diagnostics> {
         if text.len() > FILE_BYTES_MAX {
             let message = format!("the file exceeds the limit of {FILE_BYTES_MAX} bytes");

@@ -16,6 +16,8 @@ pub const NODES_MAX: usize = 100_000;
 /// Bytes of one key.
 const KEY_BYTES_MAX: usize = 512;
 
+const BEGIN_HINT: &str = "a plan document begins with plan:, goal: and steps:";
+
 /// A value with its place.
 #[derive(Debug)]
 pub(super) struct Node {
@@ -96,8 +98,7 @@ impl Node {
 /// Reads a file.
 pub(super) fn read(source: &Source) -> Result<Node, Diagnostic> {
     if source.text.trim().is_empty() {
-        return Err(Diagnostic::new(source, Place::START, "the file is empty")
-            .hint("a plan document begins with plan:, goal: and steps:"));
+        return Err(Diagnostic::new(source, Place::START, "the file is empty").hint(BEGIN_HINT));
     }
     if source.text.trim_start().starts_with('{') && source.name.to_ascii_lowercase().ends_with(".json") {
         check_json(source)?;
@@ -144,7 +145,8 @@ impl Builder<'_> {
             let (event, span) = event.map_err(|error| syntax(source, &error))?;
             self.take(event, place_of(&span))?;
         }
-        self.root.ok_or_else(|| Diagnostic::new(source, Place::START, "the file holds no value"))
+        self.root
+            .ok_or_else(|| Diagnostic::new(source, Place::START, "the file holds no value").hint(BEGIN_HINT))
     }
 
     fn error(&self, place: Place, message: impl Into<String>) -> Diagnostic {
@@ -153,9 +155,7 @@ impl Builder<'_> {
 
     fn take(&mut self, event: Event<'_>, place: Place) -> Result<(), Diagnostic> {
         match event {
-            Event::Alias(_) => Err(self
-                .error(place, "aliases (*name) are not supported")
-                .hint("write the value out; a plan that is used twice belongs into a file of its own")),
+            Event::Alias(_) => Err(alias(self.source, place)),
             Event::Scalar(text, style, anchor, tag) => {
                 self.refuse_decorations(place, anchor, tag.is_some())?;
                 let node = self.scalar(&text, style, place)?;
@@ -357,5 +357,25 @@ fn syntax(source: &Source, error: &saphyr_parser::ScanError) -> Diagnostic {
         return Diagnostic::new(source, Place { line, column }, "a tab cannot indent")
             .hint("indent with spaces");
     }
-    Diagnostic::new(source, place, format!("not YAML: {}", error.info()))
+    let info = error.info();
+    if info.contains("unknown anchor") {
+        return alias(source, place);
+    }
+    let hint = if info.contains("quoted scalar") {
+        Some("a quote is not closed")
+    } else if info.contains("flow") {
+        Some("a { or [ above is not closed, or a comma is missing")
+    } else if info.contains("mapping values are not allowed") {
+        Some("put a text that holds ': ' into quotes")
+    } else if info.contains("simple key") || info.contains("':'") {
+        Some("a key needs a colon and a space after it")
+    } else {
+        None
+    };
+    Diagnostic::new(source, place, format!("not YAML: {info}")).maybe_hint(hint.map(str::to_owned))
+}
+
+fn alias(source: &Source, place: Place) -> Diagnostic {
+    Diagnostic::new(source, place, "aliases (*name) are not supported")
+        .hint("write the value out; a plan that is used twice belongs into a file of its own")
 }

@@ -13,7 +13,8 @@ use super::model::{
     PLAN_TIMEOUT_MAX, STEPS_MAX,
 };
 use super::node::{Key, Node, NodeValue};
-use super::reading::{Fields, Kind, Reading, is_id};
+use super::reading::{Fields, Reading, is_id};
+use super::references::Kind;
 use super::resolve::Loader;
 use super::source::{Place, Source};
 use crate::template::Template;
@@ -193,10 +194,7 @@ impl Reading<'_, '_> {
     fn check_depth(&mut self, fields: &Fields<'_>, limits: Limits, levels: u32) {
         if levels > limits.depth {
             let place = fields.get("limits").map_or(fields.place, |node| node.place);
-            let message = format!(
-                "the plan has {levels} levels of plans below it, its limit of depth is {}",
-                limits.depth
-            );
+            let message = format!("its subplans go {levels} deep, its limit of depth is {}", limits.depth);
             self.problem(place, message);
         }
     }

@@ -3,41 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use planwire_event::expression::{CompileErrorKind, Expression, Purpose, Reference};
+use planwire_event::expression::{CompileErrorKind, Expression, Purpose};
 
 use super::diagnostic::{Diagnostic, did_you_mean, quoted};
-use super::keys;
 use super::node::{Key, Node, NodeValue};
+use super::references::Kind;
 use super::resolve::Loader;
 use super::source::{Place, Source, Style};
 use crate::template::{NotClosed, Part, Piece, Template, split};
-
-/// What a step is, as far as its references need it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Tool,
-    Decide,
-    Plan,
-}
-
-impl Kind {
-    /// The member of `steps.ID` that only this kind has.
-    fn member(self) -> &'static str {
-        match self {
-            Self::Tool => "output",
-            Self::Decide => "chosen",
-            Self::Plan => "outputs",
-        }
-    }
-
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Tool => "a tool step",
-            Self::Decide => "a decision",
-            Self::Plan => "a subplan step",
-        }
-    }
-}
 
 /// One document that is being read.
 pub(super) struct Reading<'r, 'l> {
@@ -267,55 +240,6 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn check_reference(&mut self, reference: &Reference, place: Place) -> bool {
-        let root = reference.path[0].trim_start_matches('.');
-        let member = reference.path.get(1).map(String::as_str);
-        let problem = match (root, member) {
-            ("steps", None) => Some((
-                "'steps' alone says nothing".to_owned(),
-                Some("name the step and its member: steps.ID.output".to_owned()),
-            )),
-            ("steps", Some(id)) => return self.check_step_reference(id, reference, place),
-            ("inputs", Some(name)) if !self.inputs.contains(name) => Some((
-                format!("unknown input {}", quoted(name)),
-                did_you_mean(name, self.inputs.iter().map(String::as_str), "inputs"),
-            )),
-            ("plan", Some(name)) => unknown_member(name, "plan", &keys::PLAN_MEMBERS),
-            ("error", Some(name)) => unknown_member(name, "error", &keys::ERROR_MEMBERS),
-            _ => None,
-        };
-        match problem {
-            None => true,
-            Some((message, hint)) => {
-                self.problem_maybe(place, message, hint);
-                false
-            }
-        }
-    }
-
-    fn check_step_reference(&mut self, id: &str, reference: &Reference, place: Place) -> bool {
-        let Some((index, kind)) = self.steps.get(id).copied() else {
-            let hint = did_you_mean(id, self.steps.keys().map(String::as_str), "steps");
-            self.problem_maybe(place, format!("reference to unknown step {}", quoted(id)), hint);
-            return false;
-        };
-        if self.current.as_deref() == Some(id) {
-            let hint =
-                "a step sees only what other steps did before it; in on_error and retry use error.code";
-            self.problem_with(place, format!("step '{id}' refers to itself"), hint);
-            return false;
-        }
-        self.needs.entry(index).or_insert(place);
-        let (Some(kind), Some(member)) = (kind, reference.path.get(2)) else { return true };
-        let known: Vec<&str> = [kind.member()].into_iter().chain(keys::STEP_MEMBERS).collect();
-        if known.contains(&member.as_str()) {
-            return true;
-        }
-        let message = format!("'{id}' is {} and has no member {}", kind.name(), quoted(member));
-        self.problem_maybe(place, message, did_you_mean(member, known, "members"));
-        false
-    }
-
     fn hint_of(&self, kind: &CompileErrorKind, source: &str) -> Option<String> {
         match kind {
             CompileErrorKind::UnknownVariable { name, .. } if self.steps.contains_key(name) => {
@@ -326,6 +250,14 @@ impl Reading<'_, '_> {
             }
             CompileErrorKind::UnknownVariable { name, known } => {
                 did_you_mean(name, known.iter().map(String::as_str), "variables here")
+            }
+            CompileErrorKind::UnknownFunction { name, .. } if name == "now" => {
+                Some("'now' is a variable: when the plan was started".to_owned())
+            }
+            CompileErrorKind::UnknownFunction { name, .. }
+                if matches!(name.as_str(), "len" | "length" | "count") =>
+            {
+                Some("did you mean 'size'?".to_owned())
             }
             CompileErrorKind::UnknownFunction { name, known } => {
                 did_you_mean(name, known.iter().map(String::as_str), "functions")
@@ -341,11 +273,6 @@ impl Reading<'_, '_> {
             _ => None,
         }
     }
-}
-
-fn unknown_member(name: &str, of: &str, known: &[&str]) -> Option<(String, Option<String>)> {
-    let hint = || did_you_mean(name, known.iter().copied(), "members");
-    (!known.contains(&name)).then(|| (format!("'{of}' has no member {}", quoted(name)), hint()))
 }
 
 fn syntax_hint(source: &str) -> Option<String> {
@@ -422,4 +349,14 @@ fn duration_of(text: &str) -> Option<Duration> {
 fn words_of(duration: Duration) -> String {
     let seconds = duration.as_secs();
     if seconds >= 3600 { format!("{}h", seconds / 3600) } else { format!("{seconds}s") }
+}
+
+/// `None` if it is given but has a problem; `Some(None)` if it is not given.
+#[expect(clippy::option_option, reason = "given or not, sound or not")]
+pub(super) fn sound<T>(value: Option<Option<T>>) -> Option<Option<T>> {
+    match value {
+        None => Some(None),
+        Some(None) => None,
+        Some(value) => Some(value),
+    }
 }

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use planwire_event::Digest;
 
 use super::body::{self, BODY_BYTES_MAX};
-use super::catalog::ToolCatalog;
 use super::diagnostic::{Diagnostic, Diagnostics, quoted};
 use super::model::{DEPTH_MAX, Resolved};
 use super::node::{self, Node, NodeValue};
 use super::parse;
 use super::source::{FILE_BYTES_MAX, Place, Source};
+use crate::tool::ToolSet;
 
 /// Files of one document with its subplans.
 pub const FILES_MAX: usize = 200;
@@ -32,7 +32,7 @@ pub enum Folder<'a> {
 /// Loads documents and collects what is wrong with them.
 pub(super) struct Loader<'a> {
     /// `None`: any tool with any arguments.
-    pub(super) tools: Option<&'a ToolCatalog>,
+    pub(super) tools: Option<&'a ToolSet>,
     pub(super) problems: Diagnostics,
     folder: Folder<'a>,
     /// What came of each file; `None` if it has a problem.
@@ -44,7 +44,7 @@ pub(super) struct Loader<'a> {
 }
 
 impl<'a> Loader<'a> {
-    pub(super) fn new(tools: Option<&'a ToolCatalog>, folder: Folder<'a>) -> Self {
+    pub(super) fn new(tools: Option<&'a ToolSet>, folder: Folder<'a>) -> Self {
         let (problems, done, open) = (Diagnostics::default(), BTreeMap::new(), Vec::new());
         Self { tools, problems, folder, done, open, depth: 0 }
     }

@@ -73,9 +73,9 @@ impl Source {
         let mut raw = Raw { text: &self.text, at: start, style };
         match style {
             Style::Nowhere => return place,
-            Style::Plain => {}
+            // The place of a block is its first line, not its `|` or `>`.
+            Style::Plain | Style::Block => {}
             Style::SingleQuoted | Style::DoubleQuoted => raw.at += 1,
-            Style::Block => raw.at += self.text[start..].find('\n').map_or(0, |at| at + 1),
         }
         for (at, character) in value.char_indices() {
             if raw.find(character).is_none() {
@@ -161,8 +161,8 @@ mod tests {
         check("a: 'it''s X'", "it's X", Style::SingleQuoted, (1, 4), "X", (1, 11));
         check(r#"a: "é\"\u0041 X""#, "é\"A X", Style::DoubleQuoted, (1, 4), "X", (1, 15));
         check("a: \"one \\\n  X\"", "one X", Style::DoubleQuoted, (1, 4), "X", (2, 3));
-        check("a: |\n  one\n    two X\n", "one\n  two X\n", Style::Block, (1, 4), "X", (3, 9));
-        check("a: >-\n  one\n  X\n", "one X", Style::Block, (1, 4), "X", (3, 3));
+        check("a: |\n  one\n    two X\n", "one\n  two X\n", Style::Block, (2, 3), "X", (3, 9));
+        check("a: >-\n  one\n  X\n", "one X", Style::Block, (2, 3), "X", (3, 3));
         check("", "X", Style::Plain, (7, 1), "X", (7, 1));
         check("a: b", "X", Style::Plain, (1, 4), "X", (1, 4));
     }

@@ -6,19 +6,18 @@ use std::sync::Arc;
 use super::diagnostic::{did_you_mean, quoted};
 use super::keys;
 use super::model::{
-    ATTEMPTS_MAX, BACKOFF_MAX, Choice, DEPTH_MAX, Decision, ForEach, Limits, MEMBERS_MAX, Outcome, Recovery,
-    Resolved, Retry, STEPS_MAX, Step, StepKind, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX,
-    ToolStep,
+    ATTEMPTS_MAX, BACKOFF_MAX, DEPTH_MAX, ForEach, Limits, Resolved, Retry, STEPS_MAX, Step, StepKind,
+    SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, ToolStep,
 };
 use super::node::{Key, Node, NodeValue};
-use super::reading::{Fields, Kind, Reading};
+use super::parse::PLAN_VARIABLES;
+use super::reading::{Fields, Reading, sound};
+use super::references::Kind;
 use super::source::Place;
 use crate::template::Template;
 
-const STEP_VARIABLES: [&str; 4] = super::parse::PLAN_VARIABLES;
 const TOOL_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "attempt"];
 const ITEM_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "item", "index"];
-const ERROR_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "error"];
 const RETRY_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "error", "attempt"];
 
 /// The steps of a document as far as they could be read.
@@ -92,7 +91,7 @@ impl Reading<'_, '_> {
             }
         };
         let fields = self.step_fields(node, &what, kind)?;
-        let when = fields.get("when").map(|node| self.expression(node, "'when'", &STEP_VARIABLES));
+        let when = fields.get("when").map(|node| self.expression(node, "'when'", &PLAN_VARIABLES));
         if let Some(node) = fields.get("after") {
             self.after(node);
         }
@@ -123,7 +122,13 @@ impl Reading<'_, '_> {
             let name = key.name.as_str();
             if !known.contains(&name) && all_keys().any(|known| known == name) {
                 let message = format!("'{name}' is not for {}", kind.name());
-                self.problem_with(key.place, message, format!("its keys: {}", known.join(", ")));
+                let hint = match name {
+                    "for_each" | "parallel" => {
+                        "it repeats a subplan: put the step into a plan of its own".to_owned()
+                    }
+                    _ => format!("its keys: {}", known.join(", ")),
+                };
+                self.problem_with(key.place, message, hint);
                 allowed.push(name);
             }
         }
@@ -190,14 +195,11 @@ impl Reading<'_, '_> {
     fn check_tool(&mut self, name: &str, place: Place, with: Option<&Node>) {
         let Some(tools) = self.loader.tools else { return };
         let Some(tool) = tools.get(name) else {
-            let hint = did_you_mean(name, tools.names(), "tools");
+            let hint = did_you_mean(name, tools.iter().map(|tool| tool.name()), "tools");
             return self.problem_maybe(place, format!("unknown tool {}", quoted(name)), hint);
         };
-        let given: &[(Key, Node)] = match with.map(|node| &node.value) {
-            Some(NodeValue::Map(members)) => members,
-            _ => &[],
-        };
-        let known = || tool.required.iter().chain(&tool.optional).map(String::as_str);
+        let given = given(with);
+        let known = || tool.arguments().iter().map(|argument| argument.name);
         for (key, _) in given {
             if !known().any(|known| known == key.name) {
                 let hint = did_you_mean(&key.name, known(), "arguments");
@@ -205,10 +207,11 @@ impl Reading<'_, '_> {
                 self.problem_maybe(key.place, message, hint);
             }
         }
-        for required in &tool.required {
-            if !given.iter().any(|(key, _)| key.name == *required) {
-                let hint = format!("add {required}: to its with:");
-                self.problem_with(place, format!("tool '{name}' needs the argument '{required}'"), hint);
+        for argument in tool.arguments().iter().filter(|argument| argument.required) {
+            if !given.iter().any(|(key, _)| key.name == argument.name) {
+                let message = format!("tool '{name}' needs the argument '{}'", argument.name);
+                let hint = format!("add {}: ({}) to its with:", argument.name, argument.purpose);
+                self.problem_with(place, message, hint);
             }
         }
     }
@@ -234,137 +237,11 @@ impl Reading<'_, '_> {
         Some(retry)
     }
 
-    fn decision(&mut self, fields: &Fields<'_>, what: &str) -> Option<Decision> {
-        let options = self.options(fields, what);
-        let mut choices = Vec::new();
-        for (key, node) in options? {
-            let description = match &node.value {
-                NodeValue::Text(..) => self.text(node, "an option"),
-                _ => self.description(node, &key.name, &keys::OPTION),
-            };
-            choices.push(Choice {
-                name: key.name.clone(),
-                description: description.unwrap_or_default().to_owned(),
-            });
-        }
-        self.rule(fields, what, choices, &STEP_VARIABLES)
-    }
-
-    fn options<'n>(&mut self, fields: &Fields<'n>, what: &str) -> Option<&'n [(Key, Node)]> {
-        let Some(node) = fields.get("options") else {
-            let hint = "add options: with a name and a description for each";
-            self.problem_with(fields.place, format!("the decision of {what} has no options"), hint);
-            return None;
-        };
-        let options = self.named(node, "'options'", MEMBERS_MAX);
-        if options.len() < 2 && matches!(&node.value, NodeValue::Map(members) if members.len() < 2) {
-            let message = format!("the decision of {what} needs two options or more");
-            self.problem_with(node.place, message, "with one option there is nothing to decide");
-            return None;
-        }
-        Some(options)
-    }
-
-    fn description<'n>(&mut self, node: &'n Node, name: &str, known: &[&str]) -> Option<&'n str> {
-        let what = format!("option '{name}'");
-        let fields = self.fields(node, &what, known)?;
-        let Some(node) = fields.get("description") else {
-            self.problem(fields.place, format!("{what} has no description"));
-            return None;
-        };
-        self.text(node, "'description'")
-    }
-
-    /// Question, rule and rationale; the same for a decision and for a recovery.
-    fn rule(
-        &mut self,
-        fields: &Fields<'_>,
-        what: &str,
-        options: Vec<Choice>,
-        variables: &[&str],
-    ) -> Option<Decision> {
-        let question = match fields.get("decide") {
-            Some(node) => self.text(node, "'decide'"),
-            None => {
-                self.problem_with(
-                    fields.place,
-                    format!("the decision of {what} has no question"),
-                    "add decide: with the question",
-                );
-                None
-            }
-        };
-        let choose = match fields.get("choose") {
-            Some(node) => self.expression(node, "'choose'", variables),
-            None => {
-                let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
-                let hint = format!("add choose: with an expression that gives one of {}", names.join(", "));
-                self.problem_with(fields.place, format!("the decision of {what} has no rule"), hint);
-                None
-            }
-        };
-        let rationale = fields.get("rationale").map(|node| {
-            self.text(node, "'rationale'")?;
-            self.template(node, variables)
-        });
-        Some(Decision {
-            question: question?.to_owned(),
-            options,
-            choose: choose?,
-            rationale: sound(rationale)?,
-        })
-    }
-
-    fn recovery(&mut self, node: &Node, what: &str) -> Option<Recovery> {
-        let fields = self.fields(node, "'on_error'", &keys::ON_ERROR)?;
-        let what = format!("'on_error' of {what}");
-        let options = self.options(&fields, &what)?;
-        let (mut choices, mut outcomes) = (Vec::new(), Vec::new());
-        for (key, node) in options {
-            let description = self.description(node, &key.name, &keys::RECOVERY_OPTION);
-            choices.push(Choice {
-                name: key.name.clone(),
-                description: description.unwrap_or_default().to_owned(),
-            });
-            outcomes.push(self.outcome(key, node));
-        }
-        let decision = self.rule(&fields, &what, choices, &ERROR_VARIABLES);
-        Some(Recovery { decision: decision?, outcomes: outcomes.into_iter().collect::<Option<_>>()? })
-    }
-
-    fn outcome(&mut self, key: &Key, node: &Node) -> Option<Outcome> {
-        let NodeValue::Map(members) = &node.value else { return None };
-        let member = |name: &str| members.iter().find(|(key, _)| key.name == name);
-        match (member("output"), member("fail")) {
-            (Some((_, node)), None) => self.template(node, &ERROR_VARIABLES).map(Outcome::Output),
-            (None, Some((_, node))) => {
-                if self.boolean(node, "'fail'")? {
-                    return Some(Outcome::Fail);
-                }
-                self.problem_with(
-                    node.place,
-                    "'fail' can only be true",
-                    "give the option an output: instead",
-                );
-                None
-            }
-            _ => {
-                let message = format!("option '{}' must have one of 'output' and 'fail'", key.name);
-                self.problem_with(
-                    key.place,
-                    message,
-                    "output: {..} goes on with that output, fail: true fails the plan",
-                );
-                None
-            }
-        }
-    }
-
     fn subplan(&mut self, fields: &Fields<'_>, what: &str, limits: Limits) -> Option<SubplanStep> {
         let (_, node) = fields.raw("plan")?;
         let for_each = fields.get("for_each");
-        let variables: &[&str] = if for_each.is_some() { &ITEM_VARIABLES } else { &STEP_VARIABLES };
-        let items = for_each.map(|node| self.expression(node, "'for_each'", &STEP_VARIABLES));
+        let variables: &[&str] = if for_each.is_some() { &ITEM_VARIABLES } else { &PLAN_VARIABLES };
+        let items = for_each.map(|node| self.expression(node, "'for_each'", &PLAN_VARIABLES));
         let mut parallel = limits.parallel;
         if let Some((key, node)) = fields.raw("parallel") {
             if for_each.is_none() {
@@ -392,10 +269,7 @@ impl Reading<'_, '_> {
 
     fn check_child_inputs(&mut self, plan: &Resolved, place: Place, with: Option<&Node>, what: &str) {
         let child = &plan.document;
-        let given: &[(Key, Node)] = match with.map(|node| &node.value) {
-            Some(NodeValue::Map(members)) => members,
-            _ => &[],
-        };
+        let given = given(with);
         for (key, node) in given {
             let Some(input) = child.inputs.iter().find(|input| input.name == key.name) else {
                 let known = child.inputs.iter().map(|input| input.name.as_str());
@@ -429,16 +303,13 @@ impl Reading<'_, '_> {
     }
 }
 
-fn all_keys() -> impl Iterator<Item = &'static str> {
-    keys::TOOL_STEP.into_iter().chain(keys::DECIDE_STEP).chain(keys::PLAN_STEP)
+fn given(with: Option<&Node>) -> &[(Key, Node)] {
+    match with.map(|node| &node.value) {
+        Some(NodeValue::Map(members)) => members,
+        _ => &[],
+    }
 }
 
-/// `None` if it is given but has a problem; `Some(None)` if it is not given.
-#[expect(clippy::option_option, reason = "given or not, sound or not")]
-fn sound<T>(value: Option<Option<T>>) -> Option<Option<T>> {
-    match value {
-        None => Some(None),
-        Some(None) => None,
-        Some(value) => Some(value),
-    }
+fn all_keys() -> impl Iterator<Item = &'static str> {
+    keys::TOOL_STEP.into_iter().chain(keys::DECIDE_STEP).chain(keys::PLAN_STEP)
 }

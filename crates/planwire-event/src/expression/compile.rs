@@ -63,13 +63,15 @@ pub(super) fn compile(source: &str, variables: &[&str], purpose: Purpose) -> Res
         references: Vec::new(),
     };
     checker.check(&tree, 1)?;
+    let mut results = Vec::new();
+    literal_results(&checker, &tree, &mut results);
     let (mut references, budgeted) = (checker.references, checker.comprehensions > 0);
     references.sort_by_key(|reference| reference.offset);
     if budgeted {
         budget(&mut tree, false);
     }
     let needs = Needs::of(&references);
-    Ok(Inner { source: source.to_owned(), tree, references, needs, budgeted })
+    Ok(Inner { source: source.to_owned(), tree, references, results, needs, budgeted })
 }
 
 /// Refuses what would take the parser's own stack, before it sees it.
@@ -130,9 +132,19 @@ fn offset_of(source: &str, (line, column): (isize, isize)) -> usize {
 
 /// The parser lists every token that it could have used; the first part says enough.
 fn syntax_message(message: &str) -> String {
+    const FOUND: [&str; 4] = [
+        "mismatched input ",
+        "extraneous input ",
+        "no viable alternative at input ",
+        "token recognition error at: ",
+    ];
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
-    let message = message.split(" expecting ").next().unwrap_or(message);
-    excerpt(&message.replace("<EOF>", "the end"))
+    let message = message.split(" expecting ").next().unwrap_or(message).replace("'<EOF>'", "the end");
+    match FOUND.iter().find_map(|prefix| message.strip_prefix(prefix)) {
+        Some("the end") => "it ends too early".to_owned(),
+        Some(found) => excerpt(&format!("unexpected {found}")),
+        None => excerpt(&message),
+    }
 }
 
 struct Checker<'a> {
@@ -206,7 +218,7 @@ impl Checker<'_> {
             self.references.push(Reference { path, offset });
             return Ok(());
         }
-        if TYPES.contains(&root.as_str()) {
+        if path.len() == 1 && TYPES.contains(&root.as_str()) {
             return Ok(());
         }
         let known = self.variables.iter().map(|&name| name.to_owned()).chain(self.loops.iter().cloned());
@@ -260,6 +272,19 @@ impl Checker<'_> {
         self.check(&comprehension.result, depth + 1)?;
         self.loops.pop();
         Ok(())
+    }
+}
+
+/// Finds the texts among the branches of `a ? 'x' : b ? 'y' : 'z'`, with their byte offsets.
+fn literal_results(checker: &Checker<'_>, tree: &Tree, results: &mut Vec<(String, usize)>) {
+    match &tree.expr {
+        Expr::Literal(LiteralValue::String(text)) => {
+            results.push((text.inner().to_owned(), checker.offset(tree)));
+        }
+        Expr::Call(call) if call.func_name == "_?_:_" => {
+            call.args.iter().skip(1).for_each(|branch| literal_results(checker, branch, results));
+        }
+        _ => {}
     }
 }
 

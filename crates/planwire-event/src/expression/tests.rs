@@ -106,13 +106,26 @@ fn references_name_what_is_read_and_where() {
 }
 
 #[test]
+fn texts_that_an_expression_may_give_are_known() {
+    let check = |source: &str, expected: &[(&str, usize)]| {
+        let expected: Vec<(String, usize)> =
+            expected.iter().map(|(it, at)| ((*it).to_owned(), *at)).collect();
+        assert_eq!(compile(source).unwrap().literal_results(), expected, "{source}");
+    };
+    check("x == 'a' ? 'b' : x == 'c' ? x : 'd'", &[("b", 11), ("d", 32)]);
+    check("'a'", &[("a", 0)]);
+    check("x + 'a'", &[]);
+}
+
+#[test]
 fn broken_sources_are_told_with_their_place() {
     refused("", "1:1: expression is empty");
     refused("  \n ", "1:1: expression is empty");
     refused("x ==\n  y", "2:3: unknown variable 'y'");
-    refused("'é' + é", "1:7: not a CEL expression: token recognition error at: 'é'");
+    refused("'é' + é", "1:7: not a CEL expression: unexpected 'é'");
     refused("'é' == z", "1:8: unknown variable 'z'");
     refused("x.foo()", "1:6: unknown function 'foo'");
+    refused("list.a", "1:1: unknown variable 'list'");
     refused("now()", "1:4: unknown function 'now'");
     refused("x.size(1)", "1:7: function 'size' takes one argument, not 2");
     refused("x.map(i)", "1:6: function 'map' takes a list, a loop variable and a value, not 2");

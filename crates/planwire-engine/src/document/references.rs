@@ -1,0 +1,92 @@
+//! Whether what an expression refers to exists.
+
+use planwire_event::expression::Reference;
+
+use super::diagnostic::{did_you_mean, quoted};
+use super::keys;
+use super::reading::Reading;
+use super::source::Place;
+
+/// What a step is, as far as its references need it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Tool,
+    Decide,
+    Plan,
+}
+
+impl Kind {
+    /// The member of `steps.ID` that only this kind has.
+    fn member(self) -> &'static str {
+        match self {
+            Self::Tool => "output",
+            Self::Decide => "chosen",
+            Self::Plan => "outputs",
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tool => "a tool step",
+            Self::Decide => "a decision",
+            Self::Plan => "a subplan step",
+        }
+    }
+}
+
+impl Reading<'_, '_> {
+    /// Reports what does not exist; remembers steps that are waited for.
+    pub(super) fn check_reference(&mut self, reference: &Reference, place: Place) -> bool {
+        let root = reference.path[0].trim_start_matches('.');
+        let member = reference.path.get(1).map(String::as_str);
+        let problem = match (root, member) {
+            ("steps", None) => Some((
+                "'steps' alone says nothing".to_owned(),
+                Some("name the step and its member: steps.ID.output".to_owned()),
+            )),
+            ("steps", Some(id)) => return self.check_step_reference(id, reference, place),
+            ("inputs", Some(name)) if !self.inputs.contains(name) => Some((
+                format!("unknown input {}", quoted(name)),
+                did_you_mean(name, self.inputs.iter().map(String::as_str), "inputs"),
+            )),
+            ("plan", Some(name)) => unknown_member(name, "plan", &keys::PLAN_MEMBERS),
+            ("error", Some(name)) => unknown_member(name, "error", &keys::ERROR_MEMBERS),
+            _ => None,
+        };
+        match problem {
+            None => true,
+            Some((message, hint)) => {
+                self.problem_maybe(place, message, hint);
+                false
+            }
+        }
+    }
+
+    fn check_step_reference(&mut self, id: &str, reference: &Reference, place: Place) -> bool {
+        let Some((index, kind)) = self.steps.get(id).copied() else {
+            let hint = did_you_mean(id, self.steps.keys().map(String::as_str), "steps");
+            self.problem_maybe(place, format!("reference to unknown step {}", quoted(id)), hint);
+            return false;
+        };
+        if self.current.as_deref() == Some(id) {
+            let hint =
+                "a step sees only what other steps did before it; in on_error and retry use error.code";
+            self.problem_with(place, format!("step '{id}' refers to itself"), hint);
+            return false;
+        }
+        self.needs.entry(index).or_insert(place);
+        let (Some(kind), Some(member)) = (kind, reference.path.get(2)) else { return true };
+        let known: Vec<&str> = [kind.member()].into_iter().chain(keys::STEP_MEMBERS).collect();
+        if known.contains(&member.as_str()) {
+            return true;
+        }
+        let message = format!("'{id}' is {} and has no member {}", kind.name(), quoted(member));
+        self.problem_maybe(place, message, did_you_mean(member, known, "members"));
+        false
+    }
+}
+
+fn unknown_member(name: &str, of: &str, known: &[&str]) -> Option<(String, Option<String>)> {
+    let hint = || did_you_mean(name, known.iter().copied(), "members");
+    (!known.contains(&name)).then(|| (format!("'{of}' has no member {}", quoted(name)), hint()))
+}
