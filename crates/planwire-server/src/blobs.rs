@@ -55,7 +55,7 @@ async fn artifact(
         let artifacts = page.events.iter().filter_map(|event| event.event.read::<ArtifactProduced>());
         let names =
             |part: &ArtifactPart| matches!(part, ArtifactPart::Blob { digest, .. } if *digest == wanted);
-        found = artifacts.filter(|artifact| names(&artifact.part)).last().or(found);
+        found = artifacts.filter(|artifact| names(&artifact.part)).next_back().or(found);
         if page.at_head || page.scanned_to <= after {
             return Ok(found);
         }

@@ -12,7 +12,7 @@ use socket2::SockRef;
 use tokio::net::TcpStream;
 
 use crate::app::App;
-use crate::config::{HEAD_BYTES_MAX, HEADERS_MAX, SEND_BUFFER_BYTES};
+use crate::config::{HEAD_BYTES_MAX, HEADERS_MAX, SEND_BUFFER_BYTES, UNSENT_BYTES_MAX};
 use crate::routes::Service;
 use crate::write_deadline::WriteDeadline;
 
@@ -53,6 +53,8 @@ fn prepare(stream: &TcpStream, stall: Duration) -> std::io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    #[cfg(target_os = "linux")]
+    socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
     // Half-open: what was sent and is never acknowledged ends the connection, as a write that never proceeds does.
     #[cfg(target_os = "linux")]
     socket.set_tcp_user_timeout(Some(stall))?;

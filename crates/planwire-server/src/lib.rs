@@ -16,7 +16,7 @@
 //!
 //! An idle stream costs its connection's read buffer (8 KiB), its tasks and its cursor. A client that stops reading
 //! adds at most [`config::HEAD_BYTES_MAX`] of queued frames and one chunk of [`config::SSE_CHUNK_BYTES_MAX`]: 32 KiB;
-//! a single event larger than that counts once more. The kernel adds [`config::SEND_BUFFER_BYTES`], doubled by Linux.
+//! a single event larger than that counts once more. The kernel adds about [`config::UNSENT_BYTES_MAX`].
 
 mod accept;
 mod app;

@@ -137,19 +137,25 @@ fn unknown(plan: &PlanId) -> Problem {
     Problem::new(Kind::PlanUnknown, format!("plan {plan} is unknown")).with("plan_id", plan.as_str())
 }
 
+/// A row of `plans` and the fold of the plan's events.
+#[derive(Serialize)]
+pub(crate) struct PlanAnswer {
+    #[serde(flatten)]
+    row: PlanJson,
+    fold: Option<PlanState>,
+}
+
 /// The plan: its row and, as `fold`, what its events add up to.
 pub(crate) async fn get(
     State(app): State<Arc<App>>,
     PlanPath(plan): PlanPath,
     Pairs(pairs): Pairs,
-) -> Result<Json<Value>, Problem> {
+) -> Result<Json<PlanAnswer>, Problem> {
     Parameters::new(&pairs, "none").finish()?;
     let repository = &**app.bus.repository();
     let row = row(repository, &plan).await?;
     let fold = fold(repository, &row).await?;
-    let mut answer = serde_json::to_value(PlanJson::of(&row, app.bus.log_id())).unwrap_or_default();
-    answer["fold"] = serde_json::to_value(&fold).unwrap_or_default();
-    Ok(Json(answer))
+    Ok(Json(PlanAnswer { row: PlanJson::of(&row, app.bus.log_id()), fold }))
 }
 
 async fn fold(repository: &dyn EventRepository, row: &PlanRow) -> Result<Option<PlanState>, Problem> {

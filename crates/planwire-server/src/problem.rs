@@ -10,6 +10,7 @@ use planwire_bus::{PublishError, StartError, StreamError};
 use planwire_event::normal::NormalError;
 use planwire_event::{CursorError, DraftError, IdError, PayloadError};
 use planwire_store::StoreError;
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::config::RETRY_AFTER_S;
@@ -206,16 +207,29 @@ impl Problem {
     }
 }
 
+/// The JSON of a problem, in the order of RFC 9457.
+#[derive(Serialize)]
+struct Body {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'static str,
+    status: u16,
+    detail: String,
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.kind.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let mut body = Map::new();
-        body.insert("type".into(), format!("{TYPE_PREFIX}{}", self.kind.slug()).into());
-        body.insert("title".into(), self.kind.title().into());
-        body.insert("status".into(), self.kind.status().into());
-        body.insert("detail".into(), self.detail.into());
-        body.extend(self.members);
-        let mut response = (status, Json(Value::Object(body))).into_response();
+        let body = Body {
+            kind: format!("{TYPE_PREFIX}{}", self.kind.slug()),
+            title: self.kind.title(),
+            status: self.kind.status(),
+            detail: self.detail,
+            members: self.members,
+        };
+        let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.kind.retry_after_s() {
@@ -331,5 +345,46 @@ impl From<StartError> for Problem {
             StartError::Closed => Self::new(Kind::ShuttingDown, detail),
             _ => Self::new(Kind::Internal, detail),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn types_and_statuses_are_a_promise() {
+        let lines: Vec<_> = Kind::ALL
+            .iter()
+            .map(|kind| format!("{} {}: {}", kind.status(), kind.slug(), kind.title()))
+            .collect();
+        insta::assert_snapshot!(lines.join("\n"));
+    }
+
+    #[test]
+    fn damaged_rows_are_named_and_texts_of_the_store_are_not() {
+        let damaged =
+            StoreError::Damaged { position: planwire_event::Position::new(7), message: "secret".into() };
+        let problem = Problem::from(damaged);
+        assert_eq!(
+            problem,
+            Problem::new(Kind::ReadFailed, "the log is damaged at position 7").with("position", 7)
+        );
+        let failed = Problem::from(StreamError::Store(StoreError::Failed("secret".into())));
+        assert_eq!((failed.kind(), failed.detail.contains("secret")), (Kind::ReadFailed, false));
+        assert_eq!(Problem::of_read(&StoreError::Busy).kind(), Kind::StoreBusy);
+        assert_eq!(Problem::of_read(&StoreError::Closed).kind(), Kind::ShuttingDown);
+    }
+
+    #[test]
+    fn limits_of_the_bus_keep_their_kind() {
+        let large = PublishError::TooLarge { len_bytes: 9, max_bytes: 8 };
+        assert_eq!(Problem::from(large).kind(), Kind::BodyTooLarge);
+        let many = PublishError::TooMany { events: 9, max_events: 8 };
+        assert_eq!(Problem::from(many).kind(), Kind::TooManyEvents);
+        assert_eq!(Problem::from(PublishError::Closed).kind(), Kind::ShuttingDown);
+        let cursor: planwire_event::Cursor = "7Q4M2K9A-00000000000004d2".parse().unwrap();
+        let pruned = StreamError::Pruned { cursor, pruned_to: cursor };
+        assert_eq!(Problem::from(pruned).kind(), Kind::CursorPruned);
     }
 }

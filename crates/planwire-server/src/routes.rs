@@ -42,6 +42,9 @@ impl Service {
     }
 
     pub(crate) async fn answer(&self, mut request: Request<Body>) -> Response {
+        // RFC 9112, 6.1: a head with both lengths is read by the second, and nothing after it may be believed. hyper
+        // has then removed the first, so every chunked body is treated so.
+        let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let mut response = match self.app.guard.check(&request) {
             Err(problem) => problem.into_response(),
             Ok(caller) => {
@@ -51,6 +54,9 @@ impl Service {
         };
         let headers = response.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if chunked {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
     }

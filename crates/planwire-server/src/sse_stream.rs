@@ -143,7 +143,7 @@ mod tests {
     fn a_frame_that_stands_alone_is_shared() {
         let frame = Bytes::from(vec![b'x'; 100]);
         let mut ready = VecDeque::new();
-        join(&[frame.clone()], &mut ready);
+        join(std::slice::from_ref(&frame), &mut ready);
         assert_eq!(ready[0].as_ptr(), frame.as_ptr());
     }
 }
