@@ -3,3 +3,5 @@
 mod documents;
 mod exec;
 mod files;
+mod house;
+mod plans;

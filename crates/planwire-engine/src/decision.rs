@@ -1,0 +1,96 @@
+//! The decision engine: chooses by rule and says why. Publishes `DecisionMade`.
+//!
+//! A decision is a pure function of its document and of what expressions see, so a run that is repeated from its
+//! events decides the same.
+
+use planwire_event::Payload;
+use planwire_event::expression::Variables;
+use planwire_event::vocabulary::{Alternative, DecidedBy, DecisionMade, DecisionOption};
+use serde_json::{Value, json};
+
+use crate::document::model::{Choice, Decision};
+use crate::failure::{StepFailure, text};
+
+/// `decision_type` of a decision step.
+pub const CHOICE: &str = "choice";
+/// `decision_type` of the decision about a failed step.
+pub const RECOVERY: &str = "recovery";
+
+/// What is decided.
+pub(crate) struct Question<'a> {
+    pub(crate) decision: &'a Decision,
+    pub(crate) decision_id: String,
+    pub(crate) decision_type: &'static str,
+    pub(crate) step: &'a str,
+}
+
+/// Decides by the rule of the document.
+///
+/// Fails if the rule or the rationale has no value, or the rule names no option.
+pub(crate) fn decide(
+    question: &Question<'_>,
+    variables: &Variables<'_>,
+) -> Result<DecisionMade, StepFailure> {
+    let decision = question.decision;
+    let value =
+        decision.choose.evaluate(variables).map_err(|error| StepFailure::expression("choose", error))?;
+    let chosen = chosen_of(decision, &value)?;
+    let rationale = match &decision.rationale {
+        Some(template) => match template.evaluate(variables)? {
+            Value::String(text) => text,
+            other => other.to_string(),
+        },
+        None => format!("`{}` gives '{chosen}'", decision.choose.source()),
+    };
+    let alternatives = decision.options.iter().filter(|option| option.name != chosen);
+    Ok(DecisionMade {
+        decision_id: question.decision_id.clone(),
+        decision_type: question.decision_type.into(),
+        step: question.step.into(),
+        question: text(&decision.question),
+        options: decision.options.iter().map(option_of).collect(),
+        alternatives: alternatives.map(|option| alternative_of(decision, option, &chosen)).collect(),
+        chosen,
+        rationale: text(&rationale),
+        confidence: None,
+        decided_by: DecidedBy::Rule,
+    })
+}
+
+fn chosen_of(decision: &Decision, value: &Value) -> Result<String, StepFailure> {
+    let name = value.as_str().filter(|name| decision.options.iter().any(|option| option.name == *name));
+    name.map(Into::into).ok_or_else(|| {
+        let names: Vec<_> = decision.options.iter().map(|option| option.name.as_str()).collect();
+        let message = format!(
+            "`{}` gives {}, which is none of the options {}",
+            decision.choose.source(),
+            text(&value.to_string()),
+            names.join(", ")
+        );
+        StepFailure::new("bad_choice", message)
+    })
+}
+
+fn option_of(choice: &Choice) -> DecisionOption {
+    DecisionOption { name: choice.name.clone(), description: text(&choice.description) }
+}
+
+fn alternative_of(decision: &Decision, option: &Choice, chosen: &str) -> Alternative {
+    let reason = format!("`{}` gives '{chosen}', not '{}'", decision.choose.source(), option.name);
+    Alternative { name: option.name.clone(), reason: text(&reason) }
+}
+
+/// The payload of a decision; what a recovery puts in place of the missing result is part of it, so that the event
+/// alone says what later steps see.
+pub(crate) fn payload_of(made: &DecisionMade, output: Option<&Value>) -> Result<Payload, StepFailure> {
+    let mut members = json!(made);
+    if let (Some(members), Some(output)) = (members.as_object_mut(), output) {
+        members.insert("output".into(), output.clone());
+    }
+    Payload::of(&members).map_err(|error| StepFailure::payload("the decision", &error.into()))
+}
+
+/// The output that a recovery decided on, as its event says it.
+pub(crate) fn output_of(payload: &Payload) -> Value {
+    payload.to_value().get_mut("output").map(Value::take).unwrap_or_default()
+}

@@ -1,0 +1,296 @@
+//! The engine: starts plans, ends them when it is asked to, and ends what a former process left open.
+//!
+//! An engine is one executor: everything that it publishes has its `executor_id` as producer, and it owns the trees
+//! that it starts. Requests to end a plan are events that it follows, wherever they were published.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use planwire_bus::{
+    CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, Recorded, StartError, StartRequest,
+    Started, SubscribeError,
+};
+use planwire_event::vocabulary::{CancelRequested, PlanStarted};
+use planwire_event::{Clock, EventType, Filter, IdGenerator, PlanId, Producer};
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use crate::catalog;
+use crate::document::{Document, Folder, Resolved};
+use crate::effect::BeforeEffect;
+use crate::executor::{Plan, run_plan};
+use crate::orphans::{self, OrphansError};
+use crate::shared::{Shared, Tree};
+use crate::stop::{StopReason, Stopper};
+use crate::tool::ToolSet;
+
+/// Trees that run at a time when the configuration does not say.
+pub const PLANS_MAX_DEFAULT: usize = 64;
+
+/// Time that open plans have to end when the engine shuts down; it covers the grace of their tools.
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+
+const _: () = assert!(SHUTDOWN_GRACE.as_secs() > crate::tool_runner::STOP_GRACE.as_secs());
+
+/// How an engine works.
+#[derive(Clone, Debug)]
+pub struct EngineConfig {
+    /// Documents that may be started by name. Default: none.
+    pub documents: BTreeMap<String, Resolved>,
+    /// Where relative paths of registered documents start; absolute. Default: `/`.
+    pub folder: PathBuf,
+    /// Trees that run at a time; more are refused. Default: [`PLANS_MAX_DEFAULT`].
+    pub plans_max: usize,
+    /// What documents may call. Default: [`ToolSet::standard`].
+    pub tools: ToolSet,
+    /// Is called between an event and its effect, for tests of crashes. Default: none.
+    pub before_effect: Option<BeforeEffect>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            documents: BTreeMap::new(),
+            folder: PathBuf::from("/"),
+            plans_max: PLANS_MAX_DEFAULT,
+            tools: ToolSet::standard(),
+            before_effect: None,
+        }
+    }
+}
+
+/// Runs plans. Cheap to clone; all clones are one engine.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bus: EventBus,
+    shared: Arc<Shared>,
+    documents: BTreeMap<String, Resolved>,
+    folder: Arc<Path>,
+    plans_max: usize,
+    closed: AtomicBool,
+    roots: Mutex<HashMap<PlanId, Option<AbortHandle>>>,
+    open_roots: watch::Sender<usize>,
+}
+
+impl Engine {
+    /// Makes an engine over `bus`; its executor id is made by `ids`.
+    ///
+    /// # Errors
+    ///
+    /// [`SubscribeError`] if requests to end plans cannot be followed.
+    pub fn new(
+        bus: &EventBus,
+        clock: Arc<dyn Clock>,
+        ids: Arc<IdGenerator>,
+        config: EngineConfig,
+    ) -> Result<Self, SubscribeError> {
+        let executor_id: Arc<str> = ids.next_id().to_string().into();
+        let publisher = bus.publisher(Producer::new(Arc::clone(&executor_id)));
+        let shared = Shared::new(publisher, executor_id, clock, ids, config.tools, config.before_effect);
+        let inner = Arc::new(Inner {
+            bus: bus.clone(),
+            shared: Arc::new(shared),
+            documents: config.documents,
+            folder: config.folder.into(),
+            plans_max: config.plans_max,
+            closed: AtomicBool::new(false),
+            roots: Mutex::default(),
+            open_roots: watch::Sender::new(0),
+        });
+        // The handler must not keep the engine alive, or neither would ever end.
+        let shared = Arc::downgrade(&inner.shared);
+        let follow = Handler::future(move |event| {
+            if let Some(shared) = shared.upgrade() {
+                cancel(&shared, &event);
+            }
+            std::future::ready(Ok(()))
+        });
+        bus.subscribe(follow, Filter::all().with_types([EventType::CancelRequested]))?;
+        Ok(Self { inner })
+    }
+
+    /// The producer of all that this engine publishes, and the owner of its trees.
+    #[must_use]
+    pub fn executor_id(&self) -> &str {
+        &self.inner.shared.executor_id
+    }
+
+    /// The tools that documents may call, for checking documents.
+    #[must_use]
+    pub fn tools(&self) -> &ToolSet {
+        &self.inner.shared.tools
+    }
+
+    /// Trees of this engine that are open.
+    #[must_use]
+    pub fn open_trees(&self) -> usize {
+        *self.inner.open_roots.borrow()
+    }
+
+    /// Refuses new plans, and ends the open ones with `PlanFailed{interrupted}`, leaves first.
+    ///
+    /// Waits for them no longer than [`SHUTDOWN_GRACE`]; what is open then ends at the next start.
+    pub async fn shutdown(&self, reason: &str) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.shared.stop_all(&StopReason::Interrupted(reason.into()));
+        let mut open = self.inner.open_roots.subscribe();
+        let ended = tokio::time::timeout(SHUTDOWN_GRACE, open.wait_for(|open| *open == 0)).await;
+        if ended.is_err() {
+            tracing::error!("plans did not end in time; they end at the next start");
+            self.inner.roots().values().flatten().for_each(AbortHandle::abort);
+        }
+    }
+
+    /// Ends the plans that a former process of this log left open, with `PlanFailed{interrupted}`, leaves first.
+    /// Says how many. To be called once, before the first start.
+    ///
+    /// # Errors
+    ///
+    /// [`OrphansError`] if the log cannot be read or does not take the events.
+    pub async fn end_orphans(&self) -> Result<usize, OrphansError> {
+        orphans::end_all(&self.inner.bus, &self.inner.shared).await
+    }
+
+    async fn start_plan(&self, request: StartRequest) -> Result<Started, StartError> {
+        let inner = &self.inner;
+        let (resolved, folder) = inner.resolve(request.document)?;
+        let inputs = resolved
+            .document
+            .check_inputs(&request.inputs, &folder)
+            .map_err(|error| StartError::Inputs { message: error.to_string() })?;
+        let plan_id = inner.shared.ids.next_plan_id();
+        let place = inner.take_place(&plan_id)?;
+        let payload = PlanStarted {
+            name: resolved.document.name.clone(),
+            goal: resolved.document.goal.clone(),
+            inputs,
+            document_digest: Some(resolved.digest.to_string()),
+            parent_plan_id: None,
+            context_id: request.context_id,
+            executor_id: Some(inner.shared.executor_id.to_string()),
+            origin: Some(request.origin),
+        };
+        let unfit = |error: planwire_event::PayloadError| StartError::Inputs { message: error.to_string() };
+        let event = inner.shared.event(&plan_id, &payload).map_err(unfit)?;
+        // Expressions see the inputs as the event says them.
+        let inputs = event.read::<PlanStarted>().map(|said| said.inputs).unwrap_or_default();
+        let tree = Arc::new(Tree::new(folder));
+        let stopper = Stopper::new();
+        let entry = inner.shared.enter(plan_id.clone(), stopper.clone());
+        let plan = Plan {
+            plan_id: plan_id.clone(),
+            document: Arc::clone(&resolved.document),
+            inputs,
+            depth_left: resolved.document.limits.depth,
+            started_at: event.timestamp(),
+            stopper,
+        };
+        let shared = Arc::clone(&inner.shared);
+        let (answer, started) = tokio::sync::oneshot::channel();
+        // A task of its own from here on: a caller that goes away does not leave a plan behind that nobody runs.
+        let task = tokio::spawn(async move {
+            let (_place, _entry) = (place, entry);
+            match shared.publish(vec![event], tree.attach(&resolved)).await {
+                Ok(published) => {
+                    tree.is_stored(resolved.digest);
+                    let _ =
+                        answer.send(published.into_iter().next().ok_or(planwire_bus::PublishError::Closed));
+                    run_plan(shared, tree, plan).await;
+                }
+                Err(error) => {
+                    let _ = answer.send(Err(error));
+                }
+            }
+        });
+        inner.may_abort(&plan_id, task.abort_handle());
+        let published = started.await.map_err(|_| StartError::Closed)??;
+        Ok(Started { plan_id, cursor: published.cursor })
+    }
+}
+
+impl Inner {
+    fn resolve(&self, source: DocumentSource) -> Result<(Resolved, Arc<Path>), StartError> {
+        match source {
+            DocumentSource::Registered(name) => match self.documents.get(&name) {
+                Some(resolved) => Ok((resolved.clone(), Arc::clone(&self.folder))),
+                None => Err(StartError::UnknownDocument { name }),
+            },
+            DocumentSource::Inline { text, name, folder } => {
+                let files = folder.as_deref().map_or(Folder::None, Folder::Path);
+                let resolved =
+                    Document::parse_with(&text, &name, files, &self.shared.tools).map_err(|found| {
+                        StartError::Invalid {
+                            message: found.to_string(),
+                            diagnostics: serde_json::to_value(found.list()).unwrap_or_default(),
+                        }
+                    })?;
+                let folder =
+                    folder.map_or_else(|| Arc::clone(&self.folder), |folder| self.folder.join(folder).into());
+                Ok((resolved, folder))
+            }
+        }
+    }
+
+    fn roots(&self) -> MutexGuard<'_, HashMap<PlanId, Option<AbortHandle>>> {
+        self.roots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one of the places for trees, until it is dropped.
+    fn take_place(self: &Arc<Self>, plan_id: &PlanId) -> Result<Place, StartError> {
+        let mut roots = self.roots();
+        if self.closed.load(Ordering::Acquire) {
+            return Err(StartError::Closed);
+        }
+        if roots.len() >= self.plans_max {
+            return Err(StartError::TooMany { max: self.plans_max });
+        }
+        roots.insert(plan_id.clone(), None);
+        self.open_roots.send_replace(roots.len());
+        Ok(Place { inner: Arc::clone(self), plan_id: plan_id.clone() })
+    }
+
+    fn may_abort(&self, plan_id: &PlanId, handle: AbortHandle) {
+        if let Some(place) = self.roots().get_mut(plan_id) {
+            *place = Some(handle);
+        }
+    }
+}
+
+/// One of the places for trees.
+struct Place {
+    inner: Arc<Inner>,
+    plan_id: PlanId,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut roots = self.inner.roots();
+        roots.remove(&self.plan_id);
+        self.inner.open_roots.send_replace(roots.len());
+    }
+}
+
+fn cancel(shared: &Shared, event: &Recorded) {
+    if let Some(request) = event.event.read::<CancelRequested>() {
+        let reason = StopReason::Cancelled { by: request.requested_by, reason: request.reason };
+        shared.stop(event.plan_id(), reason);
+    }
+}
+
+impl PlanStarter for Engine {
+    fn catalog(&self) -> Vec<CatalogEntry> {
+        self.inner.documents.iter().map(|(name, resolved)| catalog::entry(name, &resolved.document)).collect()
+    }
+
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
+        Box::pin(self.start_plan(request))
+    }
+}

@@ -1,0 +1,68 @@
+//! The executor: runs a plan from its `PlanStarted` to its one terminal event. Publishes `PlanStarted`,
+//! `ArtifactProduced`, `PlanCompleted` and `PlanFailed`.
+//!
+//! ```text
+//!   what ended (tools, subplans, pauses) -> settle: events of the end
+//!                                             |
+//!                                        advance: events of what is ready now
+//!                                             |
+//!                          ONE publish; when it is durable: begin what it announced -> wait for the next end
+//! ```
+//!
+//! One task owns a plan; its tools and subplans are tasks of their own that only answer to it. **Invariants:** nothing
+//! begins before the event that announces it is durable; before the terminal event every call has its
+//! `ToolCompleted` and every subplan that started has ended and is reported.
+//!
+//! - `values`: what expressions see.
+//! - `steps`: where each step stands.
+//! - `run`: the loop; `advance`: what is ready; `settle`: what ended; `finish`: outputs and the terminal event.
+
+mod advance;
+mod finish;
+mod run;
+mod settle;
+mod steps;
+mod values;
+
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use planwire_event::vocabulary::{Failure, FailureReason, Object};
+use planwire_event::{PlanId, Timestamp};
+
+use crate::document::Document;
+use crate::shared::{Shared, Tree};
+use crate::stop::Stopper;
+
+pub use finish::ARTIFACT_INLINE_BYTES_MAX;
+pub use steps::STATE_BYTES_MAX;
+
+/// A plan whose `PlanStarted` is durable.
+pub(crate) struct Plan {
+    pub(crate) plan_id: PlanId,
+    pub(crate) document: Arc<Document>,
+    pub(crate) inputs: Object,
+    /// Levels of plans that may lie below it.
+    pub(crate) depth_left: u32,
+    pub(crate) started_at: Timestamp,
+    /// Whoever holds a clone can ask for the plan's end.
+    pub(crate) stopper: Stopper,
+}
+
+/// How a plan ended.
+#[derive(Clone, Debug)]
+pub(crate) enum PlanEnd {
+    /// With these outputs.
+    Completed(Object),
+    /// Otherwise.
+    Failed(FailureReason, Failure),
+    /// The log takes its events no more: it is open there, and ends at the next start.
+    Lost,
+}
+
+/// Runs a plan to its end.
+pub(crate) fn run_plan(shared: Arc<Shared>, tree: Arc<Tree>, plan: Plan) -> BoxFuture<'static, PlanEnd> {
+    // Subplans make this a recursion, which needs a box somewhere.
+    run::Run::new(shared, tree, plan).to_end().boxed()
+}

@@ -1,0 +1,283 @@
+//! What is ready: begins steps whose needs are done, as far as there is room.
+
+use planwire_event::Event;
+use planwire_event::expression::Variables;
+use planwire_event::vocabulary::{Object, ToolCalled, TypedPayload};
+use serde_json::{Value, json};
+
+use super::run::{Effect, Run};
+use super::steps::{Children, State};
+use super::values::Seen;
+use crate::decision::{self, Question};
+use crate::document::model::{Decision, ITEMS_MAX, Step, StepKind, SubplanStep, ToolStep};
+use crate::failure::StepFailure;
+use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
+use crate::shared::TREE_PLANS_MAX;
+use crate::spawner::Child;
+use crate::stop::Stopper;
+use crate::tool_runner::Call;
+
+impl Run {
+    /// Begins everything that can begin; decisions and skipped steps may make further steps ready.
+    pub(super) fn advance(&mut self) {
+        let document = std::sync::Arc::clone(&self.plan.document);
+        let mut moved = true;
+        while moved && self.ending.is_none() {
+            moved = false;
+            for (at, step) in document.steps.iter().enumerate() {
+                if self.ending.is_some() {
+                    return;
+                }
+                moved |= self.advance_step(at, step);
+            }
+        }
+    }
+
+    /// Says whether something changed.
+    fn advance_step(&mut self, at: usize, step: &Step) -> bool {
+        match &self.states[at] {
+            State::Waiting if step.needs.iter().all(|need| matches!(self.states[*need], State::Done)) => {
+                self.begin_step(at, step)
+            }
+            State::Due(attempt) if self.has_room() => {
+                let attempt = *attempt;
+                self.call_tool(at, step, attempt)
+            }
+            State::Spawning(_) => self.spawn_more(at, step),
+            _ => false,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.states.iter().map(State::running).sum::<usize>() < self.plan.document.limits.parallel
+    }
+
+    fn begin_step(&mut self, at: usize, step: &Step) -> bool {
+        match step.when.as_ref().map(|when| when.evaluate(&self.values.variables())) {
+            Some(Ok(Value::Bool(false))) => {
+                self.done(at, step, Seen::Skipped);
+                return true;
+            }
+            Some(Ok(Value::Bool(true))) | None => {}
+            Some(Ok(other)) => {
+                let message = format!("when: gives {other}, neither true nor false");
+                self.step_failed(at, step, StepFailure::new("expression", message));
+                return true;
+            }
+            Some(Err(error)) => {
+                self.step_failed(at, step, StepFailure::expression("when", error));
+                return true;
+            }
+        }
+        match &step.kind {
+            StepKind::Tool(_) => {
+                self.states[at] = State::Due(1);
+                true
+            }
+            StepKind::Decide(decision) => self.decide(at, step, decision),
+            StepKind::Subplan(subplan) => {
+                match self.items_of(subplan) {
+                    Ok(items) => self.states[at] = State::Spawning(Children::new(items)),
+                    Err(failure) => self.step_failed(at, step, failure),
+                }
+                true
+            }
+        }
+    }
+
+    fn decide(&mut self, at: usize, step: &Step, decision: &Decision) -> bool {
+        let question = Question {
+            decision,
+            decision_id: step.id.clone(),
+            decision_type: decision::CHOICE,
+            step: &step.id,
+        };
+        let made = decision::decide(&question, &self.values.variables())
+            .and_then(|made| decision::payload_of(&made, None).map(|payload| (made.chosen, payload)));
+        match made {
+            Ok((chosen, payload)) => {
+                self.publish_decision(payload);
+                self.done(at, step, Seen::Ok(Value::String(chosen)));
+            }
+            Err(failure) => self.step_failed(at, step, failure),
+        }
+        true
+    }
+
+    fn items_of(&self, subplan: &SubplanStep) -> Result<Option<Vec<Value>>, StepFailure> {
+        if self.plan.depth_left == 0 {
+            return Err(StepFailure::limit("plans may not be nested more deeply"));
+        }
+        let Some(for_each) = &subplan.for_each else { return Ok(None) };
+        let value = for_each
+            .items
+            .evaluate(&self.values.variables())
+            .map_err(|error| StepFailure::expression("for_each", error))?;
+        match value {
+            Value::Array(items) if items.len() <= ITEMS_MAX => Ok(Some(items)),
+            Value::Array(items) => Err(StepFailure::limit(format!(
+                "for_each gives {} items, more than {ITEMS_MAX}",
+                items.len()
+            ))),
+            other => {
+                let kind = if other.is_null() { "null" } else { "something else" };
+                Err(StepFailure::new("expression", format!("for_each gives {kind}, not a list")))
+            }
+        }
+    }
+
+    fn call_tool(&mut self, at: usize, step: &Step, attempt: u32) -> bool {
+        let StepKind::Tool(tool) = &step.kind else { return false };
+        match self.tool_called(step, tool, attempt) {
+            Ok((event, call)) => {
+                let stopper = Stopper::new();
+                self.effects.push(Effect::Call(at, call, stopper.handle()));
+                self.batch.push(event);
+                self.counts.tool_calls += 1;
+                self.states[at] = State::Calling(stopper);
+            }
+            Err(failure) => self.step_failed(at, step, failure),
+        }
+        true
+    }
+
+    /// The event of a call, and the call as the event says it.
+    fn tool_called(&self, step: &Step, tool: &ToolStep, attempt: u32) -> Result<(Event, Call), StepFailure> {
+        let number = json!(attempt);
+        let variables = self.values.variables().with("attempt", &number);
+        let called = ToolCalled {
+            call_id: format!("{}-{attempt}", step.id),
+            step: step.id.clone(),
+            tool: tool.tool.clone(),
+            arguments: object(tool.with.evaluate(&variables)?, "with")?,
+            attempt,
+        };
+        let (event, called) = self.said(&called, "with")?;
+        let call = Call {
+            call_id: called.call_id,
+            step: called.step,
+            tool: called.tool,
+            arguments: called.arguments,
+            attempt,
+            timeout: tool.timeout,
+        };
+        Ok((event, call))
+    }
+
+    /// Makes the event of a payload, and reads back what it says in normal form: that, and nothing else, counts.
+    fn said<T: TypedPayload>(&self, payload: &T, what: &str) -> Result<(Event, T), StepFailure> {
+        let event = self
+            .shared
+            .event(&self.plan.plan_id, payload)
+            .map_err(|error| StepFailure::payload(what, &error))?;
+        let read = event.read::<T>().ok_or_else(|| StepFailure::new("bad_value", what))?;
+        Ok((event, read))
+    }
+
+    fn spawn_more(&mut self, at: usize, step: &Step) -> bool {
+        let StepKind::Subplan(subplan) = &step.kind else { return false };
+        let parallel = subplan.for_each.as_ref().map_or(1, |for_each| for_each.parallel);
+        let mut moved = false;
+        while self.ending.is_none() && self.has_room() {
+            let State::Spawning(children) = &self.states[at] else { return true };
+            if children.all_spawned() || children.running.len() >= parallel {
+                break;
+            }
+            // A plan that runs nothing must be able to go on, or a crowded tree would wait for itself.
+            if self.tree.is_crowded() && self.states.iter().any(|state| state.running() > 0) {
+                break;
+            }
+            self.spawn_next(at, step, subplan);
+            moved = true;
+        }
+        self.end_spawning(at, step) || moved
+    }
+
+    /// Ends the step if no subplan runs or is still to come.
+    pub(super) fn end_spawning(&mut self, at: usize, step: &Step) -> bool {
+        match &self.states[at] {
+            State::Spawning(children) if children.all_spawned() && children.running.is_empty() => {}
+            _ => return false,
+        }
+        if let State::Spawning(children) = std::mem::replace(&mut self.states[at], State::Done) {
+            self.done(at, step, children.into_seen());
+        }
+        true
+    }
+
+    fn spawn_next(&mut self, at: usize, step: &Step, subplan: &SubplanStep) {
+        let State::Spawning(children) = &mut self.states[at] else { return };
+        let index = children.next;
+        children.next += 1;
+        let item = children.items.as_mut().and_then(|items| items.get_mut(index)).map(Value::take);
+        match self.spawned(at, step, subplan, index, item.as_ref()) {
+            Ok((event, child)) => {
+                let stopper = Stopper::new();
+                if let State::Spawning(children) = &mut self.states[at] {
+                    children.running.insert(child.plan_id.clone(), stopper.clone());
+                }
+                self.batch.push(event);
+                self.counts.subplans += 1;
+                self.effects.push(Effect::Spawn(child, stopper));
+            }
+            Err(failure) => self.item_failed(at, step, index, failure),
+        }
+    }
+
+    /// The event that announces a subplan, and the subplan as the event says it.
+    fn spawned(
+        &self,
+        at: usize,
+        step: &Step,
+        subplan: &SubplanStep,
+        index: usize,
+        item: Option<&Value>,
+    ) -> Result<(Event, Child), StepFailure> {
+        let number = json!(index);
+        let inputs = object(subplan.with.evaluate(&self.item_variables(item, &number))?, "with")?;
+        let document = &subplan.plan;
+        let inputs = document
+            .document
+            .check_inputs(&inputs, &self.tree.folder)
+            .map_err(|error| StepFailure::new("bad_input", error.to_string()))?;
+        let inputs_bytes: usize = inputs.values().map(size).sum();
+        if inputs_bytes > TOOL_OUTPUT_BYTES_MAX {
+            let message = format!("inputs of {inputs_bytes} bytes exceed {TOOL_OUTPUT_BYTES_MAX}");
+            return Err(StepFailure::limit(message));
+        }
+        if !self.tree.add_plan() {
+            return Err(StepFailure::limit(format!("the tree has {TREE_PLANS_MAX} plans already")));
+        }
+        let child_id = self.shared.ids.next_plan_id();
+        let spawned = Child::spawned(child_id.clone(), document, inputs, &step.id);
+        let (event, spawned) = self.said(&spawned, "inputs").inspect_err(|_| self.tree.plan_ended())?;
+        let child = Child {
+            plan_id: child_id,
+            parent_id: self.plan.plan_id.clone(),
+            document: document.clone(),
+            inputs: spawned.inputs,
+            depth_left: document.document.limits.depth.min(self.plan.depth_left - 1),
+            step: at,
+            index,
+        };
+        Ok((event, child))
+    }
+
+    /// What the expressions about one item of `for_each` see.
+    pub(super) fn item_variables<'a>(&'a self, item: Option<&'a Value>, index: &'a Value) -> Variables<'a> {
+        let variables = self.values.variables();
+        match item {
+            Some(item) => variables.with("item", item).with("index", index),
+            None => variables,
+        }
+    }
+}
+
+/// What a template gave, if it is an object.
+pub(super) fn object(value: Value, what: &str) -> Result<Object, StepFailure> {
+    match value {
+        Value::Object(members) => Ok(members),
+        Value::Null => Ok(Object::new()),
+        _ => Err(StepFailure::new("expression", format!("{what} gives something else than an object"))),
+    }
+}

@@ -1,0 +1,207 @@
+//! The loop of one plan.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use planwire_bus::{Attachments, PublishError};
+use planwire_event::vocabulary::{Counts, Failure, FailureReason};
+use planwire_event::{Event, PlanId};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::steps::{Room, State};
+use super::values::Values;
+use super::{Plan, PlanEnd};
+use crate::failure::of_stop;
+use crate::shared::{Shared, Tree};
+use crate::spawner::{self, Child, ChildEnded};
+use crate::stop::{Stop, StopReason, Stopper};
+use crate::tool_runner::{self, Call, Called};
+
+/// Something that begins when the event that announces it is durable.
+pub(super) enum Effect {
+    Call(usize, Call, Stop),
+    Spawn(Child, Stopper),
+    Pause { step: usize, attempt: u32, pause: Duration, stop: Stop },
+}
+
+/// Something that has ended.
+pub(super) enum Done {
+    Called(usize, Called),
+    Child(ChildEnded),
+    Paused {
+        step: usize,
+        attempt: u32,
+    },
+    /// A task of ours panicked; its end cannot be told.
+    Broken,
+}
+
+/// A running plan.
+pub(super) struct Run {
+    pub(super) shared: Arc<Shared>,
+    pub(super) tree: Arc<Tree>,
+    pub(super) plan: Plan,
+    pub(super) values: Values,
+    pub(super) states: Vec<State>,
+    pub(super) room: Room,
+    pub(super) counts: Counts,
+    /// Why the plan ends before all steps are done.
+    pub(super) ending: Option<(FailureReason, Failure)>,
+    /// Events that wait to be published together, and what they announce.
+    pub(super) batch: Vec<Event>,
+    pub(super) effects: Vec<Effect>,
+    pub(super) began: Instant,
+    tasks: JoinSet<Done>,
+}
+
+/// Why the plan cannot go on.
+#[derive(Debug)]
+pub(super) struct Lost;
+
+impl Run {
+    pub(super) fn new(shared: Arc<Shared>, tree: Arc<Tree>, plan: Plan) -> Self {
+        let states = plan.document.steps.iter().map(|_| State::Waiting).collect();
+        Self {
+            values: Values::new(&plan),
+            states,
+            room: Room::default(),
+            counts: Counts::default(),
+            ending: None,
+            batch: Vec::new(),
+            effects: Vec::new(),
+            began: Instant::now(),
+            tasks: JoinSet::new(),
+            shared,
+            tree,
+            plan,
+        }
+    }
+
+    /// Runs the plan to its end.
+    pub(super) async fn to_end(mut self) -> PlanEnd {
+        match self.run_steps().await {
+            Ok(()) => self.finish().await,
+            Err(Lost) => {
+                self.end_tasks().await;
+                PlanEnd::Lost
+            }
+        }
+    }
+
+    async fn run_steps(&mut self) -> Result<(), Lost> {
+        let stop = self.plan.stopper.handle();
+        let deadline = self.began + self.plan.document.limits.timeout;
+        loop {
+            self.advance();
+            if self.tasks.is_empty() && self.effects.is_empty() {
+                // What still waits to be published shares the commit of the end.
+                return Ok(());
+            }
+            self.publish_and_begin().await?;
+            let done = tokio::select! {
+                biased;
+                reason = stop.wait(), if self.ending.is_none() => { self.stop_for(&reason); continue }
+                done = self.tasks.join_next() => done,
+                () = sleep_until(deadline), if self.ending.is_none() => {
+                    self.stop_for(&StopReason::TimedOut);
+                    continue;
+                }
+            };
+            self.take(done)?;
+            // Whatever ended meanwhile shares the commit.
+            while let Some(done) = self.tasks.try_join_next() {
+                self.take(Some(done))?;
+            }
+        }
+    }
+
+    fn take(&mut self, done: Option<Result<Done, tokio::task::JoinError>>) -> Result<(), Lost> {
+        match done {
+            None => Ok(()),
+            Some(Ok(Done::Broken) | Err(_)) => {
+                tracing::error!(plan = %self.plan.plan_id, "a task of the plan ended unexpectedly");
+                Err(Lost)
+            }
+            Some(Ok(done)) => self.settle(done),
+        }
+    }
+
+    /// Publishes what waits in one request; when it is durable, begins what it announces.
+    async fn publish_and_begin(&mut self) -> Result<(), Lost> {
+        if !self.batch.is_empty() {
+            let events = std::mem::take(&mut self.batch);
+            let published = self.shared.publish(events, Attachments::default()).await;
+            published.map_err(|error| lost(&self.plan.plan_id, &error))?;
+        }
+        for effect in std::mem::take(&mut self.effects) {
+            self.begin(effect);
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, effect: Effect) {
+        let shared = Arc::clone(&self.shared);
+        let tree = Arc::clone(&self.tree);
+        let work = async move {
+            match effect {
+                Effect::Call(step, call, stop) => {
+                    Done::Called(step, tool_runner::run(shared, Arc::clone(&tree.folder), call, stop).await)
+                }
+                Effect::Spawn(child, stopper) => {
+                    Done::Child(spawner::run(shared, tree, child, stopper).await)
+                }
+                Effect::Pause { step, attempt, pause, stop } => {
+                    tokio::select! {
+                        () = sleep(pause) => {}
+                        _ = stop.wait() => {}
+                    }
+                    Done::Paused { step, attempt }
+                }
+            }
+        };
+        self.tasks.spawn(AssertUnwindSafe(work).catch_unwind().map(|done| done.unwrap_or(Done::Broken)));
+    }
+
+    /// Ends the plan early because it was asked to.
+    fn stop_for(&mut self, reason: &StopReason) {
+        let why = of_stop(reason);
+        let below = match reason {
+            StopReason::TimedOut => StopReason::ParentEnds(why.1.message.clone()),
+            other => other.clone(),
+        };
+        self.end_early(why, &below);
+    }
+
+    /// Ends the plan early: nothing new begins, and what runs is asked to end for the reason `below`.
+    pub(super) fn end_early(&mut self, why: (FailureReason, Failure), below: &StopReason) {
+        if self.ending.is_some() {
+            return;
+        }
+        self.ending = Some(why);
+        for state in &self.states {
+            match state {
+                State::Calling(stopper) | State::Pausing(stopper) => stopper.stop(below.clone()),
+                State::Spawning(children) => {
+                    children.running.values().for_each(|stopper| stopper.stop(below.clone()));
+                }
+                State::Waiting | State::Due(_) | State::Done => {}
+            }
+        }
+    }
+
+    /// Ends what runs although nothing can be published about it any more.
+    async fn end_tasks(&mut self) {
+        let why = StopReason::Interrupted("its log takes no events".into());
+        self.end_early(of_stop(&why), &why);
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Notes that the log takes no more events of a plan.
+pub(super) fn lost(plan_id: &PlanId, error: &PublishError) -> Lost {
+    tracing::error!(plan = %plan_id, %error, "the plan cannot go on, since its events are not taken");
+    Lost
+}

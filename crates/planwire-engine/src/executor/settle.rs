@@ -1,0 +1,248 @@
+//! What ended: the events of the end, and what becomes of the step.
+
+use planwire_event::vocabulary::{SubplanCompleted, ToolCompleted};
+use planwire_event::{Event, EventType, Payload};
+use serde_json::{Value, json};
+
+use super::PlanEnd;
+use super::run::{Done, Effect, Lost, Run};
+use super::steps::{State, member_of};
+use super::values::Seen;
+use crate::decision::{self, Question};
+use crate::document::model::{Outcome, Step, StepKind, ToolStep};
+use crate::failure::StepFailure;
+use crate::output::fit;
+use crate::spawner::ChildEnded;
+use crate::stop::{StopReason, Stopper};
+use crate::tool_runner::Called;
+
+impl Run {
+    /// Takes in what ended. Fails if the log has lost the plan.
+    pub(super) fn settle(&mut self, done: Done) -> Result<(), Lost> {
+        match done {
+            Done::Called(at, called) => self.called(at, called),
+            Done::Child(ended) => self.child_ended(ended),
+            Done::Paused { step, attempt } => {
+                self.states[step] = State::Due(attempt);
+                Ok(())
+            }
+            Done::Broken => Err(Lost),
+        }
+    }
+
+    fn called(&mut self, at: usize, called: Called) -> Result<(), Lost> {
+        let attempt = called.call.attempt;
+        let completed = called.completed();
+        let (event, completed) = self.tool_completed(completed)?;
+        self.batch.push(event);
+        let document = std::sync::Arc::clone(&self.plan.document);
+        let step = &document.steps[at];
+        match completed.error {
+            None => self.done(at, step, Seen::Ok(completed.output.unwrap_or_default())),
+            Some(error) => self.attempt_failed(at, step, attempt, error.into()),
+        }
+        Ok(())
+    }
+
+    /// The event of an ended call, and what it says in normal form.
+    fn tool_completed(&self, completed: ToolCompleted) -> Result<(Event, ToolCompleted), Lost> {
+        let plan_id = &self.plan.plan_id;
+        let event = self.shared.event(plan_id, &completed).or_else(|error| {
+            // A value that no store takes, in spite of all cutting: the call must end in the log all the same.
+            let message = format!("the output cannot be stored: {error}");
+            let error = StepFailure::new("bad_output", message).into_failure(Some(&completed.step));
+            let failed =
+                ToolCompleted { ok: false, output: None, error: Some(error), truncated: false, ..completed };
+            self.shared.event(plan_id, &failed)
+        });
+        event.ok().and_then(|event| event.read::<ToolCompleted>().map(|said| (event, said))).ok_or(Lost)
+    }
+
+    fn attempt_failed(&mut self, at: usize, step: &Step, attempt: u32, failure: StepFailure) {
+        if self.ending.is_some() {
+            self.states[at] = State::Done;
+            return;
+        }
+        let StepKind::Tool(tool) = &step.kind else { return };
+        match self.tries_again(tool, attempt, &failure) {
+            Ok(true) => {
+                let pause = tool.retry.pause_after(attempt);
+                let next = attempt + 1;
+                if pause.is_zero() {
+                    self.states[at] = State::Due(next);
+                    return;
+                }
+                let stopper = Stopper::new();
+                let stop = stopper.handle();
+                self.effects.push(Effect::Pause { step: at, attempt: next, pause, stop });
+                self.states[at] = State::Pausing(stopper);
+            }
+            Ok(false) => self.step_failed(at, step, failure),
+            Err(failure) => self.step_failed(at, step, failure),
+        }
+    }
+
+    fn tries_again(&self, tool: &ToolStep, attempt: u32, failure: &StepFailure) -> Result<bool, StepFailure> {
+        if attempt >= tool.retry.attempts {
+            return Ok(false);
+        }
+        let Some(when) = &tool.retry.when else { return Ok(true) };
+        let (error, attempt) = (failure.to_value(), json!(attempt));
+        let variables = self.values.variables().with("error", &error).with("attempt", &attempt);
+        match when.evaluate(&variables) {
+            Ok(Value::Bool(again)) => Ok(again),
+            Ok(_) => Err(StepFailure::new("expression", "retry.when gives neither true nor false")),
+            Err(error) => Err(StepFailure::expression("retry.when", error)),
+        }
+    }
+
+    fn child_ended(&mut self, ended: ChildEnded) -> Result<(), Lost> {
+        let completed = ended.completed().ok_or(Lost)?;
+        // Outputs of a completed plan fit, since they stand in its PlanCompleted.
+        let event = self.shared.event(&self.plan.plan_id, &completed).map_err(|_| Lost)?;
+        let completed = event.read::<SubplanCompleted>().ok_or(Lost)?;
+        self.batch.push(event);
+        let document = std::sync::Arc::clone(&self.plan.document);
+        let step = &document.steps[ended.step];
+        let State::Spawning(children) = &mut self.states[ended.step] else { return Ok(()) };
+        children.running.remove(&ended.plan_id);
+        match (completed.error, ended.end) {
+            (None, _) => {
+                let outputs = Value::Object(completed.outputs.unwrap_or_default());
+                self.item_done(ended.step, step, ended.index, outputs);
+            }
+            (Some(error), end) => {
+                let mut failure = StepFailure::from(error);
+                if let PlanEnd::Failed(reason @ planwire_event::vocabulary::FailureReason::LimitExceeded, _) =
+                    end
+                {
+                    failure.reason = reason;
+                }
+                self.item_failed(ended.step, step, ended.index, failure);
+            }
+        }
+        Ok(())
+    }
+
+    fn item_done(&mut self, at: usize, step: &Step, index: usize, outputs: Value) {
+        if !self.room.take(&outputs) {
+            self.step_failed(at, step, too_much());
+            return;
+        }
+        if let State::Spawning(children) = &mut self.states[at] {
+            children.outputs[index] = outputs;
+        }
+        if self.ending.is_none() {
+            self.end_spawning(at, step);
+        }
+    }
+
+    /// A subplan failed, or could not be started.
+    pub(super) fn item_failed(&mut self, at: usize, step: &Step, index: usize, failure: StepFailure) {
+        if self.ending.is_some() {
+            return;
+        }
+        match self.recover(step, Some(index), &failure) {
+            Some(Ok(output)) => {
+                if let State::Spawning(children) = &mut self.states[at] {
+                    children.recovered = Some(failure.to_value());
+                }
+                self.item_done(at, step, index, output);
+            }
+            Some(Err(failure)) => self.fail_plan(step, failure),
+            None => self.fail_plan(step, failure),
+        }
+    }
+
+    /// A step failed for good: a decision recovers from it, or the plan fails.
+    pub(super) fn step_failed(&mut self, at: usize, step: &Step, failure: StepFailure) {
+        if self.ending.is_some() {
+            return;
+        }
+        match self.recover(step, None, &failure) {
+            Some(Ok(output)) => self.done(at, step, Seen::Recovered(output, failure.to_value())),
+            Some(Err(failure)) => self.fail_plan(step, failure),
+            None => self.fail_plan(step, failure),
+        }
+    }
+
+    /// Decides what becomes of a failure, if the document says how: the output that takes the place of the missing
+    /// one, or the failure with which the plan ends.
+    fn recover(
+        &mut self,
+        step: &Step,
+        index: Option<usize>,
+        failure: &StepFailure,
+    ) -> Option<Result<Value, StepFailure>> {
+        let recovery = step.on_error.as_ref()?;
+        let error = failure.to_value();
+        let decision_id = match index {
+            Some(index) => format!("{}-{index}-recovery", step.id),
+            None => format!("{}-recovery", step.id),
+        };
+        let question = Question {
+            decision: &recovery.decision,
+            decision_id,
+            decision_type: decision::RECOVERY,
+            step: &step.id,
+        };
+        let variables = self.values.variables().with("error", &error);
+        let decided = decision::decide(&question, &variables).and_then(|made| {
+            let output = match recovery.outcome(&made.chosen) {
+                Some(Outcome::Output(template)) => Some(fit(template.evaluate(&variables)?).0),
+                Some(Outcome::Fail) | None => None,
+            };
+            Ok((decision::payload_of(&made, output.as_ref())?, output.is_some()))
+        });
+        match decided {
+            Ok((payload, recovers)) => {
+                let output = recovers.then(|| decision::output_of(&payload));
+                self.publish_decision(payload);
+                Some(output.ok_or_else(|| failure.clone()))
+            }
+            Err(failure) => Some(Err(failure)),
+        }
+    }
+
+    /// Puts a decision into the batch.
+    pub(super) fn publish_decision(&mut self, payload: Payload) {
+        let (ids, clock) = (&self.shared.ids, &self.shared.clock);
+        let event = Event::new(
+            ids.next_id(),
+            EventType::DecisionMade,
+            self.plan.plan_id.clone(),
+            clock.now(),
+            payload,
+        );
+        match event {
+            Ok(event) => {
+                self.counts.decisions += 1;
+                self.batch.push(event);
+            }
+            Err(error) => tracing::error!(plan = %self.plan.plan_id, %error, "a decision has another form"),
+        }
+    }
+
+    /// A step is done: expressions see it from now on.
+    pub(super) fn done(&mut self, at: usize, step: &Step, seen: Seen) {
+        self.states[at] = State::Done;
+        let value = seen.into_value(member_of(step));
+        // Subplans were counted one by one.
+        if !matches!(step.kind, StepKind::Subplan(_)) && !self.room.take(&value) {
+            self.fail_plan(step, too_much());
+            return;
+        }
+        self.values.set_step(&step.id, value);
+    }
+
+    fn fail_plan(&mut self, step: &Step, failure: StepFailure) {
+        let reason = failure.reason;
+        let why = format!("step {} failed", step.id);
+        self.end_early((reason, failure.into_failure(Some(&step.id))), &StopReason::ParentEnds(why));
+    }
+}
+
+fn too_much() -> StepFailure {
+    let max = super::STATE_BYTES_MAX;
+    StepFailure::limit(format!("the results of the plan's steps exceed {max} bytes"))
+}

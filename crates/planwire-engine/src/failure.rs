@@ -1,0 +1,103 @@
+//! Why a step or a plan failed, as its events will say it.
+
+use planwire_event::PayloadError;
+use planwire_event::vocabulary::{Failure, FailureReason};
+
+use crate::stop::StopReason;
+use crate::template::TemplateError;
+use crate::tool::ToolError;
+
+/// Characters of one message in an event.
+pub(crate) const MESSAGE_CHARS_MAX: usize = 4_000;
+
+/// Why a step failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StepFailure {
+    pub(crate) code: String,
+    pub(crate) message: String,
+    /// The reason of the plan's end, if nothing recovers from the failure.
+    pub(crate) reason: FailureReason,
+}
+
+impl StepFailure {
+    pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { code: code.into(), message: message.into(), reason: FailureReason::Error }
+    }
+
+    /// The plan used more than it may.
+    pub(crate) fn limit(message: impl Into<String>) -> Self {
+        Self { reason: FailureReason::LimitExceeded, ..Self::new("limit_exceeded", message) }
+    }
+
+    /// An expression has no value.
+    pub(crate) fn expression(what: &str, error: impl std::fmt::Display) -> Self {
+        Self::new("expression", format!("{what}: {error}"))
+    }
+
+    /// What an event would say has no normal form.
+    pub(crate) fn payload(what: &str, error: &PayloadError) -> Self {
+        Self::new("bad_value", format!("{what}: {error}"))
+    }
+
+    /// As an event of `step` says it.
+    pub(crate) fn into_failure(self, step: Option<&str>) -> Failure {
+        failure(self.code, &self.message, step)
+    }
+
+    /// As expressions see it.
+    pub(crate) fn to_value(&self) -> serde_json::Value {
+        serde_json::json!({"code": self.code, "message": text(&self.message)})
+    }
+}
+
+impl From<ToolError> for StepFailure {
+    fn from(error: ToolError) -> Self {
+        Self { code: error.code, message: error.message, reason: FailureReason::Error }
+    }
+}
+
+impl From<Failure> for StepFailure {
+    fn from(failure: Failure) -> Self {
+        Self { code: failure.code, message: failure.message, reason: FailureReason::Error }
+    }
+}
+
+impl From<TemplateError> for StepFailure {
+    fn from(error: TemplateError) -> Self {
+        Self::new("expression", error.to_string())
+    }
+}
+
+/// Makes a failure whose message every store takes.
+pub(crate) fn failure(code: impl Into<String>, message: &str, step: Option<&str>) -> Failure {
+    Failure { code: code.into(), message: text(message), step: step.map(Into::into) }
+}
+
+/// A text that every store takes: no U+0000, and not too long.
+pub(crate) fn text(text: &str) -> String {
+    let mut kept: String = text
+        .chars()
+        .take(MESSAGE_CHARS_MAX)
+        .map(|char| if char == '\0' { char::REPLACEMENT_CHARACTER } else { char })
+        .collect();
+    if kept.len() < text.len() && text.chars().nth(MESSAGE_CHARS_MAX).is_some() {
+        kept.push_str("...");
+    }
+    kept
+}
+
+/// How a plan ends that was asked to.
+pub(crate) fn of_stop(reason: &StopReason) -> (FailureReason, Failure) {
+    let (kind, message) = match reason {
+        StopReason::Cancelled { by, reason } if reason.is_empty() => {
+            (FailureReason::Cancelled, format!("cancelled by {by}"))
+        }
+        StopReason::Cancelled { by, reason } => {
+            (FailureReason::Cancelled, format!("cancelled by {by}: {reason}"))
+        }
+        StopReason::TimedOut => (FailureReason::TimedOut, "the plan took longer than its timeout".into()),
+        StopReason::ParentEnds(why) => (FailureReason::Cancelled, format!("its parent ends: {why}")),
+        StopReason::Interrupted(why) => (FailureReason::Interrupted, format!("its executor ended: {why}")),
+    };
+    (kind, failure(kind.as_str(), &message, None))
+}

@@ -1,0 +1,224 @@
+//! What all plans of one engine share, and what all plans of one tree share.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use planwire_bus::{Attachments, PublishError, Published, Publisher};
+use planwire_event::vocabulary::TypedPayload;
+use planwire_event::{Clock, Digest, Event, IdGenerator, PayloadError, PlanId};
+use planwire_store::Document;
+use tokio::sync::Semaphore;
+
+use crate::document::Resolved;
+use crate::effect::{BeforeEffect, EffectPoint};
+use crate::stop::{StopReason, Stopper};
+use crate::tool::ToolSet;
+
+/// Plans of one tree, the ended ones included.
+pub const TREE_PLANS_MAX: usize = 50_000;
+
+/// Plans of one tree that are open at a time. Beyond it each plan runs one subplan at a time, so that it goes on.
+pub const TREE_OPEN_PLANS_MAX: usize = 512;
+
+/// How often a publish that the store refused for want of space or lock is tried again, and after how long.
+pub const PUBLISH_TRIES_MAX: u32 = 30;
+/// Pause between two tries.
+pub const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
+
+/// Events and bytes of one request; a longer batch goes out in several.
+const REQUEST_EVENTS: usize = 500;
+const REQUEST_BYTES: usize = 2 * 1024 * 1024;
+
+const _: () = assert!(REQUEST_EVENTS <= planwire_bus::REQUEST_EVENTS_MAX);
+const _: () =
+    assert!(REQUEST_BYTES + planwire_event::limits::PAYLOAD_BYTES_MAX < planwire_bus::REQUEST_BYTES_MAX);
+
+/// What all plans of one engine share.
+pub(crate) struct Shared {
+    pub(crate) publisher: Publisher,
+    /// The producer of everything that the engine publishes, and the owner of its trees.
+    pub(crate) executor_id: Arc<str>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: Arc<IdGenerator>,
+    pub(crate) tools: ToolSet,
+    pub(crate) calls: Semaphore,
+    pub(crate) before_effect: Option<BeforeEffect>,
+    open: Mutex<HashMap<PlanId, Stopper>>,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        publisher: Publisher,
+        executor_id: Arc<str>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<IdGenerator>,
+        tools: ToolSet,
+        before_effect: Option<BeforeEffect>,
+    ) -> Self {
+        let calls = Semaphore::new(crate::tool_runner::CALLS_MAX);
+        Self { publisher, executor_id, clock, ids, tools, calls, before_effect, open: Mutex::default() }
+    }
+
+    /// Makes an event of a payload, now.
+    pub(crate) fn event<T: TypedPayload>(
+        &self,
+        plan_id: &PlanId,
+        payload: &T,
+    ) -> Result<Event, PayloadError> {
+        Event::of(&self.ids, &*self.clock, plan_id.clone(), payload)
+    }
+
+    /// Publishes events in order and returns when all are durable; then says so to the hook of crash tests.
+    pub(crate) async fn publish(
+        &self,
+        events: Vec<Event>,
+        attachments: Attachments,
+    ) -> Result<Vec<Published>, PublishError> {
+        let points: Vec<_> = match &self.before_effect {
+            Some(_) => events.iter().filter_map(EffectPoint::of).collect(),
+            None => Vec::new(),
+        };
+        let mut published = Vec::with_capacity(events.len());
+        let mut attachments = Some(attachments);
+        for request in requests(events) {
+            // What is attached belongs to the last events or is needed by none before; the first request takes it.
+            let attached = attachments.take().unwrap_or_default();
+            published.extend(self.publish_request(request, attached).await?);
+        }
+        if let Some(hook) = &self.before_effect {
+            points.iter().for_each(|point| hook.call(point));
+        }
+        Ok(published)
+    }
+
+    async fn publish_request(
+        &self,
+        events: Vec<Event>,
+        attachments: Attachments,
+    ) -> Result<Vec<Published>, PublishError> {
+        for _ in 1..PUBLISH_TRIES_MAX {
+            match self.publisher.publish_with(events.clone(), attachments.clone()).await {
+                Err(PublishError::Refused(error)) => {
+                    tracing::warn!(%error, "the log refused events of a plan; trying again");
+                    tokio::time::sleep(PUBLISH_PAUSE).await;
+                }
+                other => return other,
+            }
+        }
+        self.publisher.publish_with(events, attachments).await
+    }
+
+    /// Makes a plan known to those who may ask for its end, until the entry is dropped.
+    pub(crate) fn enter(self: &Arc<Self>, plan_id: PlanId, stopper: Stopper) -> Entry {
+        self.plans().insert(plan_id.clone(), stopper);
+        Entry { shared: Arc::clone(self), plan_id }
+    }
+
+    /// Asks for the end of an open plan; says whether it is one of ours.
+    pub(crate) fn stop(&self, plan_id: &PlanId, reason: StopReason) -> bool {
+        let stopper = self.plans().get(plan_id).cloned();
+        stopper.is_some_and(|stopper| {
+            stopper.stop(reason);
+            true
+        })
+    }
+
+    /// Asks for the end of all open plans.
+    pub(crate) fn stop_all(&self, reason: &StopReason) {
+        let stoppers: Vec<_> = self.plans().values().cloned().collect();
+        stoppers.iter().for_each(|stopper| stopper.stop(reason.clone()));
+    }
+
+    fn plans(&self) -> MutexGuard<'_, HashMap<PlanId, Stopper>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Cuts a batch into requests that the log takes.
+fn requests(events: Vec<Event>) -> Vec<Vec<Event>> {
+    let mut requests: Vec<Vec<Event>> = Vec::new();
+    let mut bytes = 0;
+    for event in events {
+        let fits = bytes + event.weight_bytes() <= REQUEST_BYTES;
+        match requests.last_mut().filter(|request| fits && request.len() < REQUEST_EVENTS) {
+            Some(request) => {
+                bytes += event.weight_bytes();
+                request.push(event);
+            }
+            None => {
+                bytes = event.weight_bytes();
+                requests.push(vec![event]);
+            }
+        }
+    }
+    requests
+}
+
+/// An open plan in the list of those that may be asked to end.
+pub(crate) struct Entry {
+    shared: Arc<Shared>,
+    plan_id: PlanId,
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.shared.plans().remove(&self.plan_id);
+    }
+}
+
+/// What all plans of one tree share.
+pub(crate) struct Tree {
+    /// Relative paths start here. Absolute.
+    pub(crate) folder: Arc<Path>,
+    plans: AtomicUsize,
+    open: AtomicUsize,
+    stored: Mutex<HashSet<Digest>>,
+}
+
+impl Tree {
+    pub(crate) fn new(folder: Arc<Path>) -> Self {
+        Self { folder, plans: AtomicUsize::new(1), open: AtomicUsize::new(1), stored: Mutex::default() }
+    }
+
+    /// Counts one plan more, if there may be.
+    pub(crate) fn add_plan(&self) -> bool {
+        let added = self.plans.fetch_add(1, Ordering::Relaxed) < TREE_PLANS_MAX;
+        if added {
+            self.open.fetch_add(1, Ordering::Relaxed);
+        } else {
+            self.plans.fetch_sub(1, Ordering::Relaxed);
+        }
+        added
+    }
+
+    /// A plan that was added has ended.
+    pub(crate) fn plan_ended(&self) {
+        self.open.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a plan that runs a subplan already should wait with the next one.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.open.load(Ordering::Relaxed) >= TREE_OPEN_PLANS_MAX
+    }
+
+    /// What to attach so that the document of a plan is stored; nothing, once [`Tree::is_stored`] was told.
+    pub(crate) fn attach(&self, document: &Resolved) -> Attachments {
+        if self.stored().contains(&document.digest) {
+            return Attachments::default();
+        }
+        let document = Document { digest: document.digest, body: Arc::clone(&document.body) };
+        Attachments { documents: vec![document], ..Attachments::default() }
+    }
+
+    /// The document of a plan of this tree is in the log.
+    pub(crate) fn is_stored(&self, digest: Digest) {
+        self.stored().insert(digest);
+    }
+
+    fn stored(&self) -> MutexGuard<'_, HashSet<Digest>> {
+        self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,135 @@
+//! The subplan spawner: starts plans below a plan and says how they ended. Publishes `SubplanSpawned` and
+//! `SubplanCompleted` of the parent.
+//!
+//! The child's id is made with `SubplanSpawned`; the child starts when that is durable, and `SubplanCompleted` goes
+//! out when the child's own terminal event is durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use planwire_event::PlanId;
+use planwire_event::vocabulary::{Object, Origin, PlanStarted, SubplanCompleted, SubplanSpawned};
+use tokio::time::Instant;
+
+use crate::document::Resolved;
+use crate::executor::{Plan, PlanEnd, run_plan};
+use crate::shared::{Shared, Tree};
+use crate::stop::Stopper;
+
+/// One subplan, as its `SubplanSpawned` says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Child {
+    pub(crate) plan_id: PlanId,
+    pub(crate) parent_id: PlanId,
+    pub(crate) document: Resolved,
+    pub(crate) inputs: Object,
+    /// Levels of plans that may lie below it.
+    pub(crate) depth_left: u32,
+    /// The step that spawns, by its place in the parent's document.
+    pub(crate) step: usize,
+    /// Its place in the list of `for_each`; 0 without one.
+    pub(crate) index: usize,
+}
+
+impl Child {
+    /// What the parent says before the child starts.
+    pub(crate) fn spawned(
+        plan_id: PlanId,
+        document: &Resolved,
+        inputs: Object,
+        step: &str,
+    ) -> SubplanSpawned {
+        let (name, step) = (document.document.name.clone(), step.into());
+        SubplanSpawned { child_plan_id: plan_id, name, inputs, step }
+    }
+
+    fn started(&self, executor_id: &str) -> PlanStarted {
+        PlanStarted {
+            name: self.document.document.name.clone(),
+            goal: self.document.document.goal.clone(),
+            inputs: self.inputs.clone(),
+            document_digest: Some(self.document.digest.to_string()),
+            parent_plan_id: Some(self.parent_id.clone()),
+            context_id: None,
+            executor_id: Some(executor_id.into()),
+            origin: Some(Origin { protocol: "engine".into(), principal: executor_id.into(), message: None }),
+        }
+    }
+}
+
+/// How a subplan ended.
+#[derive(Debug)]
+pub(crate) struct ChildEnded {
+    pub(crate) plan_id: PlanId,
+    pub(crate) step: usize,
+    pub(crate) index: usize,
+    pub(crate) end: PlanEnd,
+    pub(crate) duration: Duration,
+}
+
+impl ChildEnded {
+    /// What the parent says about it; nothing, if the log did not take the child's end.
+    pub(crate) fn completed(&self) -> Option<SubplanCompleted> {
+        let (outputs, error) = match &self.end {
+            PlanEnd::Completed(outputs) => (Some(outputs.clone()), None),
+            PlanEnd::Failed(_, failure) => (None, Some(failure.clone())),
+            PlanEnd::Lost => return None,
+        };
+        Some(SubplanCompleted {
+            child_plan_id: self.plan_id.clone(),
+            ok: error.is_none(),
+            outputs,
+            error,
+            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+        })
+    }
+}
+
+/// Counts the plan as ended, whatever way it ends.
+struct Counted(Arc<Tree>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.plan_ended();
+    }
+}
+
+/// Starts and runs a subplan whose `SubplanSpawned` is durable, to its end.
+///
+/// `stopper` is the child's own: whoever holds it can ask for its end.
+pub(crate) async fn run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> ChildEnded {
+    let began = Instant::now();
+    let _counted = Counted(Arc::clone(&tree));
+    let (plan_id, step, index) = (child.plan_id.clone(), child.step, child.index);
+    let end = start_and_run(shared, tree, child, stopper).await;
+    ChildEnded { plan_id, step, index, end, duration: began.elapsed() }
+}
+
+async fn start_and_run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> PlanEnd {
+    // Known before it is visible: whoever sees the plan can ask for its end.
+    let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
+    let started = match shared.event(&child.plan_id, &child.started(&shared.executor_id)) {
+        Ok(started) => started,
+        Err(error) => {
+            // The inputs went through SubplanSpawned; only a context beyond every limit comes here.
+            tracing::error!(plan = %child.plan_id, %error, "subplan cannot be announced");
+            return PlanEnd::Lost;
+        }
+    };
+    let now = started.timestamp();
+    let attachments = tree.attach(&child.document);
+    if let Err(error) = shared.publish(vec![started], attachments).await {
+        tracing::error!(plan = %child.plan_id, %error, "subplan cannot be started");
+        return PlanEnd::Lost;
+    }
+    tree.is_stored(child.document.digest);
+    let plan = Plan {
+        plan_id: child.plan_id,
+        document: child.document.document,
+        inputs: child.inputs,
+        depth_left: child.depth_left,
+        started_at: now,
+        stopper,
+    };
+    run_plan(shared, tree, plan).await
+}

@@ -1,0 +1,119 @@
+//! The tool runner: runs a tool within its time and says what came of it. Publishes `ToolCalled` and `ToolCompleted`.
+//!
+//! `ToolCalled` is durable before [`run`] begins. A call that is asked to end gets [`STOP_GRACE`] to end what it
+//! began; then it is dropped, which ends it at once. A tool that panics fails its call and nothing else.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use planwire_event::vocabulary::{Object, ToolCompleted};
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::failure::failure;
+use crate::output::fit;
+use crate::shared::Shared;
+use crate::stop::{Stop, StopReason, Stopper};
+use crate::tool::{ToolContext, ToolError, ToolOutput};
+
+/// Time that a call which is asked to end may take for it.
+pub const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// Tool calls of one engine that run at a time; others wait, and their timeout has not begun.
+pub const CALLS_MAX: usize = 64;
+
+/// One call, as its `ToolCalled` says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) call_id: String,
+    pub(crate) step: String,
+    pub(crate) tool: String,
+    pub(crate) arguments: Object,
+    pub(crate) attempt: u32,
+    pub(crate) timeout: Duration,
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(crate) struct Called {
+    pub(crate) call: Call,
+    pub(crate) result: Result<ToolOutput, ToolError>,
+    pub(crate) duration: Duration,
+}
+
+impl Called {
+    /// What its event says.
+    pub(crate) fn completed(self) -> ToolCompleted {
+        let (output, error, truncated) = match self.result {
+            Ok(output) => {
+                let (value, cut) = fit(output.value);
+                (Some(value), None, output.truncated || cut)
+            }
+            Err(error) => (None, Some(failure(error.code, &error.message, Some(&self.call.step))), false),
+        };
+        ToolCompleted {
+            call_id: self.call.call_id,
+            step: self.call.step,
+            tool: self.call.tool,
+            ok: error.is_none(),
+            output,
+            error,
+            truncated,
+            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            attempt: self.call.attempt,
+            usage: None,
+        }
+    }
+}
+
+/// Runs a call whose `ToolCalled` is durable.
+pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<std::path::Path>, call: Call, stop: Stop) -> Called {
+    let began = Instant::now();
+    let result = AssertUnwindSafe(attempt(&shared, &folder, &call, &stop)).catch_unwind().await;
+    let result = result
+        .unwrap_or_else(|_| Err(ToolError::new("failed", format!("tool {} ended unexpectedly", call.tool))));
+    Called { call, result, duration: began.elapsed() }
+}
+
+async fn attempt(
+    shared: &Shared,
+    folder: &std::path::Path,
+    call: &Call,
+    stop: &Stop,
+) -> Result<ToolOutput, ToolError> {
+    let Some(tool) = shared.tools.get(&call.tool) else {
+        return Err(ToolError::new("unknown_tool", format!("there is no tool named {}", call.tool)));
+    };
+    let _permit = tokio::select! {
+        biased;
+        reason = stop.wait() => return Err(stopped(&reason)),
+        permit = shared.calls.acquire() => permit,
+    };
+    let inner = Stopper::new();
+    let context = ToolContext { folder: folder.into(), stop: inner.handle() };
+    let mut running = tool.call(call.arguments.clone(), context);
+    let (reason, error) = tokio::select! {
+        biased;
+        reason = stop.wait() => { let error = stopped(&reason); (reason, error) }
+        result = &mut running => return result,
+        () = sleep(call.timeout) => (StopReason::TimedOut, timed_out(call)),
+    };
+    inner.stop(reason);
+    // What it gives now comes too late.
+    let _ = timeout(STOP_GRACE, running).await;
+    Err(error)
+}
+
+fn timed_out(call: &Call) -> ToolError {
+    ToolError::new("timed_out", format!("{} took longer than {:?}", call.tool, call.timeout))
+}
+
+fn stopped(reason: &StopReason) -> ToolError {
+    match reason {
+        StopReason::Interrupted(why) => ToolError::new("interrupted", format!("the executor ended: {why}")),
+        StopReason::Cancelled { .. } | StopReason::TimedOut | StopReason::ParentEnds(_) => {
+            ToolError::stopped()
+        }
+    }
+}
