@@ -94,15 +94,29 @@ fn window(line: &str, column: usize) -> (String, usize) {
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     left_out: usize,
+    #[serde(skip)]
+    full: bool,
 }
 
 impl Diagnostics {
     pub(super) fn push(&mut self, diagnostic: Diagnostic) {
-        if self.list.len() < DIAGNOSTICS_MAX {
+        if !self.is_full() {
             self.list.push(diagnostic);
         } else {
             self.left_out += 1;
         }
+    }
+
+    /// Adds a problem that makes looking for others useless.
+    pub(super) fn fill(&mut self, diagnostic: Diagnostic) {
+        self.list.truncate(DIAGNOSTICS_MAX - 1);
+        self.list.push(diagnostic);
+        self.full = true;
+    }
+
+    /// Whether further problems would only be counted: looking for places and hints is of no use then.
+    pub(super) fn is_full(&self) -> bool {
+        self.full || self.list.len() >= DIAGNOSTICS_MAX
     }
 
     /// Brings the problems into the order of the text, those of the file called `main` first.
@@ -128,7 +142,7 @@ impl Diagnostics {
 
 impl From<Diagnostic> for Diagnostics {
     fn from(diagnostic: Diagnostic) -> Self {
-        Self { list: vec![diagnostic], left_out: 0 }
+        Self { list: vec![diagnostic], left_out: 0, full: false }
     }
 }
 

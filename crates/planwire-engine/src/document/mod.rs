@@ -32,6 +32,7 @@ pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics};
 pub use inputs::InputError;
 pub use model::{Document, Resolved};
 pub use node::{NODE_DEPTH_MAX, NODES_MAX};
+pub use reading::EXPRESSIONS_MAX;
 pub use resolve::{FILES_MAX, Folder};
 pub use schema::schema;
 pub use source::FILE_BYTES_MAX;

@@ -3,6 +3,8 @@
 //! Both are read by one parser: JSON is YAML. What could grow without bound or would be read differently by other
 //! tools is refused: anchors, aliases, tags, duplicate keys, deep nesting, a second document.
 
+use std::collections::BTreeMap;
+
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use serde_json::{Number, Value};
 
@@ -127,8 +129,8 @@ struct Open {
 
 enum OpenKind {
     List(Vec<Node>),
-    /// The members so far, and the key whose value comes next.
-    Map(Vec<(Key, Node)>, Option<Key>),
+    /// The members so far, where each key is, and the key whose value comes next.
+    Map(Vec<(Key, Node)>, BTreeMap<String, Place>, Option<Key>),
 }
 
 struct Builder<'a> {
@@ -167,14 +169,14 @@ impl Builder<'_> {
             }
             Event::MappingStart(anchor, tag) => {
                 self.refuse_decorations(place, anchor, tag.is_some())?;
-                self.begin(place, OpenKind::Map(Vec::new(), None))
+                self.begin(place, OpenKind::Map(Vec::new(), BTreeMap::new(), None))
             }
             Event::SequenceEnd | Event::MappingEnd => match self.open.pop() {
                 None => Ok(()),
                 Some(open) => {
                     let value = match open.kind {
                         OpenKind::List(items) => NodeValue::List(items),
-                        OpenKind::Map(members, _) => NodeValue::Map(members),
+                        OpenKind::Map(members, ..) => NodeValue::Map(members),
                     };
                     self.put(Node { place: open.place, value })
                 }
@@ -206,7 +208,7 @@ impl Builder<'_> {
         if self.open.len() >= NODE_DEPTH_MAX {
             return Err(self.error(place, format!("nested deeper than {NODE_DEPTH_MAX} levels")));
         }
-        if let Some(Open { kind: OpenKind::Map(_, None), .. }) = self.open.last() {
+        if let Some(Open { kind: OpenKind::Map(_, _, None), .. }) = self.open.last() {
             return Err(self
                 .error(place, "a key must be a text")
                 .hint("keys are plain names followed by a colon"));
@@ -224,37 +226,12 @@ impl Builder<'_> {
         match self.open.last_mut().map(|open| &mut open.kind) {
             None => self.root = Some(node),
             Some(OpenKind::List(items)) => items.push(node),
-            Some(OpenKind::Map(members, key)) => match key.take() {
+            Some(OpenKind::Map(members, places, key)) => match key.take() {
                 Some(name) => members.push((name, node)),
-                None => {
-                    let known: Option<Place> = text_of_key(&node)
-                        .and_then(|name| members.iter().find(|(key, _)| key.name == name))
-                        .map(|(key, _)| key.place);
-                    let name = self.key(node, known)?;
-                    if let Some(Open { kind: OpenKind::Map(_, key), .. }) = self.open.last_mut() {
-                        *key = Some(name);
-                    }
-                }
+                None => *key = Some(new_key(self.source, node, places)?),
             },
         }
         Ok(())
-    }
-
-    fn key(&self, node: Node, known: Option<Place>) -> Result<Key, Diagnostic> {
-        let place = node.place;
-        let Some(name) = text_of_key(&node) else {
-            return Err(self.error(place, "a key must be a text").hint("put the key into quotes"));
-        };
-        if name.len() > KEY_BYTES_MAX {
-            return Err(self.error(place, format!("a key exceeds the limit of {KEY_BYTES_MAX} bytes")));
-        }
-        if let Some(first) = known {
-            let message = format!("duplicate key {}", quoted(&name));
-            return Err(self
-                .error(place, message)
-                .hint(format!("it is given on line {} already", first.line)));
-        }
-        Ok(Key { name, place })
     }
 
     fn scalar(&self, text: &str, style: ScalarStyle, place: Place) -> Result<Node, Diagnostic> {
@@ -295,6 +272,23 @@ impl Builder<'_> {
             _ => NodeValue::Text(text.to_owned(), Style::Plain),
         })
     }
+}
+
+/// Takes a node as a key that is not among `places` yet.
+fn new_key(source: &Source, node: Node, places: &mut BTreeMap<String, Place>) -> Result<Key, Diagnostic> {
+    let place = node.place;
+    let error = |message: String| Diagnostic::new(source, place, message);
+    let Some(name) = text_of_key(&node) else {
+        return Err(error("a key must be a text".to_owned()).hint("put the key into quotes"));
+    };
+    if name.len() > KEY_BYTES_MAX {
+        return Err(error(format!("a key exceeds the limit of {KEY_BYTES_MAX} bytes")));
+    }
+    if let Some(first) = places.insert(name.clone(), place) {
+        let hint = format!("it is given on line {} already", first.line);
+        return Err(error(format!("duplicate key {}", quoted(&name))).hint(hint));
+    }
+    Ok(Key { name, place })
 }
 
 fn text_of_key(node: &Node) -> Option<String> {
@@ -343,7 +337,7 @@ fn place_of(span: &Span) -> Place {
 /// The parser's error in our words.
 fn syntax(source: &Source, error: &saphyr_parser::ScanError) -> Diagnostic {
     let marker = error.marker();
-    let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
+    let place = source.within(Place { line: marker.line().max(1), column: marker.col() + 1 });
     let indentation = |line: usize| {
         let line = source.line(line).unwrap_or_default();
         line.len() - line.trim_start().len()

@@ -12,6 +12,9 @@ use super::resolve::Loader;
 use super::source::{Place, Source, Style};
 use crate::template::{NotClosed, Part, Piece, Template, split};
 
+/// Expressions of a document with its subplans; each takes some tens of microseconds to compile.
+pub const EXPRESSIONS_MAX: usize = 10_000;
+
 /// One document that is being read.
 pub(super) struct Reading<'r, 'l> {
     pub(super) source: &'r Source,
@@ -45,7 +48,7 @@ impl Reading<'_, '_> {
     pub(super) fn fields<'n>(&mut self, node: &'n Node, what: &str, known: &[&str]) -> Option<Fields<'n>> {
         let members = self.members(node, what)?;
         for (key, _) in members {
-            if !known.contains(&key.name.as_str()) {
+            if !known.contains(&key.name.as_str()) && !self.loader.problems.is_full() {
                 let hint = did_you_mean(&key.name, known.iter().copied(), "keys");
                 self.problem_maybe(key.place, format!("unknown key {} in {what}", quoted(&key.name)), hint);
             }
@@ -222,17 +225,24 @@ impl Reading<'_, '_> {
     }
 
     fn compile(&mut self, source: &str, written: Written<'_>, variables: &[&str]) -> Option<Expression> {
+        self.loader.expressions += 1;
+        if self.loader.expressions > EXPRESSIONS_MAX && !self.loader.problems.is_full() {
+            let message = format!("the plan with its subplans has more than {EXPRESSIONS_MAX} expressions");
+            self.loader.problems.fill(Diagnostic::new(self.source, written.place, message));
+        }
+        if self.loader.problems.is_full() {
+            return None;
+        }
         match Expression::compile(source, variables, Purpose::Document) {
             Ok(expression) => {
                 let mut sound = true;
                 for reference in expression.references() {
-                    let place = written.place(self.source, reference.offset);
-                    sound &= self.check_reference(reference, place);
+                    sound &= self.check_reference(reference, written);
                 }
                 sound.then_some(expression)
             }
             Err(error) => {
-                let place = written.place(self.source, error.offset);
+                let place = written.place_of(self.source, error.offset);
                 let hint = self.hint_of(&error.kind, source);
                 self.problem_maybe(place, error.kind.to_string(), hint);
                 None
@@ -293,7 +303,7 @@ fn syntax_hint(source: &str) -> Option<String> {
 
 /// Where an expression is written: in a text, from a byte on.
 #[derive(Clone, Copy)]
-struct Written<'a> {
+pub(super) struct Written<'a> {
     text: &'a str,
     style: Style,
     place: Place,
@@ -301,7 +311,8 @@ struct Written<'a> {
 }
 
 impl Written<'_> {
-    fn place(&self, source: &Source, offset: usize) -> Place {
+    /// The place of a byte of the expression; takes a walk over the whole text.
+    pub(super) fn place_of(&self, source: &Source, offset: usize) -> Place {
         source.place_in(self.text, self.style, self.place, self.start + offset)
     }
 }

@@ -4,8 +4,8 @@ use planwire_event::expression::Reference;
 
 use super::diagnostic::{did_you_mean, quoted};
 use super::keys;
-use super::reading::Reading;
-use super::source::Place;
+use super::reading::{Reading, Written};
+use super::source::Source;
 
 /// What a step is, as far as its references need it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl Kind {
 
 impl Reading<'_, '_> {
     /// Reports what does not exist; remembers steps that are waited for.
-    pub(super) fn check_reference(&mut self, reference: &Reference, place: Place) -> bool {
+    pub(super) fn check_reference(&mut self, reference: &Reference, written: Written<'_>) -> bool {
         let root = reference.path[0].trim_start_matches('.');
         let member = reference.path.get(1).map(String::as_str);
         let problem = match (root, member) {
@@ -44,7 +44,7 @@ impl Reading<'_, '_> {
                 "'steps' alone says nothing".to_owned(),
                 Some("name the step and its member: steps.ID.output".to_owned()),
             )),
-            ("steps", Some(id)) => return self.check_step_reference(id, reference, place),
+            ("steps", Some(id)) => return self.check_step_reference(id, reference, written),
             ("inputs", Some(name)) if !self.inputs.contains(name) => Some((
                 format!("unknown input {}", quoted(name)),
                 did_you_mean(name, self.inputs.iter().map(String::as_str), "inputs"),
@@ -56,32 +56,34 @@ impl Reading<'_, '_> {
         match problem {
             None => true,
             Some((message, hint)) => {
-                self.problem_maybe(place, message, hint);
+                self.problem_maybe(written.place_of(self.source, reference.offset), message, hint);
                 false
             }
         }
     }
 
-    fn check_step_reference(&mut self, id: &str, reference: &Reference, place: Place) -> bool {
+    fn check_step_reference(&mut self, id: &str, reference: &Reference, written: Written<'_>) -> bool {
+        // Finding a place takes a walk over the text: only for what is told or remembered.
+        let place = |source: &Source| written.place_of(source, reference.offset);
         let Some((index, kind)) = self.steps.get(id).copied() else {
             let hint = did_you_mean(id, self.steps.keys().map(String::as_str), "steps");
-            self.problem_maybe(place, format!("reference to unknown step {}", quoted(id)), hint);
+            self.problem_maybe(place(self.source), format!("reference to unknown step {}", quoted(id)), hint);
             return false;
         };
         if self.current.as_deref() == Some(id) {
             let hint =
                 "a step sees only what other steps did before it; in on_error and retry use error.code";
-            self.problem_with(place, format!("step '{id}' refers to itself"), hint);
+            self.problem_with(place(self.source), format!("step '{id}' refers to itself"), hint);
             return false;
         }
-        self.needs.entry(index).or_insert(place);
+        self.needs.entry(index).or_insert_with(|| place(self.source));
         let (Some(kind), Some(member)) = (kind, reference.path.get(2)) else { return true };
         let known: Vec<&str> = [kind.member()].into_iter().chain(keys::STEP_MEMBERS).collect();
         if known.contains(&member.as_str()) {
             return true;
         }
         let message = format!("'{id}' is {} and has no member {}", kind.name(), quoted(member));
-        self.problem_maybe(place, message, did_you_mean(member, known, "members"));
+        self.problem_maybe(place(self.source), message, did_you_mean(member, known, "members"));
         false
     }
 }

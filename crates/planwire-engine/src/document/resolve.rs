@@ -34,6 +34,8 @@ pub(super) struct Loader<'a> {
     /// `None`: any tool with any arguments.
     pub(super) tools: Option<&'a ToolSet>,
     pub(super) problems: Diagnostics,
+    /// Expressions so far.
+    pub(super) expressions: usize,
     folder: Folder<'a>,
     /// What came of each file; `None` if it has a problem.
     done: BTreeMap<PathBuf, Option<Resolved>>,
@@ -46,7 +48,7 @@ pub(super) struct Loader<'a> {
 impl<'a> Loader<'a> {
     pub(super) fn new(tools: Option<&'a ToolSet>, folder: Folder<'a>) -> Self {
         let (problems, done, open) = (Diagnostics::default(), BTreeMap::new(), Vec::new());
-        Self { tools, problems, folder, done, open, depth: 0 }
+        Self { tools, problems, expressions: 0, folder, done, open, depth: 0 }
     }
 
     /// Reads the outermost document. `file` is its place in the folder, if it has one.

@@ -48,6 +48,11 @@ impl Source {
         self.text.get(start..)?.split('\n').next()
     }
 
+    /// `place`, or the end of the text if it lies behind it, as the end of a file may.
+    pub(super) fn within(&self, place: Place) -> Place {
+        if place.line > self.line_starts.len() { self.place_of(self.text.trim_end().len()) } else { place }
+    }
+
     /// The place of a byte.
     pub(super) fn place_of(&self, offset: usize) -> Place {
         let offset = offset.min(self.text.len());

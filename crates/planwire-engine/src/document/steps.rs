@@ -6,8 +6,8 @@ use std::sync::Arc;
 use super::diagnostic::{did_you_mean, quoted};
 use super::keys;
 use super::model::{
-    ATTEMPTS_MAX, BACKOFF_MAX, DEPTH_MAX, ForEach, Limits, Resolved, Retry, STEPS_MAX, Step, StepKind,
-    SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, ToolStep,
+    ATTEMPTS_MAX, BACKOFF_MAX, DEPTH_MAX, ForEach, Limits, MEMBERS_MAX, Resolved, Retry, STEPS_MAX, Step,
+    StepKind, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, ToolStep,
 };
 use super::node::{Key, Node, NodeValue};
 use super::parse::PLAN_VARIABLES;
@@ -140,6 +140,9 @@ impl Reading<'_, '_> {
             let message = format!("'after' must be a list of steps, not {}", node.kind());
             return self.problem_with(node.place, message, "such as after: [list, history]");
         };
+        if items.len() > STEPS_MAX {
+            return self.problem(node.place, format!("'after' names more than {STEPS_MAX} steps"));
+        }
         for item in items {
             let Some(id) = self.text(item, "an entry of 'after'") else { continue };
             match self.steps.get(id).copied() {
@@ -201,7 +204,7 @@ impl Reading<'_, '_> {
         let given = given(with);
         let known = || tool.arguments().iter().map(|argument| argument.name);
         for (key, _) in given {
-            if !known().any(|known| known == key.name) {
+            if !known().any(|known| known == key.name) && !self.loader.problems.is_full() {
                 let hint = did_you_mean(&key.name, known(), "arguments");
                 let message = format!("tool '{name}' has no argument {}", quoted(&key.name));
                 self.problem_maybe(key.place, message, hint);
@@ -270,7 +273,7 @@ impl Reading<'_, '_> {
     fn check_child_inputs(&mut self, plan: &Resolved, place: Place, with: Option<&Node>, what: &str) {
         let child = &plan.document;
         let given = given(with);
-        for (key, node) in given {
+        for (key, node) in given.iter().take(MEMBERS_MAX + 1) {
             let Some(input) = child.inputs.iter().find(|input| input.name == key.name) else {
                 let known = child.inputs.iter().map(|input| input.name.as_str());
                 let hint = did_you_mean(&key.name, known, "inputs");

@@ -321,6 +321,74 @@ fn many_problems_are_counted_and_one_is_told_once() {
 }
 
 #[test]
+fn large_documents_with_many_problems_are_checked_once_over() {
+    // Each would take minutes if it were looked at more often than its length.
+    let many = |line: &str, count: usize| line.repeat(count);
+    let inputs = "inputs: { a: { type: int } }";
+    let keys: String = (0..45_000).map(|at| format!("  k{at}: 1\n")).collect();
+    for (text, expected) in [
+        (format!("plan: t\ngoal: T\n{inputs}\n{STEP}\noutputs:\n  x: \"{}\"", many("${a.b} ", 100_000)), 50),
+        (
+            format!(
+                "plan: t\ngoal: T\n{inputs}\n{STEP}\noutputs:\n  x: \"{}\"",
+                many("${inputs.a} ", 10_001)
+            ),
+            1,
+        ),
+        (format!("plan: t\ngoal: T\n{STEP}\n{}", keys.replace("  k", "k")), 50),
+        (plan(&format!("  s:\n    tool: exec\n    with:\n{}", keys.replace("  k", "      k"))), 50),
+        (
+            plan(&format!("  s: {{ tool: exec, with: {{ argv: [ls] }}, after: [{}] }}", many("b, ", 90_000))),
+            1,
+        ),
+        (plan(&keys), 1),
+    ] {
+        assert_eq!(refused(&text).list().len(), expected, "{}", &text[..60]);
+    }
+}
+
+/// A document that is sound but for random changes; the same for the same seed.
+fn damaged(text: &str, seed: u64) -> String {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let mut next = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        usize::try_from(state >> 33).unwrap() % below
+    };
+    let pieces = [
+        "{", "}", "[", "]", "\"", "'", ": ", "- ", "\n", "\t", "|", ">", "&a", "*a", "!!x", "#", "${", "}",
+        "?", "\u{0}", "é", "---\n", "%", "\\", ",", "@", "`",
+    ];
+    let mut characters: Vec<char> = text.chars().collect();
+    for _ in 0..=next(3) {
+        let at = next(characters.len());
+        match next(3) {
+            0 => drop(characters.drain(at..(at + 1 + next(8)).min(characters.len()))),
+            1 => {
+                let piece: Vec<char> = pieces[next(pieces.len())].chars().collect();
+                characters.splice(at..at, piece);
+            }
+            _ => characters.truncate(at.max(1)),
+        }
+    }
+    characters.into_iter().collect()
+}
+
+#[test]
+fn no_damage_to_a_document_makes_the_check_panic() {
+    let example = MANUAL.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    for seed in 1..1_500 {
+        let text = damaged(example, seed);
+        if let Err(problems) = Document::parse(&text, "test.yaml", Folder::None) {
+            assert!(!problems.is_empty(), "{text}");
+            let lines = text.replace("\r\n", "\n").matches('\n').count() + 1;
+            assert!(problems.list().iter().all(|it| it.line <= lines), "{problems}\n{text}");
+        }
+    }
+}
+
+#[test]
 fn inputs_are_checked_completed_and_made_absolute() {
     let text = format!(
         "plan: test\ngoal: Test\ninputs:\n  folder: {{ type: path, default: . }}\n  count: {{ type: int }}\n  rest: {{ type: object, default: {{}} }}\n{STEP}"
