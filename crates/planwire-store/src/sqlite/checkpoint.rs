@@ -78,3 +78,24 @@ fn move_pages(connection: &mut Connection, nudges: &Receiver<()>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commit_moves_pages_itself_when_the_thread_does_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        let mut writer = Connection::open(&path).unwrap();
+        writer.execute_batch("PRAGMA journal_mode = WAL; CREATE TABLE t (x)").unwrap();
+        let (nudge, nudges) = mpsc::sync_channel(1);
+        hook(&mut writer, nudge).unwrap();
+        for _ in 0..100 {
+            writer.execute_batch("INSERT INTO t VALUES (zeroblob(600000))").unwrap();
+        }
+        let wal = std::fs::metadata(folder.path().join("a.db-wal")).unwrap().len();
+        assert!(wal < 40 << 20, "the WAL has {wal} bytes");
+        assert_eq!(nudges.try_iter().count(), 1, "a nudge waits, and no more than one");
+    }
+}

@@ -132,6 +132,16 @@ pub enum OpenError {
 }
 
 /// Opens logs that lie in SQLite files.
+///
+/// ```
+/// use planwire_store::{LogWriter as _, OpenOptions, SqliteStore};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = folder.path().join("default.db");
+/// let (mut writer, _repository) = SqliteStore::open(&path, &OpenOptions::default()).unwrap();
+/// assert_eq!(writer.head().unwrap().position.get(), 0);
+/// let second = SqliteStore::open(&path, &OpenOptions::default()).unwrap_err();
+/// assert!(second.to_string().contains("is held by process"));
+/// ```
 #[derive(Debug)]
 pub struct SqliteStore;
 
@@ -203,6 +213,7 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
 fn open_writing(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
     let failed = |error| open_error(path, error);
     let mut connection = connect(path).map_err(failed)?;
+    connection.busy_timeout(options.busy_timeout).map_err(failed)?;
     let found = version(path, &connection)?;
     if found.is_none() {
         // Only an empty file takes it.
@@ -216,7 +227,6 @@ fn open_writing(path: &Path, options: &OpenOptions) -> Result<Connection, OpenEr
     let log_id = options.log_id.unwrap_or_else(random_log_id);
     schema::migrate(&mut connection, found.unwrap_or(0), |new| insert_log(new, log_id)).map_err(failed)?;
     checkpoint(path, &connection)?;
-    connection.busy_timeout(options.busy_timeout).map_err(failed)?;
     if let Some(bytes) = options.file_bytes_max {
         let page: u32 = connection.pragma_query_value(None, "page_size", |row| row.get(0)).map_err(failed)?;
         let pages = i64::try_from(bytes.div_ceil(u64::from(page.max(1)))).unwrap_or(i64::MAX);
@@ -274,19 +284,21 @@ fn settle(path: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Moves the whole WAL into the database and syncs both: a killed process may leave frames that only the page cache
-/// holds.
+/// Brings every frame of the WAL to disk, and moves all that nobody reads into the database: a killed process may
+/// leave frames that only the page cache holds.
 fn checkpoint(path: &Path, connection: &Connection) -> Result<(), OpenError> {
-    let (frames, moved) = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-            Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
-        })
+    let busy: bool = connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
         .map_err(|error| open_error(path, error))?;
-    // A reader may keep the WAL from being cut; it is on disk all the same when every frame was moved.
-    if frames == moved {
+    if !busy {
         return Ok(());
     }
-    Err(OpenError::Store { path: path.to_owned(), source: StoreError::Busy })
+    // Another process reads an older state, so the WAL has to stay; then it is synced as it is.
+    let mut wal = path.as_os_str().to_owned();
+    wal.push("-wal");
+    fs::File::open(wal)
+        .and_then(|wal| wal.sync_all())
+        .map_err(|source| OpenError::File { path: path.to_owned(), source })
 }
 
 fn insert_log(connection: &Connection, log_id: LogId) -> rusqlite::Result<()> {

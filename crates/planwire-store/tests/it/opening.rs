@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use planwire_event::{Filter, Position};
 use planwire_store::sqlite::APPLICATION_ID;
@@ -209,6 +210,29 @@ fn read_that_is_given_up_leaves_the_others_alone() {
     for thread in threads {
         assert_eq!(thread.join().unwrap(), 50 * author.events.len());
     }
+}
+
+#[test]
+fn log_opens_while_another_process_reads_an_older_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default.db");
+    let (mut writer, readers) = open(&path);
+    let mut author = two_trees();
+    author.commit(&mut writer);
+    let other = Connection::open(&path).unwrap();
+    let count =
+        || other.query_row("SELECT count(*) FROM plan_events", [], |row| row.get::<_, i64>(0)).unwrap();
+    other.execute_batch("BEGIN").unwrap();
+    let before = count();
+    author.say("root", "acme.note", "{}").commit(&mut writer);
+    drop((writer, readers));
+    let impatient = OpenOptions { busy_timeout: Duration::from_millis(10), ..options() };
+    let (mut writer, repository) = SqliteStore::open(&path, &impatient).unwrap();
+    author.say("root", "acme.note", "{}").commit(&mut writer);
+    assert_eq!(read_all(&*repository), author.events);
+    assert_eq!(count(), before);
+    other.execute_batch("COMMIT").unwrap();
+    assert_eq!(usize::try_from(count()), Ok(author.events.len()));
 }
 
 #[test]
