@@ -44,11 +44,9 @@ pub(crate) struct GlobalArguments {
 /// When to use colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set.
+    // On a terminal, unless NO_COLOR is set.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -184,7 +182,7 @@ impl std::str::FromStr for AfterArgument {
 #[derive(Debug, Args)]
 #[command(
     after_help = "One event, {\"events\":[..]}, a JSON array, or JSON Lines. All are stored, or none.\n\
-Example: echo '{\"event_type\":\"acme.hit\",\"plan_id\":\"p\",\"payload\":{}}' | planwire publish -"
+Example: echo '{\"event_type\":\"PlanStarted\",\"plan_id\":\"p1\",\"payload\":{\"name\":\"nightly\"}}' | planwire publish -"
 )]
 pub(crate) struct PublishArguments {
     /// A file, or `-` for standard input.

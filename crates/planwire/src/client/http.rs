@@ -57,12 +57,6 @@ impl Client {
         format!("http://{}", self.authority)
     }
 
-    /// Reads JSON.
-    pub(crate) async fn get(&self, path: &str) -> Result<Value, Failure> {
-        let answer = self.send(Method::GET, path, &[(ACCEPT.as_str(), "application/json")], None).await?;
-        self.read_json(answer).await
-    }
-
     /// Sends JSON and reads JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
         let body = Bytes::from(body.to_string());

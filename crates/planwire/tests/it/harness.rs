@@ -130,20 +130,21 @@ pub(crate) fn finish(mut command: Command, input: &str) -> Ran {
 /// A process that is killed when its test ends, however that ends.
 pub(crate) struct Running {
     child: Child,
-    stdout: BufReader<ChildStdout>,
+    stdout: Option<BufReader<ChildStdout>>,
 }
 
 impl Running {
     pub(crate) fn start(mut command: Command) -> Self {
         let mut child = command.stderr(Stdio::inherit()).spawn().expect("planwire starts");
-        let stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
+        let stdout = child.stdout.take().map(BufReader::new);
         Self { child, stdout }
     }
 
     /// The next line of standard output; none at its end.
     pub(crate) fn line(&mut self) -> Option<String> {
         let mut line = String::new();
-        let length = self.stdout.read_line(&mut line).expect("standard output can be read");
+        let stdout = self.stdout.as_mut().expect("standard output is open");
+        let length = stdout.read_line(&mut line).expect("standard output can be read");
         (length > 0).then(|| line.trim_end_matches('\n').to_owned())
     }
 
@@ -169,14 +170,17 @@ impl Running {
             rest.push_str(&line);
             rest.push('\n');
         }
-        let begun = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().expect("the process can be waited for") {
-                return (status, rest);
-            }
-            assert!(begun.elapsed() < PATIENCE, "the process does not end");
-            std::thread::yield_now();
-        }
+        (self.wait(), rest)
+    }
+
+    /// Closes our end of its standard output, as `head` does, and waits for its end.
+    pub(crate) fn close_and_wait(mut self) -> ExitStatus {
+        self.stdout = None;
+        self.wait()
+    }
+
+    fn wait(&mut self) -> ExitStatus {
+        eventually("the end of the process", || self.child.try_wait().expect("the process can be waited for"))
     }
 }
 

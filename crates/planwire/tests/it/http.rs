@@ -17,7 +17,6 @@ pub(crate) struct Http {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    pub(crate) head: String,
     pub(crate) body: String,
 }
 
@@ -64,7 +63,7 @@ impl Http {
             reader.read_to_end(&mut body).expect("an answer");
         }
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        Answer { status, head, body: String::from_utf8(body).expect("UTF-8") }
+        Answer { status, body: String::from_utf8(body).expect("UTF-8") }
     }
 
     /// Opens an event stream; the status must be 200.

@@ -1,1 +1,210 @@
-//! T.
+//! Run, serve, cancel and signals: where plans run and how they end.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use crate::harness::{Place, eventually};
+
+const HELLO: &str = r#"
+plan: hello
+goal: Read a file of the working folder
+inputs: { name: { type: string, default: world }, times: { type: int, default: 1 } }
+steps:
+  read: { tool: file.read, with: { root: ".", path: greeting.txt } }
+outputs: { text: "${steps.read.output.text} ${inputs.name} ${inputs.times}" }
+artifacts:
+  card: { name: card.txt, media_type: text/plain, text: "${steps.read.output.text}" }
+"#;
+
+const SLEEP: &str = r#"
+plan: sleeper
+goal: Take longer than anybody waits
+steps:
+  inner:
+    plan:
+      plan: inner
+      goal: Sleep
+      steps:
+        sleep: { tool: exec, with: { argv: [sleep, "600"] }, timeout: 20m }
+"#;
+
+/// A place with both documents in a working folder.
+fn place() -> Place {
+    let place = Place::new();
+    place.file("work/greeting.txt", "hello");
+    place.file("work/hello.yaml", HELLO);
+    place.file("work/sleep.yaml", SLEEP);
+    place
+}
+
+/// A command that runs in the working folder.
+fn in_folder(place: &Place, arguments: &[&str]) -> std::process::Command {
+    let mut command = place.command(arguments);
+    command.current_dir(place.folder("work"));
+    command
+}
+
+fn run(place: &Place, arguments: &[&str]) -> crate::harness::Ran {
+    crate::harness::finish(in_folder(place, arguments), "")
+}
+
+fn types(events: &[Value]) -> Vec<&str> {
+    events.iter().filter_map(|event| event["event_type"].as_str()).collect()
+}
+
+/// Waits until the sleeper sleeps, and gives the id of its root.
+fn sleeping(place: &Place) -> String {
+    eventually("the sleeper's tool call", || {
+        let ran = place.run(&["--json", "events", "--type", "ToolCalled"]);
+        let event: Value = serde_json::from_str(ran.stdout.lines().next()?).ok()?;
+        event["root_plan_id"].as_str().map(str::to_owned)
+    })
+}
+
+/// The reasons of all plans that failed, in the order of the log.
+fn reasons(place: &Place) -> Vec<(Value, Value)> {
+    let failed = place.run(&["--json", "events", "--type", "PlanFailed"]).json(0);
+    failed.iter().map(|event| (event["depth"].clone(), event["payload"]["reason"].clone())).collect()
+}
+
+#[test]
+fn run_follows_the_plan_to_its_end() {
+    let place = place();
+    let ran = run(&place, &["--json", "run", "hello.yaml", "--input", "name=7", "--input", "times=2"]);
+    let events = ran.json(0);
+    assert_eq!(
+        types(&events),
+        ["PlanStarted", "ToolCalled", "ToolCompleted", "ArtifactProduced", "PlanCompleted"]
+    );
+    assert_eq!(events[4]["payload"]["outputs"]["text"], "hello 7 2");
+    assert_eq!(place.run(&["--json", "events"]).stdout, ran.stdout);
+
+    let text = run(&place, &["run", "hello.yaml"]);
+    assert!(text.text(0).contains("[hello world] read calls file.read"), "{text:?}");
+    assert!(text.stdout.contains("text: hello world 1"), "{text:?}");
+}
+
+#[test]
+fn plan_that_fails_exits_with_1_and_says_why() {
+    let place = place();
+    std::fs::remove_file(place.folder("work").join("greeting.txt")).expect("it was there");
+    let ran = run(&place, &["run", "hello.yaml"]);
+    assert!(ran.text(1).contains("failed (error) at step read"), "{ran:?}");
+    assert!(ran.stdout.contains("greeting.txt is not there"), "{ran:?}");
+}
+
+#[test]
+fn run_beside_a_server_runs_there_with_the_own_folder() {
+    let place = place();
+    let server = place.serve(&[]);
+    let events = run(&place, &["--json", "run", "hello.yaml"]).json(0);
+    assert_eq!(events[4]["payload"]["outputs"]["text"], "hello world 1");
+    assert_eq!(events[0]["payload"]["origin"]["protocol"], "http");
+    let stored = server.http.get("/v1/events").json(200);
+    assert_eq!(stored["events"].as_array().map(Vec::len), Some(5));
+    let wrong = run(&place, &["run", "hello.yaml", "--input", "nmae=x"]);
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert!(wrong.stderr.contains("name"), "{wrong:?}");
+    assert!(server.stop().success());
+}
+
+#[test]
+fn registered_document_is_started_over_http_and_others_are_refused() {
+    let place = place();
+    place.folder("subject");
+    let server = place.serve(&[]);
+    let folder = place.folder("subject");
+    let start = json!({"document": "repo-report", "inputs": {"folder": folder}});
+    let started = server.http.post("/v1/plans", &start).json(201);
+    let plan = started["plan_id"].as_str().expect("an id");
+    let mut stream = server.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
+    let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
+    assert_eq!(events.last().expect("events")["event_type"], "PlanCompleted");
+    let inline = json!({"document": {"plan": "p", "goal": "g", "steps": {}}});
+    assert_eq!(server.http.post("/v1/plans", &inline).status, 403);
+    assert!(server.stop().success());
+}
+
+#[test]
+fn cancel_reaches_a_plan_wherever_it_runs() {
+    let place = place();
+    for served in [false, true] {
+        let server = served.then(|| place.serve(&[]));
+        let running = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+        let plan = eventually("an open sleeper", || {
+            let open = place.run(&["--json", "plans", "--open"]);
+            let plan: Value = serde_json::from_str(open.stdout.lines().next()?).ok()?;
+            plan["plan_id"].as_str().map(str::to_owned)
+        });
+        place.run(&["cancel", &plan, "--reason", "enough"]).text(0);
+        let (status, events) = running.end();
+        assert_eq!(status.code(), Some(130), "served: {served}: {events}");
+        assert!(events.contains("\"reason\":\"cancelled\""), "{events}");
+        assert!(server.is_none_or(|server| server.stop().success()));
+    }
+    let cancelled = json!("cancelled");
+    let expected = [(json!(1), cancelled.clone()), (json!(0), cancelled)];
+    assert_eq!(reasons(&place), [expected.clone(), expected].concat(), "children end before their parents");
+}
+
+#[test]
+fn ctrl_c_cancels_and_sigterm_interrupts() {
+    for (signal, reason) in [(Signal::INT, "cancelled"), (Signal::TERM, "interrupted")] {
+        let place = place();
+        let running = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+        sleeping(&place);
+        running.signal(signal);
+        let (status, _) = running.end();
+        assert_eq!(status.code(), Some(130), "{reason}");
+        assert_eq!(reasons(&place), [(json!(1), json!(reason)), (json!(0), json!(reason))]);
+        assert_eq!(place.run(&["--json", "plans", "--open", "--all"]).json(0).len(), 0);
+    }
+}
+
+#[test]
+fn server_that_is_asked_to_end_ends_its_plans_and_streams() {
+    let place = place();
+    let server = place.serve(&[]);
+    let runner = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+    let plan = sleeping(&place);
+    let mut stream = server.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
+    assert!(server.stop().success());
+    let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
+    assert_eq!(events.last().expect("events")["payload"]["reason"], "interrupted");
+    let (status, _) = runner.end();
+    assert_eq!(status.code(), Some(1));
+    assert_eq!(reasons(&place), [(json!(1), json!("interrupted")), (json!(0), json!("interrupted"))]);
+}
+
+#[test]
+fn plans_of_a_killed_server_are_ended_by_the_next_one() {
+    let place = place();
+    let server = place.serve(&[]);
+    let runner = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+    let plan = sleeping(&place);
+    server.kill();
+    let next = place.serve(&[]);
+    let mut stream = next.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
+    let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
+    assert_eq!(events.last().expect("events")["payload"]["reason"], "interrupted");
+    // Whoever followed sees the end too, by the next server.
+    let (status, seen) = runner.end();
+    assert_eq!(status.code(), Some(1), "{seen}");
+    assert_eq!(seen.lines().count(), events.len(), "each event once");
+    assert!(next.stop().success());
+}
+
+#[test]
+fn second_writer_is_told_who_holds_the_log() {
+    let place = place();
+    let server = place.serve(&[]);
+    let ran = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ran.code, Some(74), "{ran:?}");
+    assert!(ran.stderr.contains(&server.url), "{}", ran.stderr);
+    let taken = server.url.strip_prefix("http://").expect("an address");
+    let other = Place::new();
+    let ran = other.run(&["serve", "--listen", taken]);
+    assert_eq!(ran.code, Some(1), "{ran:?}");
+    assert!(ran.stderr.contains("--listen"), "{}", ran.stderr);
+    assert!(server.stop().success());
+}
