@@ -20,10 +20,7 @@ pub struct CompileError {
 
 impl CompileError {
     pub(super) fn at(kind: CompileErrorKind, source: &str, offset: usize) -> Self {
-        let mut offset = offset.min(source.len());
-        while !source.is_char_boundary(offset) {
-            offset -= 1;
-        }
+        let offset = source.floor_char_boundary(offset);
         let before = &source[..offset];
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         Self {
@@ -175,9 +172,6 @@ pub(super) fn of_execution(source: &str, error: &ExecutionError) -> EvaluateErro
         ExecutionError::NoSuchKey(key) => {
             return EvaluateError::NoSuchKey { source_text, key: excerpt(key) };
         }
-        ExecutionError::UndeclaredReference(name) => {
-            return EvaluateError::NoVariable { source_text, name: excerpt(name) };
-        }
         ExecutionError::NoSuchOverload(overload) => {
             let types = overload.argument_types().join(", ");
             format!("{} does not take ({types})", operator_name(overload.function()))
@@ -186,9 +180,6 @@ pub(super) fn of_execution(source: &str, error: &ExecutionError) -> EvaluateErro
         ExecutionError::RemainderByZero(_) => "remainder by zero".to_owned(),
         ExecutionError::Overflow(..) => "the number does not fit 64 bits".to_owned(),
         ExecutionError::IndexOutOfBounds(_) => "the index is outside of the list".to_owned(),
-        ExecutionError::ValuesNotComparable(left, right) => {
-            format!("{} and {} cannot be compared", left.type_of(), right.type_of())
-        }
         ExecutionError::UnexpectedType { got, want } => format!("expected {want}, got {got}"),
         ExecutionError::UnsupportedBinaryOperator(operator, left, right) => {
             let (left, right) = (left.type_of(), right.type_of());

@@ -227,6 +227,7 @@ fn evaluations_that_fail_say_why() {
     fails("x.list[7]", &x, "the index is outside of the list");
     fails("x.n + 'a'", &x, "'+' does not take (int, string)");
     fails("x.n < 'a'", &x, "'<' does not take (int, string)");
+    fails("double('NaN') < 1.0", &x, "'<' does not take (double, double)");
     fails("x.n ? 1 : 2", &x, "expected bool, got int");
     fails("double(x.n) / 0.0", &x, "the result is no JSON value: the number inf");
     fails("bytes('a')", &x, "the result is no JSON value: a value of type bytes");

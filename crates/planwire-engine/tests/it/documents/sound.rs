@@ -1,5 +1,6 @@
 //! Sound documents: what is read of them, and what is stored.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::time::Duration;
@@ -45,6 +46,22 @@ fn the_examples_of_the_manual_are_sound() {
         let resolved = read(example);
         assert_eq!(resolved.digest, Digest::of(resolved.body.as_bytes()));
     }
+}
+
+#[test]
+fn the_manual_names_every_key_of_the_schema() {
+    fn walk(value: &Value, keys: &mut BTreeSet<String>) {
+        let Some(members) = value.as_object() else { return };
+        if let Some(properties) = members.get("properties").and_then(Value::as_object) {
+            keys.extend(properties.keys().cloned());
+        }
+        members.values().for_each(|member| walk(member, keys));
+    }
+    let mut keys = BTreeSet::new();
+    walk(&planwire_engine::document::schema(), &mut keys);
+    assert!(keys.len() > 30, "{keys:?}");
+    let missing: Vec<&String> = keys.iter().filter(|key| !MANUAL.contains(&format!("`{key}"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 #[test]
@@ -354,7 +371,7 @@ fn damaged(text: &str, seed: u64) -> String {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        usize::try_from(state >> 33).unwrap() % below
+        usize::try_from(state >> 33).unwrap() % below.max(1)
     };
     let pieces = [
         "{", "}", "[", "]", "\"", "'", ": ", "- ", "\n", "\t", "|", ">", "&a", "*a", "!!x", "#", "${", "}",
