@@ -52,10 +52,10 @@ async fn artifact(
     let mut found = None;
     loop {
         let page = repository.list_by_plan(plan, types.clone(), after, PageLimits::default()).await?;
-        let artifacts = page.events.iter().filter_map(|event| event.event.read::<ArtifactProduced>());
+        let mut artifacts = page.events.iter().filter_map(|event| event.event.read::<ArtifactProduced>());
         let names =
             |part: &ArtifactPart| matches!(part, ArtifactPart::Blob { digest, .. } if *digest == wanted);
-        found = artifacts.filter(|artifact| names(&artifact.part)).next_back().or(found);
+        found = artifacts.rfind(|artifact| names(&artifact.part)).or(found);
         if page.at_head || page.scanned_to <= after {
             return Ok(found);
         }

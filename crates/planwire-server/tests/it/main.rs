@@ -1,5 +1,7 @@
 //! The promises of the server, over a real socket.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers of tests too")]
+
 mod client;
 mod connections;
 mod guards;
