@@ -205,7 +205,7 @@ mod tests {
     fn a_single_large_item_is_cut_itself() {
         let fitted = check(json!([{"text": "x".repeat(5000)}]), 300);
         assert!(fitted[0]["text"].as_str().unwrap().len() > 100);
-        assert_eq!(check(json!([["x".repeat(90); 20]]), 40), json!([["x".repeat(23)]]));
+        assert_eq!(check(json!([vec!["x".repeat(90); 20]]), 40), json!([["x".repeat(27)]]));
     }
 
     #[test]
