@@ -51,7 +51,10 @@ pub(crate) fn count(ci: u64, soak: u64) -> u64 {
 /// The value below which `percent` of `values` lie.
 pub(crate) fn percentile(values: &mut [Duration], percent: usize) -> Duration {
     values.sort_unstable();
-    values.get((values.len() * percent / 100).min(values.len().saturating_sub(1))).copied().unwrap_or_default()
+    values
+        .get((values.len() * percent / 100).min(values.len().saturating_sub(1)))
+        .copied()
+        .unwrap_or_default()
 }
 
 /// Says that a test cannot run here; see CONTRIBUTING.md.

@@ -225,7 +225,8 @@ mod tests {
     fn nothing_is_broken_where_all_is_well() {
         assert_eq!(broken(&log(), &claims(), None, &[1, 2, 3]), Broken::default());
         assert_eq!(broken(&log(), &claims(), Some("a"), &[1, 3]), Broken::default());
-        let unsure: Vec<_> = claims().into_iter().map(|claim| Claim { told: Told::Unknown, ..claim }).collect();
+        let unsure: Vec<_> =
+            claims().into_iter().map(|claim| Claim { told: Told::Unknown, ..claim }).collect();
         assert_eq!(broken(&log(), &unsure, None, &[1, 2, 3]), Broken::default());
     }
 

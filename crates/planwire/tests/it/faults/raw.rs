@@ -248,6 +248,10 @@ fn frames_are_the_same_wherever_the_wire_is_cut() {
             decoder.raw.extend_from_slice(bytes);
             frames.extend(decoder.frames());
         }
-        assert_eq!((frames.as_slice(), decoder.status, decoder.ended), (&whole[..], Some(200), true), "{size}");
+        assert_eq!(
+            (frames.as_slice(), decoder.status, decoder.ended),
+            (&whole[..], Some(200), true),
+            "{size}"
+        );
     }
 }
