@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use planwire_bus::{
     CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, Recorded, StartError, StartRequest,
-    Started, SubscribeError,
+    Started, SubscribeError, SubscriptionId,
 };
 use planwire_event::vocabulary::{CancelRequested, PlanStarted};
 use planwire_event::{Clock, EventType, Filter, IdGenerator, PlanId, Producer};
@@ -71,6 +71,8 @@ pub struct Engine {
 
 struct Inner {
     bus: EventBus,
+    /// Follows requests to end plans.
+    cancels: SubscriptionId,
     shared: Arc<Shared>,
     documents: BTreeMap<String, Resolved>,
     folder: Arc<Path>,
@@ -95,9 +97,17 @@ impl Engine {
         let executor_id: Arc<str> = ids.next_id().to_string().into();
         let publisher = bus.publisher(Producer::new(Arc::clone(&executor_id)));
         let shared = Shared::new(publisher, executor_id, clock, ids, config.tools, config.before_effect);
+        let shared = Arc::new(shared);
+        let followed = Arc::clone(&shared);
+        let follow = Handler::future(move |event| {
+            cancel(&followed, &event);
+            std::future::ready(Ok(()))
+        });
+        let cancels = bus.subscribe(follow, Filter::all().with_types([EventType::CancelRequested]))?;
         let inner = Arc::new(Inner {
             bus: bus.clone(),
-            shared: Arc::new(shared),
+            cancels,
+            shared,
             documents: config.documents,
             folder: config.folder.into(),
             plans_max: config.plans_max,
@@ -105,15 +115,6 @@ impl Engine {
             roots: Mutex::default(),
             open_roots: watch::Sender::new(0),
         });
-        // The handler must not keep the engine alive, or neither would ever end.
-        let shared = Arc::downgrade(&inner.shared);
-        let follow = Handler::future(move |event| {
-            if let Some(shared) = shared.upgrade() {
-                cancel(&shared, &event);
-            }
-            std::future::ready(Ok(()))
-        });
-        bus.subscribe(follow, Filter::all().with_types([EventType::CancelRequested]))?;
         Ok(Self { inner })
     }
 
@@ -185,6 +186,10 @@ impl Engine {
         let tree = Arc::new(Tree::new(folder));
         let stopper = Stopper::new();
         let entry = inner.shared.enter(plan_id.clone(), stopper.clone());
+        if inner.closed.load(Ordering::Acquire) {
+            // The shutdown may have looked for open plans just before this one was entered.
+            return Err(StartError::Closed);
+        }
         let plan = Plan {
             plan_id: plan_id.clone(),
             document: Arc::clone(&resolved.document),
@@ -213,6 +218,13 @@ impl Engine {
         inner.may_abort(&plan_id, task.abort_handle());
         let published = started.await.map_err(|_| StartError::Closed)??;
         Ok(Started { plan_id, cursor: published.cursor })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // A bus that was shut down has ended the subscription already.
+        let _ = self.bus.unsubscribe(self.cancels);
     }
 }
 

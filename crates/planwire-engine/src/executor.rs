@@ -64,5 +64,5 @@ pub(crate) enum PlanEnd {
 /// Runs a plan to its end.
 pub(crate) fn run_plan(shared: Arc<Shared>, tree: Arc<Tree>, plan: Plan) -> BoxFuture<'static, PlanEnd> {
     // Subplans make this a recursion, which needs a box somewhere.
-    run::Run::new(shared, tree, plan).to_end().boxed()
+    run::Run::new(shared, tree, plan).until_end().boxed()
 }

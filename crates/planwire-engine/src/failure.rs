@@ -39,6 +39,11 @@ impl StepFailure {
         Self::new("bad_value", format!("{what}: {error}"))
     }
 
+    /// Says where it happened.
+    pub(crate) fn within(self, place: &str) -> Self {
+        Self { message: format!("{place}: {}", self.message), ..self }
+    }
+
     /// As an event of `step` says it.
     pub(crate) fn into_failure(self, step: Option<&str>) -> Failure {
         failure(self.code, &self.message, step)

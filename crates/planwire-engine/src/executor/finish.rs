@@ -33,9 +33,9 @@ impl Run {
         let mut attachments = Attachments::default();
         let ending = match self.ending.take() {
             Some(why) => Err(why),
-            None => self.completed(&mut attachments).map_err(|(step_failure, artifact)| {
-                (step_failure.reason, step_failure.into_failure(artifact.as_deref()))
-            }),
+            None => {
+                self.completed(&mut attachments).map_err(|error| (error.reason, error.into_failure(None)))
+            }
         };
         let end = match ending {
             Ok((events, outputs)) => {
@@ -74,22 +74,19 @@ impl Run {
         })
     }
 
-    /// The events of a plan that completes; else why it fails, and at which artifact.
-    fn completed(
-        &self,
-        attachments: &mut Attachments,
-    ) -> Result<(Vec<Event>, Object), (StepFailure, Option<String>)> {
-        let outputs = self.outputs().map_err(|failure| (failure, None))?;
+    /// The events of a plan that completes, and its outputs as they say them.
+    fn completed(&self, attachments: &mut Attachments) -> Result<(Vec<Event>, Object), StepFailure> {
+        let outputs = self.outputs()?;
         let mut events = Vec::new();
         for artifact in &self.plan.document.artifacts {
             let produced = self
                 .artifact(artifact, attachments)
                 .and_then(|produced| self.event_of(&produced))
-                .map_err(|failure| (failure, Some(artifact.id.clone())))?;
+                .map_err(|failure| failure.within(&format!("artifact {}", artifact.id)))?;
             events.push(produced);
         }
         let payload = PlanCompleted { outputs, duration_ms: self.duration_ms(), counts: self.counts };
-        let event = self.event_of(&payload).map_err(|failure| (failure, None))?;
+        let event = self.event_of(&payload)?;
         // The parent sees what the event says.
         let said = event.read::<PlanCompleted>().unwrap_or_default();
         events.push(event);

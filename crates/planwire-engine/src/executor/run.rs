@@ -81,7 +81,7 @@ impl Run {
     }
 
     /// Runs the plan to its end.
-    pub(super) async fn to_end(mut self) -> PlanEnd {
+    pub(super) async fn until_end(mut self) -> PlanEnd {
         match self.run_steps().await {
             Ok(()) => self.finish().await,
             Err(Lost) => {

@@ -20,7 +20,6 @@ use tokio::sync::Semaphore;
 /// A bus, its engine and the tools of the tests.
 pub(crate) struct House {
     pub(crate) bus: EventBus,
-    pub(crate) store: MemoryStore,
     pub(crate) engine: Engine,
     pub(crate) probe: Arc<Probe>,
     pub(crate) folder: tempfile::TempDir,
@@ -113,7 +112,8 @@ impl Tool for TestTool {
                 "test.panic" => panic!("as asked"),
                 _ => {}
             }
-            if let Some(code) = arguments.get("fail").and_then(Value::as_str) {
+            if let Some(code) = arguments.get("fail").and_then(Value::as_str).filter(|code| !code.is_empty())
+            {
                 return Err(ToolError::new(code, "as asked"));
             }
             Ok(arguments.get("value").cloned().unwrap_or_default().into())
@@ -146,7 +146,7 @@ impl House {
         });
         let engine =
             Engine::new(&bus, Arc::new(SystemClock), Arc::new(IdGenerator::system()), config).unwrap();
-        Self { bus, store, engine, probe, folder }
+        Self { bus, engine, probe, folder }
     }
 
     pub(crate) async fn try_start(&self, document: &str, inputs: Value) -> Result<PlanId, StartError> {

@@ -279,7 +279,7 @@ impl<'a> Search<'a> {
             let ends = bytes.last() == Some(&b'\n');
             self.line(path, number, &bytes);
             number += u64::from(ends);
-            if number % 4096 == 0 && self.attention.check().is_err() {
+            if number.is_multiple_of(4096) && self.attention.check().is_err() {
                 return Err(Errno::CANCELED.into());
             }
         }
