@@ -50,3 +50,8 @@ pub use log::{Attachments, Log, Published};
 pub use recorded::{FrameForm, Recorded};
 pub use starter::{CatalogEntry, DocumentSource, PlanStarter, StartError, StartRequest, Started};
 pub use subscription::{Batch, Item, StartAt, Subscription};
+
+/// The example of the README is compiled.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+pub struct Readme;

@@ -99,13 +99,13 @@ fn split(text: &str) -> Result<Vec<Box<RawValue>>, Failure> {
 
 async fn publish_here(place: &Place, events: &[Box<RawValue>]) -> Result<Vec<Value>, Failure> {
     let house = House::open(place)?;
-    let complete = |(index, raw): (usize, &Box<RawValue>)| {
+    let complete = |(index, raw): (usize, &RawValue)| {
         let draft = Draft::parse(raw.get()).and_then(|draft| draft.complete(&house.ids, &SystemClock));
         draft.map_err(|error| {
             Failure::usage(error).context(format!("event {} of {}", index + 1, events.len()))
         })
     };
-    let complete = events.iter().enumerate().map(complete).collect::<Result<Vec<_>, _>>();
+    let complete = events.iter().map(AsRef::as_ref).enumerate().map(complete).collect::<Result<Vec<_>, _>>();
     let published = match complete {
         Ok(complete) => house.publisher().publish_all(complete).await.map_err(publish_failure),
         Err(failure) => Err(failure),

@@ -189,7 +189,7 @@ fn notes(plan: &PlanState, line: &mut Line) {
 
 /// Ten characters of progress.
 fn progress_bar(done: u64, all: u64) -> String {
-    let filled = if all == 0 { 0 } else { usize::try_from(done * 10 / all).unwrap_or(10).min(10) };
+    let filled = usize::try_from((done * 10).checked_div(all).unwrap_or(0)).unwrap_or(10).min(10);
     format!("{}{}", "━".repeat(filled), "╌".repeat(10 - filled))
 }
 

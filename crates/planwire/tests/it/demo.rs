@@ -216,7 +216,7 @@ fn what_cannot_be_read_is_passed_over() {
     let folder = place.folder("subject");
     place.file("subject/good.rs", "// TODO good\n");
     let secret = place.file("subject/secret.rs", "// TODO secret\n");
-    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0)).expect("it is ours");
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o0)).expect("it is ours");
     symlink("/nowhere/at/all.rs", folder.join("dangling.rs")).expect("a link");
     symlink("..", folder.join("up")).expect("a link");
     let fifo = Command::new("mkfifo").arg(folder.join("pipe.rs")).status();

@@ -5,12 +5,20 @@
 //! - [`log`]: publish, events, plans, show, end
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
+//! - [`readme`]: what the README shows
 //! - [`demo`]: the demo on folders of all kinds
+//! - [`crash`]: `kill -9` at any instant
+//! - [`load`]: clients that never read, and clients that come and go
+//! - [`faults`]: cut connections, a second server, signals, a browser left alone
 
+mod crash;
 mod demo;
+mod faults;
 mod following;
 mod harness;
 mod http;
+mod load;
 mod log;
+mod readme;
 mod running;
 mod usage;
