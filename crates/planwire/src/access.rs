@@ -1,15 +1,15 @@
 //! How a command gets at the log for writing: by this process, or by the one that holds it.
 
-use planwire_bus::{DocumentSource, StartAt, StartError, StartRequest};
+use planwire_bus::{DocumentSource, Health, StartAt, StartError, StartRequest};
 use planwire_event::vocabulary::{Object, Origin};
-use planwire_event::{Filter, PlanId};
+use planwire_event::{Filter, PlanId, PlanStatus};
 use serde_json::json;
 use std::time::Duration;
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follower, From, PlaceFollower};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::place::Place;
 use crate::signals::Signals;
 use crate::watch::{Outcome, Watch};
@@ -19,6 +19,11 @@ use crate::wiring::{House, Serving, Steering, publish_failure};
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
 /// How often the log is tried to be opened while others open and close it.
 const TRIES_MAX: usize = 5;
+
+/// How often it is looked whether plans still run.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+/// Looks after which a plan that still runs is somebody else's.
+const LOOKS_MAX: usize = 4;
 
 /// Where plans run.
 pub(crate) enum Access {
@@ -108,7 +113,45 @@ impl Access {
                 (Follower::Place(Box::new(follower)), Steering::Server(client.clone()))
             }
         };
-        Watch::new(plan.clone(), output)?.run(&mut follower, &steering, signals).await
+        let watch = Watch::new(plan.clone(), output)?;
+        self.guarded(watch.run(&mut follower, &steering, signals)).await
+    }
+
+    /// Waits for `work`, but not longer than the log of this process can be written.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 74 if nothing can be stored any more.
+    pub(crate) async fn guarded<T>(
+        &self,
+        work: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let Self::Here(house) = self else { return work.await };
+        tokio::select! {
+            done = work => done,
+            health = house.bus.stopped() => match health {
+                Health::Failed { message } => {
+                    Err(Failure::storage(message).context("nothing can be stored any more"))
+                }
+                _ => Err(Failure::storage("the log is closed")),
+            },
+        }
+    }
+
+    /// Waits for plans that other commands started here, unless somebody ends the process.
+    pub(crate) async fn wait_for_others(&self, outcome: &Outcome, signals: &mut Signals) {
+        let Self::Here(house) = self else { return };
+        // Whoever left the own plan does not want to wait for others.
+        if outcome.status == PlanStatus::Open || !others_run(house).await {
+            return;
+        }
+        tell("planwire: waiting for plans that others started here; Ctrl-C ends them");
+        while house.open_trees() > 0 {
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_INTERVAL) => {}
+                _ = signals.next() => return,
+            }
+        }
     }
 
     /// Ends what runs here and lets go of the log.
@@ -117,6 +160,17 @@ impl Access {
             house.end(serving).await;
         }
     }
+}
+
+/// Whether plans run here. The own one may have published its end and not yet given back its place.
+async fn others_run(house: &House) -> bool {
+    for _ in 0..LOOKS_MAX {
+        if house.open_trees() == 0 {
+            return false;
+        }
+        tokio::time::sleep(LOOK_INTERVAL).await;
+    }
+    true
 }
 
 fn start_failure(error: StartError) -> Failure {

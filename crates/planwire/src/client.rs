@@ -16,7 +16,7 @@ use hyper::StatusCode;
 use hyper::body::Incoming;
 use planwire_event::{Cursor, EventTypes, Filter, IdGenerator, Scope, StoredEvent};
 
-pub(crate) use http::Client;
+pub(crate) use http::{Client, Refused};
 
 use crate::failure::Failure;
 

@@ -4,6 +4,8 @@ use std::fmt;
 
 use planwire_store::StoreError;
 
+use crate::client::Refused;
+
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -84,6 +86,12 @@ impl Failure {
     /// Whether a server could not be reached.
     pub(crate) fn is_unreachable(&self) -> bool {
         self.error.chain().any(|cause| cause.is::<Unreachable>())
+    }
+
+    /// Whether a server answered that it cannot do it just now.
+    pub(crate) fn is_busy(&self) -> bool {
+        let busy = |refused: &Refused| refused.status == hyper::StatusCode::SERVICE_UNAVAILABLE;
+        self.error.chain().any(|cause| cause.downcast_ref().is_some_and(busy))
     }
 
     /// Whether another process holds the log.

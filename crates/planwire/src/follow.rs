@@ -124,7 +124,10 @@ impl PlaceFollower {
                 match Stream::open(&client, &self.filter, &after).await {
                     Ok(Some(stream)) => self.source = Source::Server(Box::new(stream)),
                     Ok(None) => self.source = Source::Ended,
-                    Err(failure) if failure.is_unreachable() => tokio::time::sleep(POLL_INTERVAL).await,
+                    // It ends, or is full for the moment.
+                    Err(failure) if failure.is_unreachable() || failure.is_busy() => {
+                        tokio::time::sleep(POLL_INTERVAL).await
+                    }
                     Err(failure) => return Err(failure),
                 }
                 self.unheld_since = None;

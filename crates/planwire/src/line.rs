@@ -91,7 +91,8 @@ fn known_of_plan(stored: &StoredEvent) -> Option<(&'static str, Paint, String)> 
         ));
     }
     let cancel = event.read::<CancelRequested>()?;
-    Some(("!", Paint::Warning, format!("{} asks for the end: {}", cancel.requested_by, cancel.reason)))
+    let why = if cancel.reason.is_empty() { String::new() } else { format!(": {}", cancel.reason) };
+    Some(("!", Paint::Warning, format!("{} asks for the end{why}", cancel.requested_by)))
 }
 
 fn told(error: &EventFailure) -> String {

@@ -100,6 +100,11 @@ impl House {
         }
     }
 
+    /// Trees that run here.
+    pub(crate) fn open_trees(&self) -> usize {
+        self.engine.as_ref().map_or(0, Engine::open_trees)
+    }
+
     fn starter(&self) -> Option<Arc<dyn PlanStarter>> {
         self.engine.clone().map(|engine| Arc::new(engine) as Arc<dyn PlanStarter>)
     }
@@ -118,7 +123,6 @@ impl House {
         &self,
         listen: SocketAddr,
         allow_inline_documents: bool,
-        starts_plans: bool,
     ) -> Result<Serving, Failure> {
         let token = token()?;
         let config = ServerConfig {
@@ -128,9 +132,8 @@ impl House {
             ids: Arc::clone(&self.ids),
             ..ServerConfig::default()
         };
-        let server = Server::bind(config, self.bus.clone(), self.starter().filter(|_| starts_plans))
-            .await
-            .map_err(|error| match error {
+        let server =
+            Server::bind(config, self.bus.clone(), self.starter()).await.map_err(|error| match error {
                 BindError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
                 error => Failure::new(Exit::Failed, error)
                     .hint("another port: --listen 127.0.0.1:0 takes a free one"),

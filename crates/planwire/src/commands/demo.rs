@@ -38,14 +38,9 @@ pub(crate) async fn demo(arguments: &DemoArguments, place: &Place, output: Outpu
         greet(&access, serving.as_ref(), &plan, &folder, output)?;
         let outcome = access.watch(&plan, place, output, &mut signals).await?;
         conclude(&outcome, place, output).await?;
-        if let Some(serving) =
-            serving.as_ref().filter(|_| !arguments.exit && outcome.status != PlanStatus::Open)
-        {
-            if !output.json {
-                output
-                    .line(&format!("\nThe page and the streams stay at {} until Ctrl-C.", serving.url()))?;
-            }
-            signals.next().await;
+        match serving.as_ref().filter(|_| !arguments.exit && outcome.status != PlanStatus::Open) {
+            Some(serving) => stay(&access, serving, output, &mut signals).await?,
+            None => access.wait_for_others(&outcome, &mut signals).await,
         }
         Ok(outcome.exit())
     };
@@ -56,6 +51,23 @@ pub(crate) async fn demo(arguments: &DemoArguments, place: &Place, output: Outpu
         _ = signals.next() => {}
     }
     exit
+}
+
+/// Serves until somebody ends it.
+async fn stay(
+    access: &Access,
+    serving: &Serving,
+    output: Output,
+    signals: &mut Signals,
+) -> Result<(), Failure> {
+    if !output.json {
+        output.line(&format!("\nThe page and the streams stay at {} until Ctrl-C.", serving.url()))?;
+    }
+    let ended = async {
+        signals.next().await;
+        Ok(())
+    };
+    access.guarded(ended).await
 }
 
 /// The absolute path of a folder, as text, since inputs of plans are.
@@ -76,12 +88,12 @@ fn find_folder(folder: &Path) -> Result<String, Failure> {
 /// Serves where it was asked to, else at the usual address, else where there is room.
 async fn serve(house: &House, listen: Option<SocketAddr>) -> Result<Serving, Failure> {
     if let Some(listen) = listen {
-        return house.serve(listen, false, true).await;
+        return house.serve(listen, false).await;
     }
     let usual: SocketAddr = LISTEN_DEFAULT.parse().map_err(Failure::failed)?;
-    match house.serve(usual, false, true).await {
+    match house.serve(usual, false).await {
         Err(failure) if failure.exit == Exit::Failed => {
-            house.serve(SocketAddr::new(usual.ip(), 0), false, true).await
+            house.serve(SocketAddr::new(usual.ip(), 0), false).await
         }
         other => other,
     }

@@ -24,14 +24,16 @@ pub(crate) async fn run(arguments: &RunArguments, place: &Place, output: Output)
     let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
     let mut signals = Signals::catch()?;
     let access = Access::open(place).await?;
-    // Others follow and cancel by it; plans of theirs would end with this one, so it starts none.
+    // Others follow, cancel and start plans by it.
     let serving = match &access {
-        Access::Here(house) => house.serve(ANY_PORT, false, false).await.map_err(unserved).ok(),
+        Access::Here(house) => house.serve(ANY_PORT, false).await.map_err(unserved).ok(),
         Access::Server(_) => None,
     };
     let watched = async {
         let plan = access.start(named.source()?, inputs).await?;
-        access.watch(&plan, place, output, &mut signals).await
+        let outcome = access.watch(&plan, place, output, &mut signals).await?;
+        access.wait_for_others(&outcome, &mut signals).await;
+        Ok::<_, Failure>(outcome)
     };
     let outcome = watched.await;
     // A second signal does not wait for anybody.

@@ -28,7 +28,7 @@ pub(crate) async fn serve(
     let mut signals = Signals::catch()?;
     let mut house = House::open(place)?;
     house.start_engine().await?;
-    let serving = match house.serve(arguments.listen, arguments.allow_inline_documents, true).await {
+    let serving = match house.serve(arguments.listen, arguments.allow_inline_documents).await {
         Ok(serving) => serving,
         Err(failure) => {
             house.end(None).await;

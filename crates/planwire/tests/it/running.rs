@@ -208,3 +208,20 @@ fn second_writer_is_told_who_holds_the_log() {
     assert!(ran.stderr.contains("--listen"), "{}", ran.stderr);
     assert!(server.stop().success());
 }
+
+#[test]
+fn run_beside_a_run_is_waited_for() {
+    let place = place();
+    let first = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+    let plan = sleeping(&place);
+    let second = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+    let others = eventually("a second sleeper", || {
+        let open = place.run(&["--json", "plans", "--open"]).json(0);
+        let ids: Vec<_> = open.iter().filter_map(|row| row["plan_id"].as_str().map(str::to_owned)).collect();
+        ids.into_iter().find(|id| *id != plan)
+    });
+    place.run(&["cancel", &plan]).text(0);
+    place.run(&["cancel", &others]).text(0);
+    assert_eq!(second.end().0.code(), Some(130));
+    assert_eq!(first.end().0.code(), Some(130));
+}
