@@ -3,10 +3,9 @@
 //! A decision is a pure function of its document and of what expressions see, so a run that is repeated from its
 //! events decides the same.
 
-use planwire_event::Payload;
 use planwire_event::expression::Variables;
 use planwire_event::vocabulary::{Alternative, DecidedBy, DecisionMade, DecisionOption};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::document::model::{Choice, Decision};
 use crate::failure::{StepFailure, text};
@@ -78,19 +77,4 @@ fn option_of(choice: &Choice) -> DecisionOption {
 fn alternative_of(decision: &Decision, option: &Choice, chosen: &str) -> Alternative {
     let reason = format!("`{}` gives '{chosen}', not '{}'", decision.choose.source(), option.name);
     Alternative { name: option.name.clone(), reason: text(&reason) }
-}
-
-/// The payload of a decision; what a recovery puts in place of the missing result is part of it, so that the event
-/// alone says what later steps see.
-pub(crate) fn payload_of(made: &DecisionMade, output: Option<&Value>) -> Result<Payload, StepFailure> {
-    let mut members = json!(made);
-    if let (Some(members), Some(output)) = (members.as_object_mut(), output) {
-        members.insert("output".into(), output.clone());
-    }
-    Payload::of(&members).map_err(|error| StepFailure::payload("the decision", &error.into()))
-}
-
-/// The output that a recovery decided on, as its event says it.
-pub(crate) fn output_of(payload: &Payload) -> Value {
-    payload.to_value().get_mut("output").map(Value::take).unwrap_or_default()
 }

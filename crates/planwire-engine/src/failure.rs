@@ -106,3 +106,30 @@ pub(crate) fn of_stop(reason: &StopReason) -> (FailureReason, Failure) {
     };
     (kind, failure(kind.as_str(), &message, None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_bounded_and_hold_no_nul() {
+        assert_eq!(text("a\0b"), "a\u{fffd}b");
+        assert_eq!(text(&"é".repeat(MESSAGE_CHARS_MAX)).chars().count(), MESSAGE_CHARS_MAX);
+        assert!(text(&"é".repeat(MESSAGE_CHARS_MAX + 1)).ends_with("é..."));
+    }
+
+    #[test]
+    fn every_way_to_stop_has_its_reason() {
+        let cancelled = |reason: &str| StopReason::Cancelled { by: "me".into(), reason: reason.into() };
+        for (stop, kind, message) in [
+            (cancelled(""), "cancelled", "cancelled by me"),
+            (cancelled("late"), "cancelled", "cancelled by me: late"),
+            (StopReason::TimedOut, "timed_out", "the plan took longer than its timeout"),
+            (StopReason::ParentEnds("why".into()), "cancelled", "its parent ends: why"),
+            (StopReason::Interrupted("SIGTERM".into()), "interrupted", "its executor ended: SIGTERM"),
+        ] {
+            let (reason, failure) = of_stop(&stop);
+            assert_eq!((reason.as_str(), failure.message.as_str()), (kind, message));
+        }
+    }
+}

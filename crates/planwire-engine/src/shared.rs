@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use planwire_bus::{Attachments, PublishError, Published, Publisher};
 use planwire_event::vocabulary::TypedPayload;
-use planwire_event::{Clock, Digest, Event, IdGenerator, PayloadError, PlanId};
+use planwire_event::{Clock, Digest, Event, IdGenerator, Payload, PayloadError, PlanId};
 use planwire_store::Document;
+use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::document::Resolved;
@@ -69,6 +70,21 @@ impl Shared {
         payload: &T,
     ) -> Result<Event, PayloadError> {
         Event::of(&self.ids, &*self.clock, plan_id.clone(), payload)
+    }
+
+    /// Makes an event of a payload with members beyond those of its type.
+    pub(crate) fn event_with<T: TypedPayload>(
+        &self,
+        plan_id: &PlanId,
+        payload: &T,
+        more: impl IntoIterator<Item = (&'static str, Value)>,
+    ) -> Result<Event, PayloadError> {
+        let mut members = json!(payload);
+        if let Some(members) = members.as_object_mut() {
+            members.extend(more.into_iter().map(|(name, value)| (name.into(), value)));
+        }
+        let payload = Payload::of(&members)?;
+        Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), self.clock.now(), payload)
     }
 
     /// Publishes events in order and returns when all are durable; then says so to the hook of crash tests.
@@ -220,5 +236,21 @@ impl Tree {
 
     fn stored(&self) -> MutexGuard<'_, HashSet<Digest>> {
         self.stored.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tree_is_bounded_and_says_when_it_is_crowded() {
+        let tree = Tree::new(Path::new("/").into());
+        assert!((1..TREE_OPEN_PLANS_MAX).all(|_| !tree.is_crowded() && tree.add_plan()));
+        assert!(tree.is_crowded());
+        tree.plan_ended();
+        assert!(!tree.is_crowded());
+        assert!((TREE_OPEN_PLANS_MAX..TREE_PLANS_MAX).all(|_| tree.add_plan()));
+        assert!(!tree.add_plan());
     }
 }

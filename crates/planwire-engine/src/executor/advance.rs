@@ -2,7 +2,7 @@
 
 use planwire_event::Event;
 use planwire_event::expression::Variables;
-use planwire_event::vocabulary::{Object, ToolCalled, TypedPayload};
+use planwire_event::vocabulary::{DecisionMade, Object, ToolCalled, TypedPayload};
 use serde_json::{Value, json};
 
 use super::run::{Effect, Run};
@@ -93,10 +93,11 @@ impl Run {
             step: &step.id,
         };
         let made = decision::decide(&question, &self.values.variables())
-            .and_then(|made| decision::payload_of(&made, None).map(|payload| (made.chosen, payload)));
+            .and_then(|made| self.decision_made(&made, None).map(|event| (made.chosen, event)));
         match made {
-            Ok((chosen, payload)) => {
-                self.publish_decision(payload);
+            Ok((chosen, event)) => {
+                self.counts.decisions += 1;
+                self.batch.push(event);
                 self.done(at, step, Seen::Ok(Value::String(chosen)));
             }
             Err(failure) => self.step_failed(at, step, failure),
@@ -152,7 +153,7 @@ impl Run {
             arguments: object(tool.with.evaluate(&variables)?, "with")?,
             attempt,
         };
-        let (event, called) = self.said(&called, "with")?;
+        let (event, called) = self.said(&called, None)?;
         let call = Call {
             call_id: called.call_id,
             step: called.step,
@@ -164,13 +165,29 @@ impl Run {
         Ok((event, call))
     }
 
+    /// The event of a decision. What a recovery puts in place of the missing result is part of it, so that the event
+    /// alone says what later steps see.
+    pub(super) fn decision_made(
+        &self,
+        made: &DecisionMade,
+        output: Option<Value>,
+    ) -> Result<Event, StepFailure> {
+        let more = output.map(|output| ("output", output));
+        let event = self.shared.event_with(&self.plan.plan_id, made, more);
+        event.map_err(|error| StepFailure::payload("the decision", &error))
+    }
+
     /// Makes the event of a payload, and reads back what it says in normal form: that, and nothing else, counts.
-    fn said<T: TypedPayload>(&self, payload: &T, what: &str) -> Result<(Event, T), StepFailure> {
+    fn said<T: TypedPayload>(
+        &self,
+        payload: &T,
+        more: Option<(&'static str, Value)>,
+    ) -> Result<(Event, T), StepFailure> {
         let event = self
             .shared
-            .event(&self.plan.plan_id, payload)
-            .map_err(|error| StepFailure::payload(what, &error))?;
-        let read = event.read::<T>().ok_or_else(|| StepFailure::new("bad_value", what))?;
+            .event_with(&self.plan.plan_id, payload, more)
+            .map_err(|error| StepFailure::payload("with", &error))?;
+        let read = event.read::<T>().ok_or_else(|| StepFailure::new("bad_value", "with has another form"))?;
         Ok((event, read))
     }
 
@@ -250,7 +267,8 @@ impl Run {
         }
         let child_id = self.shared.ids.next_plan_id();
         let spawned = Child::spawned(child_id.clone(), document, inputs, &step.id);
-        let (event, spawned) = self.said(&spawned, "inputs").inspect_err(|_| self.tree.plan_ended())?;
+        let number = subplan.for_each.is_some().then_some(("item", number));
+        let (event, spawned) = self.said(&spawned, number).inspect_err(|_| self.tree.plan_ended())?;
         let child = Child {
             plan_id: child_id,
             parent_id: self.plan.plan_id.clone(),

@@ -1,7 +1,7 @@
 //! What ended: the events of the end, and what becomes of the step.
 
+use planwire_event::Event;
 use planwire_event::vocabulary::{SubplanCompleted, ToolCompleted};
-use planwire_event::{Event, EventType, Payload};
 use serde_json::{Value, json};
 
 use super::PlanEnd;
@@ -192,34 +192,17 @@ impl Run {
                 Some(Outcome::Output(template)) => Some(fit(template.evaluate(&variables)?).0),
                 Some(Outcome::Fail) | None => None,
             };
-            Ok((decision::payload_of(&made, output.as_ref())?, output.is_some()))
+            let recovers = output.is_some();
+            Ok((self.decision_made(&made, output)?, recovers))
         });
         match decided {
-            Ok((payload, recovers)) => {
-                let output = recovers.then(|| decision::output_of(&payload));
-                self.publish_decision(payload);
+            Ok((event, recovers)) => {
+                let output = recovers.then(|| output_of(&event));
+                self.counts.decisions += 1;
+                self.batch.push(event);
                 Some(output.ok_or_else(|| failure.clone()))
             }
             Err(failure) => Some(Err(failure)),
-        }
-    }
-
-    /// Puts a decision into the batch.
-    pub(super) fn publish_decision(&mut self, payload: Payload) {
-        let (ids, clock) = (&self.shared.ids, &self.shared.clock);
-        let event = Event::new(
-            ids.next_id(),
-            EventType::DecisionMade,
-            self.plan.plan_id.clone(),
-            clock.now(),
-            payload,
-        );
-        match event {
-            Ok(event) => {
-                self.counts.decisions += 1;
-                self.batch.push(event);
-            }
-            Err(error) => tracing::error!(plan = %self.plan.plan_id, %error, "a decision has another form"),
         }
     }
 
@@ -240,6 +223,11 @@ impl Run {
         let why = format!("step {} failed", step.id);
         self.end_early((reason, failure.into_failure(Some(&step.id))), &StopReason::ParentEnds(why));
     }
+}
+
+/// The output that a recovery decided on, as its event says it.
+fn output_of(event: &Event) -> Value {
+    event.payload().to_value().get_mut("output").map(Value::take).unwrap_or_default()
 }
 
 fn too_much() -> StepFailure {

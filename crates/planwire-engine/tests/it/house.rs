@@ -134,7 +134,11 @@ impl House {
 
     /// A new process over the same log.
     pub(crate) fn with(store: MemoryStore, change: impl FnOnce(EngineConfig) -> EngineConfig) -> Self {
-        let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
+        Self::over(Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap(), change)
+    }
+
+    /// A process over a log of any kind.
+    pub(crate) fn over(log: Log, change: impl FnOnce(EngineConfig) -> EngineConfig) -> Self {
         let bus = EventBus::open(log, Config::default()).unwrap();
         let probe = Arc::new(Probe::default());
         let folder = tempfile::tempdir().unwrap();

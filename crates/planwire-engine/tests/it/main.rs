@@ -5,5 +5,6 @@ mod documents;
 mod exec;
 mod files;
 mod house;
+mod log_faults;
 mod plans;
 mod subplans;

@@ -336,3 +336,89 @@ async fn inputs_and_documents_are_refused_with_a_reason() {
     assert_eq!(refused.to_string(), "no plan document named 'missing' is registered");
     assert_eq!(house.bus.tail().position.get(), 0);
 }
+
+#[tokio::test]
+async fn timeout_of_a_program_kills_its_processes() {
+    let house = House::open();
+    let document = r#"
+plan: p
+goal: g
+steps:
+  run: { tool: exec, timeout: 500ms, with: { argv: [sh, -c, "sh -c 'echo $$ > pid; exec sleep 1000' & wait"] } }
+"#;
+    let events = house.run(document).await;
+    assert_eq!(events.failed().error.code, "timed_out");
+    // A machine that is too slow to begin within the timeout has nothing to kill.
+    if let Ok(pid) = std::fs::read_to_string(house.folder.path().join("pid")) {
+        let stat = format!("/proc/{}/stat", pid.trim());
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn plans_on_disk_are_complete_after_a_restart() {
+    use std::sync::Arc;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default.db");
+    let open = || {
+        let (writer, repository) =
+            planwire_store::SqliteStore::open(&path, &planwire_store::OpenOptions::default()).unwrap();
+        let clock = Arc::new(planwire_event::SystemClock);
+        House::over(planwire_bus::Log::open(Box::new(writer), repository, clock).unwrap(), |config| config)
+    };
+    let document = r#"
+plan: disk
+goal: g
+limits: { parallel: 12 }
+steps:
+  items: { tool: test.echo, with: { value: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16] } }
+  each:
+    for_each: "steps.items.output"
+    parallel: 12
+    plan: { plan: one, goal: g, inputs: { n: { type: int } }, steps: { a: { tool: test.TOOL, with: { value: "${inputs.n * 2}" } } }, outputs: { n: "${steps.a.output}" } }
+    with: { n: "${item}" }
+outputs: { numbers: "${steps.each.outputs.map(o, o.n)}" }
+"#;
+    let first = open();
+    let done = first.start(&document.replace("TOOL", "echo")).await;
+    let numbers = first.tree(&done).await.outputs()["numbers"].clone();
+    assert_eq!(numbers, json!([2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30, 32]));
+    let held = first.start(&document.replace("TOOL", "gate")).await;
+    first.probe.until_running(12).await;
+    first.bus.shutdown().await;
+    drop(first);
+
+    let second = open();
+    assert_eq!(second.engine.end_orphans().await.unwrap(), 13);
+    let events = second.tree(&held).await;
+    assert_eq!(events.failed().reason.as_str(), "interrupted");
+    assert_eq!(second.tree(&done).await.outputs()["numbers"], numbers);
+    second.bus.shutdown().await;
+}
+
+#[tokio::test]
+async fn results_larger_than_one_request_go_out_in_several() {
+    let house = House::open();
+    let document = format!(
+        r#"
+plan: large
+goal: g
+limits: {{ parallel: 40 }}
+steps:
+  text: {{ tool: test.echo, with: {{ value: "{}" }} }}
+  items: {{ tool: test.echo, with: {{ value: [{}0] }} }}
+  each:
+    for_each: "steps.items.output"
+    parallel: 40
+    plan: {{ plan: one, goal: g, inputs: {{ text: {{ type: string }} }}, steps: {{ a: {{ decide: q, options: {{ a: x, b: y }}, choose: "'a'" }} }} }}
+    with: {{ text: "${{steps.text.output}}" }}
+"#,
+        "x".repeat(100_000),
+        "1, ".repeat(39)
+    );
+    let events = house.run(&document).await;
+    events.outputs();
+    assert_eq!(events.count("SubplanSpawned"), 40);
+}

@@ -113,6 +113,9 @@ async fn decision_recovers_from_each_failing_subplan() {
     let events = House::open().run(&document).await;
     assert_eq!(events.outputs()["names"], json!(["none", "none", "none", "none", "none", "none"]));
     assert_eq!(events.count("DecisionMade"), 6);
+    let spawned = events.0.iter().filter(|event| event.event.read::<SubplanSpawned>().is_some());
+    let items: Vec<_> = spawned.map(|event| event.event.payload().to_value()["item"].clone()).collect();
+    assert_eq!(items, [0, 1, 2, 3, 4, 5]);
 }
 
 #[tokio::test]

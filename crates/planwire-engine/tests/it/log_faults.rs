@@ -1,0 +1,148 @@
+//! What becomes of plans when the log does not take their events.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use planwire_bus::Log;
+use planwire_event::vocabulary::{PlanStarted, SubplanSpawned};
+use planwire_event::{Event, IdGenerator, LogId, PlanId, SystemClock};
+use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
+use serde_json::json;
+
+use crate::house::House;
+
+/// A writer whose disk is full for some appends after the first ones.
+struct FullDisk {
+    inner: Box<dyn LogWriter>,
+    free: usize,
+    full: Arc<AtomicUsize>,
+}
+
+impl LogWriter for FullDisk {
+    fn head(&mut self) -> Result<Head, StoreError> {
+        self.inner.head()
+    }
+
+    fn lock_head(&mut self) -> Result<Head, StoreError> {
+        self.inner.lock_head()
+    }
+
+    fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError> {
+        if self.free > 0 {
+            self.free -= 1;
+        } else if self
+            .full
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+            .is_ok()
+        {
+            return Err(AppendError::Refused(StoreError::Full));
+        }
+        self.inner.append(expected, batch)
+    }
+}
+
+fn house_with_full_disk(appends: usize) -> House {
+    let store = MemoryStore::new(LogId::from_random(5));
+    let full = Arc::new(AtomicUsize::new(appends));
+    let writer = FullDisk { inner: store.writer(), free: 2, full };
+    let log = Log::open(Box::new(writer), store.repository(), Arc::new(SystemClock)).unwrap();
+    House::over(log, |config| config)
+}
+
+const DOCUMENT: &str = r#"
+plan: p
+goal: g
+steps: { a: { tool: test.echo, with: { value: 1 } }, b: { tool: test.echo, with: { value: "${steps.a.output}" } } }
+outputs: { b: "${steps.b.output}" }
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn full_disk_delays_a_plan_and_does_not_end_it() {
+    let house = house_with_full_disk(5);
+    let events = house.run(DOCUMENT).await;
+    assert_eq!(events.outputs(), json!({"b": 1}));
+    assert_eq!(house.probe.calls().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn disk_that_stays_full_leaves_the_plan_open_for_the_next_start() {
+    let house = house_with_full_disk(usize::MAX);
+    house.start(DOCUMENT).await;
+    while house.engine.open_trees() > 0 {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    }
+    let open = house.bus.repository().plans(&Default::default()).await.unwrap();
+    assert!(open.plans[0].status.is_open());
+}
+
+#[tokio::test]
+async fn plans_whose_log_is_gone_stop_their_tools_and_end() {
+    let house = House::open();
+    let document = r#"
+plan: above
+goal: g
+steps:
+  first: { tool: test.gate }
+  deep: { plan: { plan: below, goal: g, steps: { a: { tool: test.gate }, b: { tool: test.gate } } } }
+"#;
+    house.start(document).await;
+    house.probe.until_running(3).await;
+    house.bus.shutdown().await;
+    // The first call that ends finds the log closed; nothing goes on without it.
+    house.probe.gate.add_permits(1);
+    while house.engine.open_trees() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(house.probe.running(), 0);
+}
+
+#[tokio::test]
+async fn plans_without_owner_are_left_to_their_publisher() {
+    let house = House::open();
+    let plan: PlanId = "external".parse().unwrap();
+    let started = PlanStarted {
+        name: "external".into(),
+        goal: String::new(),
+        inputs: Default::default(),
+        document_digest: None,
+        parent_plan_id: None,
+        context_id: None,
+        executor_id: Some("somebody".into()),
+        origin: None,
+    };
+    let event = Event::of(&IdGenerator::system(), &SystemClock, plan, &started).unwrap();
+    house.bus.publish(event).await.unwrap();
+    assert_eq!(house.engine.end_orphans().await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_open() {
+    let house = House::open();
+    let executor = planwire_event::Producer::new("former");
+    let publisher = house.bus.publisher(executor);
+    let (ids, plan): (_, PlanId) = (IdGenerator::system(), "above".parse().unwrap());
+    let started = PlanStarted {
+        name: "above".into(),
+        goal: String::new(),
+        inputs: Default::default(),
+        document_digest: None,
+        parent_plan_id: None,
+        context_id: None,
+        executor_id: Some("former".into()),
+        origin: None,
+    };
+    let spawned = SubplanSpawned {
+        child_plan_id: "below".parse().unwrap(),
+        name: "below".into(),
+        inputs: Default::default(),
+        step: "s".into(),
+    };
+    let events = vec![
+        Event::of(&ids, &SystemClock, plan.clone(), &started).unwrap(),
+        Event::of(&ids, &SystemClock, plan.clone(), &spawned).unwrap(),
+    ];
+    publisher.publish_all(events).await.unwrap();
+    assert_eq!(house.engine.end_orphans().await.unwrap(), 1);
+    let page = house.bus.repository().plans(&Default::default()).await.unwrap();
+    assert_eq!(page.plans[0].status.reason(), Some("interrupted"));
+}
