@@ -6,6 +6,7 @@
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
 //! - [`readme`]: what the README shows
+//! - [`terminal`]: the live tree, colours
 //! - [`demo`]: the demo on folders of all kinds
 //! - [`crash`]: `kill -9` at any instant
 //! - [`load`]: clients that never read, and clients that come and go
@@ -21,4 +22,5 @@ mod load;
 mod log;
 mod readme;
 mod running;
+mod terminal;
 mod usage;
