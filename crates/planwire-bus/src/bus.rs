@@ -6,14 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
-use std::thread::JoinHandle;
 
 use planwire_event::{Cursor, Event, Filter, LogId, Position, Producer};
-use planwire_store::{EventRepository, LogInfo};
+use planwire_store::{BLOB_BYTES_MAX, EventRepository, LogInfo};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::{Semaphore, oneshot, watch};
 
-use crate::config::{Config, REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX};
+use crate::config::{Config, REQUEST_BYTES_MAX, REQUEST_BYTES_MIN, REQUEST_EVENTS_MAX};
 use crate::counters::{Counters, Live};
 use crate::error::{EventBusError, Health, PublishError, StreamError, SubscribeError, UnsubscribeError};
 use crate::handler::Handler;
@@ -62,9 +61,12 @@ impl Shared {
                 return Err(StreamError::OtherLog { cursor, log_id: self.info.log_id });
             }
         }
-        let head = self.tail.position();
-        if cursor.position > head {
-            return Err(StreamError::BeyondHead { cursor, head: self.cursor(head) });
+        if cursor.position > self.tail.position() {
+            // A page of the store may show an event a moment before the tail does.
+            let head = self.repository.log_info().await?.head;
+            if cursor.position > head {
+                return Err(StreamError::BeyondHead { cursor, head: self.cursor(head) });
+            }
         }
         if cursor.position < self.info.pruned_to {
             return Err(StreamError::Pruned { cursor, pruned_to: self.cursor(self.info.pruned_to) });
@@ -115,7 +117,8 @@ struct Inner {
     permits: Arc<Semaphore>,
     inflight_bytes_max: usize,
     handlers: Handlers,
-    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+    /// Closed by the end of the writer's thread.
+    writer: watch::Receiver<()>,
 }
 
 impl EventBus {
@@ -135,15 +138,18 @@ impl EventBus {
         let (queue, queued) = mpsc::unbounded_channel();
         let for_writer = Arc::clone(&shared);
         let batch_events_max = config.batch_events_max.max(1);
-        let thread = std::thread::Builder::new()
+        let (running, writer) = watch::channel(());
+        std::thread::Builder::new()
             .name("planwire-writer".into())
-            .spawn(move || writer::run(log, queued, &for_writer, batch_events_max))
+            .spawn(move || {
+                writer::run(log, queued, &for_writer, batch_events_max);
+                drop(running);
+            })
             .map_err(EventBusError::NoThread)?;
         let inflight_bytes_max = config.inflight_bytes_max.clamp(REQUEST_BYTES_MAX, u32::MAX as usize >> 4);
         let permits = Arc::new(Semaphore::new(inflight_bytes_max));
         let handlers = Handlers::new(Arc::clone(&shared), &config);
-        let thread = std::sync::Mutex::new(Some(thread));
-        Ok(Self { inner: Arc::new(Inner { shared, queue, permits, inflight_bytes_max, handlers, thread }) })
+        Ok(Self { inner: Arc::new(Inner { shared, queue, permits, inflight_bytes_max, handlers, writer }) })
     }
 
     /// The door for one producer: everything published through it carries its name.
@@ -167,6 +173,9 @@ impl EventBus {
     ///
     /// [`StreamError`] if the cursor is of another log, beyond the head or pruned, or the plan is unknown.
     pub async fn stream(&self, filter: Filter, from: StartAt) -> Result<Subscription, StreamError> {
+        if self.inner.shared.is_closed() {
+            return Err(StreamError::Closed);
+        }
         Subscription::open(Arc::clone(&self.inner.shared), filter, from, MissingPlan::Refuse).await
     }
 
@@ -247,7 +256,8 @@ impl EventBus {
 
     /// Refuses further publishes, stores what is queued, lets readers and handlers reach the end, and ends.
     ///
-    /// Waits for handlers no longer than [`Config::handlers_drain_ms_max`].
+    /// Waits for handlers no longer than [`Config::handlers_drain_ms_max`]. Dropping the future once it was polled
+    /// leaves handlers behind; the rest happens all the same.
     pub async fn shutdown(&self) {
         self.inner.shared.closed.store(true, Ordering::Release);
         self.inner.permits.close();
@@ -256,11 +266,9 @@ impl EventBus {
         self.stopped().await;
         self.inner.shared.tail.close();
         self.inner.handlers.drain().await;
-        let thread = self.inner.thread.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // The log and its lock are released by the thread's end; another process may wait for them.
-            let _ = tokio::task::spawn_blocking(move || thread.join()).await;
-        }
+        // The log and its lock are released at the thread's end; another process may wait for them.
+        let mut writer = self.inner.writer.clone();
+        while writer.changed().await.is_ok() {}
     }
 }
 
@@ -296,7 +304,8 @@ impl Publisher {
         self.publish_with(events, Attachments::default()).await
     }
 
-    /// Stores `events` with documents and blobs in one transaction.
+    /// Stores `events` with documents and blobs in one transaction; at most [`BLOB_BYTES_MAX`] of these together.
+    /// They are stored with new events only: a request without any stores nothing.
     ///
     /// # Errors
     ///
@@ -336,8 +345,12 @@ impl Publisher {
         }
         let attached: usize = attachments.blobs.iter().map(|blob| blob.body.len()).sum::<usize>()
             + attachments.documents.iter().map(|document| document.body.len()).sum::<usize>();
+        // Found out by the store only, it would be refused together with all that share its commit.
+        if attached > BLOB_BYTES_MAX {
+            return Err(PublishError::TooLarge { len_bytes: attached, max_bytes: BLOB_BYTES_MAX });
+        }
         // A large blob takes all permits rather than more than there are.
-        let bytes = (len_bytes + attached).clamp(1, inner.inflight_bytes_max);
+        let bytes = (len_bytes + attached).clamp(REQUEST_BYTES_MIN, inner.inflight_bytes_max);
         let share = u32::try_from(bytes).unwrap_or(u32::MAX);
         let request = Request::new(events, self.producer.clone(), attachments);
         let permit =

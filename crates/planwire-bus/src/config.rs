@@ -6,6 +6,9 @@ pub const INFLIGHT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Bytes of one request: what is stored all or not at all.
 pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// Bytes that a request counts for at least, so that empty ones are bounded too.
+pub(crate) const REQUEST_BYTES_MIN: usize = 512;
+
 /// Events of one request.
 pub const REQUEST_EVENTS_MAX: usize = 1_000;
 

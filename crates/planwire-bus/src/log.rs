@@ -2,7 +2,7 @@
 //!
 //! [`Log::save`] serves programs without a bus; the bus takes the log by value, so the type checker keeps one writer.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -83,6 +83,15 @@ pub(crate) struct Committed {
     pub(crate) fatal: Option<Arc<StoreError>>,
 }
 
+impl Committed {
+    /// What can be said of `requests` when nobody knows whether they are stored.
+    pub(crate) fn unknown(requests: &[Request], error: StoreError) -> Self {
+        let error = Arc::new(error);
+        let unknown = all(requests, &PublishError::Unknown(Arc::clone(&error)));
+        Self { fatal: Some(error), ..unknown }
+    }
+}
+
 /// A log with its one writer.
 pub struct Log {
     state: LogState,
@@ -90,6 +99,8 @@ pub struct Log {
     repository: Arc<dyn EventRepository>,
     clock: Arc<dyn Clock>,
     head: Head,
+    /// Whether others are kept from moving the head until the next append.
+    head_locked: bool,
     /// Set by a fatal error: nothing is written any more.
     failed: bool,
 }
@@ -103,9 +114,12 @@ impl std::fmt::Debug for Log {
     }
 }
 
-/// Waits for a read of the store on a thread without a runtime.
+/// Waits for a read of the store, on whatever thread this is.
+///
+/// Within a task of tokio a wait like this would spend the task's budget and then never be woken, since the task
+/// itself never comes back for more: so it has none.
 pub(crate) fn wait<T>(read: impl Future<Output = T>) -> T {
-    futures_executor::block_on(read)
+    futures_executor::block_on(tokio::task::unconstrained(read))
 }
 
 impl Log {
@@ -121,7 +135,7 @@ impl Log {
     ) -> Result<Self, StoreError> {
         let head = writer.head()?;
         let state = LogState::load(&*repository, PLANS_CACHED_MAX)?;
-        Ok(Self { state, writer, repository, clock, head, failed: false })
+        Ok(Self { state, writer, repository, clock, head, head_locked: false, failed: false })
     }
 
     /// Keeps the state of at most `plans_max` plans in memory; 50,000 if this is not called.
@@ -166,6 +180,28 @@ impl Log {
         if self.failed {
             return all(requests, &PublishError::Stopped);
         }
+        let mut committed = self.try_commit(requests);
+        if std::mem::take(&mut self.head_locked) {
+            committed.fatal = self.unlock_head();
+        }
+        committed
+    }
+
+    /// Lets go of a head that was locked for an append which then had nothing to store: by an append of nothing.
+    fn unlock_head(&mut self) -> Option<Arc<StoreError>> {
+        let nothing =
+            Batch { rows: vec![], plans: vec![], documents: vec![], blobs: vec![], next: self.head.clone() };
+        match self.writer.append(&self.head, &nothing) {
+            Err(AppendError::Unknown(error)) => {
+                self.failed = true;
+                Some(Arc::new(error))
+            }
+            // The transaction has ended, whatever else the store says; the next commit hears it too.
+            Ok(_) | Err(AppendError::Refused(_)) => None,
+        }
+    }
+
+    fn try_commit(&mut self, requests: &[Request]) -> Committed {
         let mut known = Known::default();
         let mut others = Vec::new();
         for attempt in 0..ATTEMPTS_MAX {
@@ -182,9 +218,7 @@ impl Log {
                 }
                 Err(AppendError::Unknown(error)) => {
                     self.failed = true;
-                    let error = Arc::new(error);
-                    let unknown = all(requests, &PublishError::Unknown(Arc::clone(&error)));
-                    return Committed { stored: others, fatal: Some(error), ..unknown };
+                    return Committed { stored: others, ..Committed::unknown(requests, error) };
                 }
             }
         }
@@ -201,6 +235,7 @@ impl Log {
     ) -> Result<Option<Committed>, AppendError> {
         if lock {
             let head = self.writer.lock_head().map_err(AppendError::Refused)?;
+            self.head_locked = true;
             self.catch_up(&head, others).map_err(AppendError::Refused)?;
         }
         let plans = requests.iter().flat_map(|request| &request.events);
@@ -218,6 +253,7 @@ impl Log {
             self.state.settle();
             return Ok(Some(Committed { outcomes: staged.outcomes, ..Committed::default() }));
         }
+        self.head_locked = false;
         match self.writer.append(&self.head, &staged.batch) {
             Ok(Appended::Stored) => {
                 self.state.settle();
@@ -251,15 +287,18 @@ impl Log {
         others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
     ) -> Result<(), StoreError> {
         let everything = planwire_event::Filter::all();
+        // All or nothing: what was read before a failed page is read again by the next commit.
+        let mut missed = Vec::new();
         let mut after = self.head.position;
         while after < head.position {
             let page = wait(self.repository.read_after(after, &everything, PageLimits::default()))?;
             for event in page.events.into_iter().filter(|event| event.position <= head.position) {
                 self.state.absorb(&event);
-                others.push((event, None));
+                missed.push((event, None));
             }
             after = page.scanned_to;
         }
+        others.append(&mut missed);
         self.head = head.clone();
         Ok(())
     }
@@ -368,12 +407,12 @@ fn place_of(event: &StoredEvent) -> Published {
 #[derive(Default)]
 struct Known {
     stored: HashMap<EventId, Arc<StoredEvent>>,
-    asked: HashSet<EventId>,
 }
 
 impl Known {
     fn look_up(&mut self, repository: &dyn EventRepository, ids: &[EventId]) -> Result<(), StoreError> {
-        let fresh: Vec<_> = ids.iter().copied().filter(|id| self.asked.insert(*id)).collect();
+        // An id that was not there may be there by now: another process writes too.
+        let fresh: Vec<_> = ids.iter().copied().filter(|id| !self.stored.contains_key(id)).collect();
         for ids in fresh.chunks(planwire_store::PAGE_EVENTS_MAX) {
             for event in wait(repository.by_event_ids(ids))? {
                 self.stored.insert(event.event.event_id(), event);

@@ -145,9 +145,8 @@ impl LogState {
                 break;
             }
         }
-        let unstarted: Vec<_> = lifecycle.announced_children().cloned().collect();
-        for child in unstarted {
-            self.announced.insert(child, row.plan_id.clone());
+        for child in lifecycle.announced_children().filter(|child| !self.plans.contains_key(child)) {
+            self.announced.insert(child.clone(), row.plan_id.clone());
         }
         self.announced.remove(&row.plan_id);
         self.insert(lifecycle);

@@ -7,9 +7,12 @@ mod group_commit;
 mod handlers;
 mod kit;
 mod lifecycle;
+mod opening;
+mod other_writers;
 mod publish;
 mod read_faults;
 mod readers;
+
 mod shutdown;
 mod store_faults;
 mod streams;

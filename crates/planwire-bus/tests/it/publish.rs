@@ -169,6 +169,12 @@ async fn requests_have_limits() {
     let error = door.submit((0..17).map(|_| large()).collect()).await.unwrap_err();
     assert!(matches!(error, PublishError::TooLarge { max_bytes: 4_194_304, .. }), "{error}");
     kit.publish(vec![kit.started("a")]).await;
+    // The store takes no blob as large as this; whoever shares the commit must not be refused with it.
+    let body: Arc<[u8]> = vec![0; planwire_store::BLOB_BYTES_MAX + 1].into();
+    let blob = planwire_store::Blob { digest: planwire_event::Digest::of(&body), body };
+    let attachments = Attachments { blobs: vec![blob], ..Attachments::default() };
+    let error = door.publish_with(vec![kit.custom("a", 1)], attachments).await.unwrap_err();
+    assert!(matches!(error, PublishError::TooLarge { max_bytes: 67_108_864, .. }), "{error}");
     assert_eq!(door.publish_all((0..16).map(|_| large()).collect()).await.unwrap().len(), 16);
 }
 
