@@ -63,7 +63,7 @@ pub struct Subscription {
     delivered: Position,
     slot: Arc<Slot>,
     /// The key under which the slot is registered, while it is.
-    waiting: Option<WakeKey>,
+    waiting: Option<Arc<WakeKey>>,
     /// The scope ends with the event at this position.
     end_at: Option<Position>,
     /// The scope may have ended with the event that was looked at last; the store has to tell.
@@ -87,9 +87,6 @@ impl Subscription {
         from: StartAt,
         missing: MissingPlan,
     ) -> Result<Self, StreamError> {
-        if shared.is_closed() {
-            return Err(StreamError::Closed);
-        }
         let start = shared.resolve_start(from).await?;
         let mut follower = Follower::new(&filter);
         let mut end_at = None;
@@ -126,13 +123,16 @@ impl Subscription {
     pub async fn next(&mut self) -> Result<Option<Item>, ReadError> {
         loop {
             if let Some(item) = self.pending.pop_front() {
+                if let Item::Event(event) = &item {
+                    self.delivered = event.position;
+                }
                 return Ok(Some(item));
             }
-            let batch = self.next_batch(NEXT_EVENTS, usize::MAX).await?;
+            let batch = self.read(Room { events: NEXT_EVENTS, bytes: usize::MAX }).await?;
             self.pending.extend(batch.events.into_iter().map(Item::Event));
             self.pending.extend(batch.end.map(Item::End));
-            if batch.closed || (self.finished && self.pending.is_empty()) {
-                return Ok(self.pending.pop_front());
+            if batch.closed {
+                return Ok(None);
             }
         }
     }
@@ -144,8 +144,30 @@ impl Subscription {
     ///
     /// [`ReadError::Store`] if the store could not be read; calling again goes on at the same place.
     pub async fn next_batch(&mut self, events_max: usize, bytes_max: usize) -> Result<Batch, ReadError> {
+        let room = Room { events: events_max.max(1), bytes: bytes_max.max(1) };
+        let batch = if self.pending.is_empty() { self.read(room).await? } else { self.take_pending(room) };
+        self.delivered = batch.events.last().map_or(self.delivered, |event| event.position);
+        Ok(batch)
+    }
+
+    /// What [`Subscription::next`] has read and not handed out.
+    fn take_pending(&mut self, mut room: Room) -> Batch {
         let mut batch = Batch::default();
-        let mut room = Room { events: events_max.max(1), bytes: bytes_max };
+        while !room.is_full() {
+            match self.pending.pop_front() {
+                Some(Item::Event(event)) => {
+                    room.take(&event);
+                    batch.events.push(event);
+                }
+                Some(Item::End(end)) => batch.end = Some(end),
+                None => break,
+            }
+        }
+        batch
+    }
+
+    async fn read(&mut self, mut room: Room) -> Result<Batch, ReadError> {
+        let mut batch = Batch::default();
         loop {
             if self.ask_end && !batch.events.is_empty() {
                 // What was taken is handed out before the store is asked: the caller may drop this future.
@@ -193,8 +215,10 @@ impl Subscription {
     fn look(&mut self) -> Found {
         let follower = &self.follower;
         let mut key = None;
-        let found =
-            self.shared.tail.after(self.scanned, &self.slot, || key.insert(follower.wake_key()).clone());
+        let found = self
+            .shared
+            .tail
+            .after(self.scanned, &self.slot, || key.insert(Arc::new(follower.wake_key())).clone());
         self.waiting = key;
         found
     }
@@ -254,7 +278,6 @@ impl Subscription {
             self.scanned = event.position;
             if meaning.wanted {
                 room.take(event);
-                self.delivered = event.position;
                 batch.events.push(Arc::clone(event));
             }
             match meaning.end {
@@ -277,9 +300,12 @@ impl Subscription {
         scope_end(&*self.shared.repository, &self.follower, &row).await
     }
 
-    /// Everything up to here was looked at: what a heartbeat carries.
+    /// Everything up to here was looked at, and handed out if it matched: what a heartbeat carries.
     #[must_use]
     pub fn scanned(&self) -> Cursor {
+        if let Some(Item::Event(event)) = self.pending.front() {
+            return self.shared.cursor(event.position.previous());
+        }
         let position = match self.waiting {
             Some(_) => self.shared.tail.scanned(&self.slot, self.scanned),
             None => self.scanned,

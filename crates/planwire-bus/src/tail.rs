@@ -102,7 +102,12 @@ impl Tail {
     }
 
     /// Looks what lies after `cursor`, and registers `slot` under `key` if there is nothing.
-    pub(crate) fn after(&self, cursor: Position, slot: &Arc<Slot>, key: impl FnOnce() -> WakeKey) -> Found {
+    pub(crate) fn after(
+        &self,
+        cursor: Position,
+        slot: &Arc<Slot>,
+        key: impl FnOnce() -> Arc<WakeKey>,
+    ) -> Found {
         let mut state = self.lock();
         if cursor >= state.ring.tail() {
             if state.closed {

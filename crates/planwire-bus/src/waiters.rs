@@ -46,7 +46,7 @@ impl Slot {
 #[derive(Clone, Debug)]
 struct Waiting {
     slot: Arc<Slot>,
-    key: WakeKey,
+    key: Arc<WakeKey>,
 }
 
 type Slots = HashMap<u64, Waiting>;
@@ -58,24 +58,29 @@ pub(crate) struct Waiters {
     by_plan: HashMap<PlanId, Slots>,
     by_tree: HashMap<PlanId, Slots>,
     by_type: HashMap<EventType, Slots>,
+    /// Readers of no type at all: only the end of the bus wakes them.
+    by_nothing: Slots,
 }
 
 impl Waiters {
-    pub(crate) fn register(&mut self, slot: &Arc<Slot>, key: WakeKey) {
-        let waiting = Waiting { slot: Arc::clone(slot), key: key.clone() };
-        match key {
+    pub(crate) fn register(&mut self, slot: &Arc<Slot>, key: Arc<WakeKey>) {
+        let waiting = Waiting { slot: Arc::clone(slot), key: Arc::clone(&key) };
+        match &*key {
             WakeKey::All => {
                 self.all.insert(slot.id, waiting);
             }
             WakeKey::Plan(plan, _) => {
-                self.by_plan.entry(plan).or_default().insert(slot.id, waiting);
+                self.by_plan.entry(plan.clone()).or_default().insert(slot.id, waiting);
             }
             WakeKey::Tree(root, _) => {
-                self.by_tree.entry(root).or_default().insert(slot.id, waiting);
+                self.by_tree.entry(root.clone()).or_default().insert(slot.id, waiting);
+            }
+            WakeKey::Types(types) if types.is_empty() => {
+                self.by_nothing.insert(slot.id, waiting);
             }
             WakeKey::Types(types) => {
                 for event_type in types {
-                    self.by_type.entry(event_type).or_default().insert(slot.id, waiting.clone());
+                    self.by_type.entry(event_type.clone()).or_default().insert(slot.id, waiting.clone());
                 }
             }
         }
@@ -88,6 +93,9 @@ impl Waiters {
             }
             WakeKey::Plan(plan, _) => remove_from(&mut self.by_plan, plan, slot.id),
             WakeKey::Tree(root, _) => remove_from(&mut self.by_tree, root, slot.id),
+            WakeKey::Types(types) if types.is_empty() => {
+                self.by_nothing.remove(&slot.id);
+            }
             WakeKey::Types(types) => {
                 for event_type in types {
                     remove_from(&mut self.by_type, event_type, slot.id);
@@ -119,7 +127,7 @@ impl Waiters {
         // Whoever waits for several types stands in several lists and leaves all of them.
         let by_type = self.by_type.remove(event.event.event_type()).unwrap_or_default();
         for (id, waiting) in by_type {
-            if let WakeKey::Types(types) = &waiting.key {
+            if let WakeKey::Types(types) = &*waiting.key {
                 for event_type in types {
                     remove_from(&mut self.by_type, event_type, id);
                 }
@@ -136,7 +144,11 @@ impl Waiters {
         let all = std::mem::take(self);
         let lists =
             all.by_plan.into_values().chain(all.by_tree.into_values()).chain(all.by_type.into_values());
-        lists.chain([all.all]).flat_map(HashMap::into_values).map(|waiting| waiting.slot).collect()
+        lists
+            .chain([all.all, all.by_nothing])
+            .flat_map(HashMap::into_values)
+            .map(|waiting| waiting.slot)
+            .collect()
     }
 }
 
