@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use planwire_event::Filter;
-use tokio::runtime::Runtime;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::runtime::{Handle, Runtime};
+use tokio::sync::{Notify, Semaphore, oneshot, watch};
 
 use crate::bus::Shared;
 use crate::config::Config;
@@ -93,8 +93,23 @@ pub(crate) struct Handlers {
 struct State {
     entries: HashMap<SubscriptionId, Entry>,
     /// Started with the first handler.
-    runtime: Option<Runtime>,
+    runtime: Option<OwnRuntime>,
     closed: bool,
+}
+
+/// The runtime of the handlers. Dropping it, also within another runtime, leaves calls that run behind.
+struct OwnRuntime {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for OwnRuntime {
+    fn drop(&mut self) {
+        // A runtime must not be dropped within another one the blocking way.
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl fmt::Debug for Handlers {
@@ -146,7 +161,7 @@ impl Handlers {
             threads: Arc::clone(&self.threads),
         };
         let entries = Arc::downgrade(&self.state);
-        runtime.spawn(async move {
+        runtime.handle.spawn(async move {
             task.run(filter, from).await;
             if let Some(state) = entries.upgrade() {
                 state.lock().unwrap_or_else(PoisonError::into_inner).entries.remove(&id);
@@ -179,16 +194,15 @@ impl Handlers {
         let (runtime, ended): (_, Vec<_>) = {
             let mut state = self.lock();
             state.closed = true;
-            let ended = state.entries.drain().map(|(_, entry)| entry.ended).collect();
+            // They stay subscribed: a handler may still end one of them, itself for example.
+            let ended = state.entries.values().map(|entry| entry.ended.clone()).collect();
             (state.runtime.take(), ended)
         };
         let Some(runtime) = runtime else { return };
         if within_handler() {
             tracing::warn!("a handler shuts its own bus down; handlers are not waited for");
         } else {
-            // The handlers' own runtime has a timer, whatever the caller's has.
-            let drain = self.drain;
-            let limit = runtime.spawn(async move { tokio::time::sleep(drain).await });
+            let (all_ended, limit) = after(self.drain);
             let all = async {
                 for mut ended in ended {
                     let _ = ended.wait_for(|ended| *ended).await;
@@ -198,27 +212,35 @@ impl Handlers {
                 () = all => {}
                 _ = limit => tracing::warn!("handlers did not reach the end of the log in time and are left behind"),
             }
+            drop(all_ended);
         }
-        runtime.shutdown_background();
+        drop(runtime);
     }
 }
 
-impl Drop for Handlers {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.lock().runtime.take() {
-            // A runtime must not be dropped within another one the blocking way.
-            runtime.shutdown_background();
+/// Tells when `time` has passed, unless the sender is dropped before. On a thread of its own: the caller's runtime may
+/// have no timer, and a handler that blocks may hold that of the handlers.
+fn after(time: Duration) -> (std::sync::mpsc::Sender<()>, oneshot::Receiver<()>) {
+    let ((needed, waits), (passed, limit)) = (std::sync::mpsc::channel(), oneshot::channel());
+    let thread = std::thread::Builder::new().name("planwire-drain".into()).spawn(move || {
+        if waits.recv_timeout(time).is_err() {
+            let _ = passed.send(());
         }
+    });
+    if let Err(error) = thread {
+        tracing::warn!(%error, "no thread could be started; handlers are not waited for");
     }
+    (needed, limit)
 }
 
-fn start_runtime(threads_max: usize) -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+fn start_runtime(threads_max: usize) -> std::io::Result<OwnRuntime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(RUNTIME_THREADS)
         .max_blocking_threads(threads_max)
         .thread_name("planwire-handlers")
         .enable_time()
-        .build()
+        .build()?;
+    Ok(OwnRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) })
 }
 
 /// One handler's task.

@@ -102,9 +102,10 @@ async fn a_handler_may_publish_subscribe_and_unsubscribe_itself() {
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
     let (second, mut heard) = telling();
+    let (finish, mut finished) = unbounded_channel();
     let handler = Handler::future(move |event| {
         let (bus, ids, id_of) = (bus.clone(), Arc::clone(&ids), Arc::clone(&id_of));
-        let (second, counted) = (second.clone(), Arc::clone(&counted));
+        let (second, counted, finish) = (second.clone(), Arc::clone(&counted), finish.clone());
         async move {
             counted.fetch_add(1, Ordering::SeqCst);
             bus.subscribe(second, Filter::all())?;
@@ -121,13 +122,14 @@ async fn a_handler_may_publish_subscribe_and_unsubscribe_itself() {
             let own = *id_of.get().expect("set before the event");
             assert_eq!(bus.unsubscribe_and_wait(own).await, Err(UnsubscribeError::WithinHandler));
             assert_eq!(bus.unsubscribe(own), Err(UnsubscribeError::Unknown), "it is unsubscribed already");
-            Ok(())
+            Ok(finish.send(())?)
         }
     });
     own.set(kit.bus.subscribe(handler, Filter::all()).unwrap()).unwrap();
     kit.publish(vec![kit.custom("a", 1), kit.custom("a", 2)]).await;
     let heard = told(&mut heard, 1).await;
     assert!(heard[0] > 2);
+    finished.recv().await.unwrap();
     kit.bus.shutdown().await;
     assert_eq!(calls.load(Ordering::SeqCst), 1);
     assert_eq!(kit.bus.counters().handler_panics, 0);
