@@ -3,8 +3,10 @@
 //! It never waits on a timer. An idle bus commits each event by itself; a busy one commits all that gathered while
 //! the last commit was on its way to the disk.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use planwire_store::StoreError;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
@@ -55,13 +57,14 @@ pub(crate) fn run(
             break;
         }
     }
-    // Readers go on; publishers are told that nothing is taken any more.
+    // Readers go on until the bus ends; publishers are told that nothing is taken any more.
     drop(end);
     while let Some(Message::Publish(queued)) =
         left_over.take().map(Message::Publish).or_else(|| queue.blocking_recv())
     {
         let _ = queued.reply.send(Err(PublishError::Stopped));
     }
+    shared.tail.close();
 }
 
 /// Says how the writer ended, also when it panics: a bus that cannot write must not look as if it could.
@@ -113,11 +116,14 @@ fn gather(
     Some(gathered)
 }
 
-/// Commits, makes visible, acknowledges: in this order. Says how the log failed if it did for good.
+/// Commits, makes visible, acknowledges: in this order, and a failure is known before it is told. Says how the log failed if it did for good.
 fn commit(log: &mut Log, gathered: Vec<Queued>, shared: &Arc<Shared>) -> Option<Health> {
     let (requests, waiting): (Vec<_>, Vec<_>) =
         gathered.into_iter().map(|queued| (queued.request, (queued.reply, queued.permit))).unzip();
-    let Committed { outcomes, stored, committed, fatal } = log.commit(&requests);
+    // After a panic nobody knows whether the store has them; the publishers must not hear that it certainly has not.
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| log.commit(&requests)))
+        .unwrap_or_else(|_| Committed::unknown(&requests, StoreError::Failed("the writer panicked".into())));
+    let Committed { outcomes, stored, committed, fatal } = done;
     add(&shared.counters.commits, u64::from(committed));
     add(&shared.counters.events_stored, stored.len() as u64);
     let recorded: Vec<_> = stored
@@ -125,12 +131,16 @@ fn commit(log: &mut Log, gathered: Vec<Queued>, shared: &Arc<Shared>) -> Option<
         .map(|(event, tree_ended)| Arc::new(Recorded::new(event, tree_ended, Arc::clone(&shared.counters))))
         .collect();
     shared.tail.extend(&recorded);
+    let failed = fatal.map(|error| {
+        tracing::error!(error = %error, "the store failed for good; no more events are taken");
+        Health::Failed { message: error.to_string() }
+    });
+    if let Some(health) = &failed {
+        shared.writer_ended(health.clone());
+    }
     for ((reply, _permit), outcome) in waiting.into_iter().zip(outcomes) {
         // Whoever dropped the receipt does not want to know; the events are stored all the same.
         let _ = reply.send(outcome);
     }
-    fatal.map(|error| {
-        tracing::error!(error = %error, "the store failed for good; no more events are taken");
-        Health::Failed { message: error.to_string() }
-    })
+    failed
 }

@@ -24,6 +24,7 @@ pub(crate) enum Fault {
     Full,
     UnknownNotStored,
     UnknownStored,
+    StoredThenPanic,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +122,10 @@ impl LogWriter for HeldWriter {
             Some(Fault::UnknownStored) => {
                 self.inner.append(expected, batch).expect("the store underneath works");
                 Err(AppendError::Unknown(StoreError::Closed))
+            }
+            Some(Fault::StoredThenPanic) => {
+                self.inner.append(expected, batch).expect("the store underneath works");
+                panic!("as the test asked");
             }
         }
     }

@@ -52,6 +52,23 @@ async fn an_unknown_append_that_was_not_stored_is_stored_once_after_a_restart() 
 }
 
 #[tokio::test]
+async fn a_panic_of_the_writer_is_not_told_as_certainly_not_stored() {
+    unknown(Fault::StoredThenPanic, 2).await;
+}
+
+#[tokio::test]
+async fn readers_are_told_of_the_end_of_a_bus_that_is_dropped_after_a_fatal_error() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.fail_next(Fault::UnknownNotStored);
+    kit.bus.publish(kit.custom("a", 1)).await.unwrap_err();
+    let mut stream = kit.stream(Filter::all()).await;
+    drop(kit);
+    take(&mut stream, 1).await;
+    assert!(stream.next().await.unwrap().is_none());
+}
+
+#[tokio::test]
 async fn what_waits_behind_a_fatal_error_is_refused() {
     let kit = Kit::new();
     kit.publish(vec![kit.started("a")]).await;
