@@ -1,0 +1,133 @@
+//! Publishing: one event in flight, 64 publishers that each wait for their own, requests in a pipeline.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use tokio::task::JoinSet;
+
+use crate::blocks::{self, Blocks};
+use crate::numbers::{Spread, grouped, millis, per_second};
+use crate::product::{BULK_EVENTS, Product};
+use crate::raw_log;
+use crate::row::{Row, Target};
+use crate::setting::Setting;
+
+/// Publishers that wait for their own events.
+const PUBLISHERS: usize = 64;
+
+/// Plans of the tree that they publish to.
+const PLANS: usize = 16;
+
+/// Target of the bulk row where a raw log takes a million events per second.
+const BULK_TARGET: f64 = 100_000.0;
+
+/// One publisher, each event durable before the next.
+pub(crate) fn one_in_flight(setting: &Setting) -> Result<Vec<Row>> {
+    let events = setting.amount(4_000, 500);
+    let (mut p50, mut p99) = (Vec::new(), Vec::new());
+    let blocks = blocks::alternate(
+        setting,
+        || raw_log::appends(setting.folder(), events, 1),
+        || {
+            let times = one_by_one(setting, events)?;
+            let elapsed = times.iter().sum();
+            let spread = Spread::of(times.into_iter().map(millis));
+            p50.push(spread.median());
+            p99.push(spread.quantile(99));
+            Ok(per_second(events, elapsed))
+        },
+    )?;
+    let note = format!("p50 {:.3} ms, p99 {:.3} ms", Spread::of(p50).median(), Spread::of(p99).median());
+    let row = Row::new("durable publish, 1 in flight", "events/s", "append + fdatasync", blocks);
+    Ok(vec![row.target(Target::OfLimit(0.6)).note(note)])
+}
+
+fn one_by_one(setting: &Setting, events: usize) -> Result<Vec<std::time::Duration>> {
+    let product = Product::open(setting.folder())?;
+    setting.runtime.block_on(async {
+        let plan = product.start_tree(1).await?.remove(0);
+        let maker = product.maker();
+        let mut times = Vec::with_capacity(events);
+        for _ in 0..events {
+            let begun = Instant::now();
+            product.publisher.publish(maker.make(&plan)?).await?;
+            times.push(begun.elapsed());
+        }
+        product.close().await;
+        Ok(times)
+    })
+}
+
+/// 64 publishers, each waits for its own event before it publishes the next.
+pub(crate) fn sixty_four(setting: &Setting) -> Result<Vec<Row>> {
+    let each = setting.amount(3_000, 200);
+    let mut shared = Vec::new();
+    let blocks = blocks::alternate(
+        setting,
+        || raw_log::group_commit(&setting.runtime, setting.folder(), PUBLISHERS, each),
+        || {
+            let (rate, events_per_commit) = publishers(setting, each)?;
+            shared.push(events_per_commit);
+            Ok(rate)
+        },
+    )?;
+    let note =
+        format!("{} events per commit; {PLANS} plans of one tree", grouped(Spread::of(shared).median()));
+    let row =
+        Row::new("durable publish, 64 publishers", "events/s", "64 publishers, raw group fdatasync", blocks);
+    Ok(vec![row.target(Target::OfLimit(0.2)).note(note)])
+}
+
+fn publishers(setting: &Setting, each: usize) -> Result<(f64, f64)> {
+    let product = Product::open(setting.folder())?;
+    setting.runtime.block_on(async {
+        let plans = product.start_tree(PLANS).await?;
+        let before = product.bus.counters();
+        let begun = Instant::now();
+        let mut tasks = JoinSet::new();
+        for number in 0..PUBLISHERS {
+            let (publisher, maker) = (product.publisher.clone(), product.maker());
+            let plan = plans[number % PLANS].clone();
+            tasks.spawn(async move {
+                for _ in 0..each {
+                    publisher.publish(maker.make(&plan)?).await?;
+                }
+                anyhow::Ok(())
+            });
+        }
+        tasks.join_all().await.into_iter().collect::<Result<()>>()?;
+        let elapsed = begun.elapsed();
+        let commits = product.bus.counters().commits - before.commits;
+        product.close().await;
+        let events = PUBLISHERS * each;
+        Ok((per_second(events, elapsed), events as f64 / commits.max(1) as f64))
+    })
+}
+
+/// One publisher that keeps several requests of many events in flight.
+pub(crate) fn bulk(setting: &Setting) -> Result<Vec<Row>> {
+    let events = setting.amount(200_000, 30_000);
+    let blocks = blocks::alternate(
+        setting,
+        || raw_log::appends(setting.folder(), events, BULK_EVENTS),
+        || {
+            let product = Product::open(setting.folder())?;
+            setting.runtime.block_on(async {
+                let plans = product.start_tree(PLANS).await?;
+                let begun = Instant::now();
+                product.publish_bulk(&plans, events).await?;
+                let elapsed = begun.elapsed();
+                product.close().await;
+                Ok(per_second(events, elapsed))
+            })
+        },
+    )?;
+    let target = bulk_target(&blocks);
+    let row = Row::new("durable bulk", "events/s", "raw log, 512 events per fdatasync", blocks);
+    Ok(vec![row.target(Target::AtLeast(target)).note("512 events per request, 8 requests in flight")])
+}
+
+/// The target is told for a machine whose raw log takes a million; a slower one has to reach as much less.
+fn bulk_target(blocks: &Blocks) -> f64 {
+    BULK_TARGET * (blocks.limit.median() / 1e6).min(1.0)
+}

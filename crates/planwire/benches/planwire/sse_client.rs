@@ -1,0 +1,177 @@
+//! Clients of event streams that cost next to nothing: they count frames by their ends and look at nothing else.
+
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use planwire_event::PlanId;
+use tokio::task::{JoinSet, LocalSet};
+
+/// Bytes that a client reads at a time.
+const READ_BYTES: usize = 256 * 1024;
+
+/// How long a client waits for a stream to go on before it gives up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The request for the events of one plan, from `after` on. The connection ends with the stream.
+pub(crate) fn request(plan: &PlanId, after: &str) -> String {
+    format!(
+        "GET /v1/plans/{plan}/events?after={after} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\
+         Connection: close\r\n\r\n"
+    )
+}
+
+/// Counts what a stream brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Count {
+    /// Frames: whatever an empty line ends. No part of the HTTP around them has two line feeds in a row.
+    pub(crate) frames: usize,
+    /// Bytes, those of HTTP among them.
+    pub(crate) bytes: usize,
+    last: u8,
+}
+
+impl Count {
+    /// Takes in what was read.
+    ///
+    /// # Errors
+    ///
+    /// If the answer is none of a stream.
+    pub(crate) fn take(&mut self, read: &[u8]) -> Result<()> {
+        if self.bytes == 0 && !read.starts_with(b"HTTP/1.1 200") {
+            bail!("no stream: {}", String::from_utf8_lossy(read));
+        }
+        let [first, ..] = read else { return Ok(()) };
+        self.frames += usize::from(self.last == b'\n' && *first == b'\n');
+        self.frames +=
+            read.iter().zip(&read[1..]).filter(|(one, next)| **one == b'\n' && **next == b'\n').count();
+        self.bytes += read.len();
+        self.last = read.last().copied().unwrap_or_default();
+        Ok(())
+    }
+}
+
+/// Many clients of one stream, on one thread.
+pub(crate) struct Crowd {
+    thread: JoinHandle<Result<Vec<Count>>>,
+}
+
+impl Crowd {
+    /// Connects them; returns when each has read its first frame.
+    pub(crate) fn connect(address: SocketAddr, request: &str, clients: usize) -> Result<Self> {
+        let (ready, readies) = mpsc::channel();
+        let request = request.to_owned();
+        let thread = std::thread::spawn(move || follow_all(address, &request, clients, &ready));
+        for _ in 0..clients {
+            if readies.recv_timeout(PATIENCE).is_err() {
+                return match thread.is_finished().then(|| thread.join()) {
+                    Some(Ok(Err(error))) => Err(error),
+                    _ => bail!("not all of {clients} clients got a stream"),
+                };
+            }
+        }
+        Ok(Self { thread })
+    }
+
+    /// Waits until all streams have ended; what each of them brought.
+    pub(crate) fn finish(self) -> Result<Vec<Count>> {
+        self.thread.join().map_err(|_| anyhow::anyhow!("the clients panicked"))?
+    }
+}
+
+fn follow_all(address: SocketAddr, request: &str, clients: usize, ready: &Sender<()>) -> Result<Vec<Count>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let buffer = Rc::new(RefCell::new(vec![0; READ_BYTES]));
+    LocalSet::new().block_on(&runtime, async {
+        let mut tasks = JoinSet::new();
+        for _ in 0..clients {
+            let (request, buffer, ready) = (request.to_owned(), Rc::clone(&buffer), ready.clone());
+            tasks.spawn_local(async move { follow(address, &request, &buffer, &ready).await });
+        }
+        tasks.join_all().await.into_iter().collect()
+    })
+}
+
+async fn follow(
+    address: SocketAddr,
+    request: &str,
+    buffer: &RefCell<Vec<u8>>,
+    ready: &Sender<()>,
+) -> Result<Count> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    stream.writable().await?;
+    ensure!(stream.try_write(request.as_bytes())? == request.len(), "the request was not taken");
+    let mut count = Count::default();
+    loop {
+        stream.readable().await?;
+        let before = count.frames;
+        let read = stream.try_read(&mut buffer.borrow_mut());
+        match read {
+            Ok(0) => return Ok(count),
+            Ok(read) => count.take(&buffer.borrow()[..read])?,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error.into()),
+        }
+        if before == 0 && count.frames > 0 {
+            // Who waits for it may have given up.
+            let _ = ready.send(());
+        }
+    }
+}
+
+/// One client on a thread of its own that notes when each frame arrived.
+pub(crate) struct Watch {
+    thread: JoinHandle<Result<Vec<Instant>>>,
+}
+
+impl Watch {
+    /// Connects; returns when the first frame, which greets, was read. Ends after so many more.
+    pub(crate) fn connect(address: SocketAddr, request: &str, frames: usize) -> Result<Self> {
+        let (mut stream, mut count) = open(address, request)?;
+        let greeted = count.frames;
+        ensure!(greeted == 1, "the stream began with {greeted} frames");
+        let thread = std::thread::spawn(move || {
+            let (mut buffer, mut arrived) = (vec![0; READ_BYTES], Vec::with_capacity(frames));
+            while arrived.len() < frames {
+                let read = stream.read(&mut buffer).context("the stream did not go on")?;
+                ensure!(read > 0, "the stream ended after {} frames", arrived.len());
+                count.take(&buffer[..read])?;
+                arrived.resize(count.frames - greeted, Instant::now());
+            }
+            Ok(arrived)
+        });
+        Ok(Self { thread })
+    }
+
+    /// When each frame arrived.
+    pub(crate) fn finish(self) -> Result<Vec<Instant>> {
+        self.thread.join().map_err(|_| anyhow::anyhow!("the client panicked"))?
+    }
+}
+
+/// Connects and reads up to the first frame.
+pub(crate) fn open(address: SocketAddr, request: &str) -> Result<(TcpStream, Count)> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut count = Count::default();
+    read_frames(&mut stream, &mut count, 1)?;
+    Ok((stream, count))
+}
+
+/// Reads until the stream has brought so many frames in all.
+pub(crate) fn read_frames(stream: &mut TcpStream, count: &mut Count, frames: usize) -> Result<()> {
+    let mut buffer = [0; 16 * 1024];
+    while count.frames < frames {
+        let read = stream.read(&mut buffer).context("the stream did not go on")?;
+        ensure!(read > 0, "the stream ended after {} frames", count.frames);
+        count.take(&buffer[..read])?;
+    }
+    Ok(())
+}
