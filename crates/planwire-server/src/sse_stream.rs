@@ -56,7 +56,12 @@ pub(crate) fn body(
         State { subscription, options, ready: VecDeque::from([hello]), heartbeat_at, finished: false };
     futures_util::stream::unfold(state, |mut state| async move {
         let chunk = state.next_chunk().await.transpose()?;
-        state.finished |= chunk.is_err();
+        if let Err(error) = &chunk {
+            tracing::error!(error = error as &dyn std::error::Error, "an event stream breaks off");
+            state.finished = true;
+            // The connection is dropped at once with an error; what it was given before goes out first.
+            tokio::task::yield_now().await;
+        }
         Some((chunk, state))
     })
 }

@@ -1,16 +1,21 @@
 //! A server over a log in memory, on fixed time and with ids that count.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use planwire_bus::{Config, EventBus, Log, PlanStarter, Publisher};
 use planwire_event::vocabulary::{PlanCompleted, PlanStarted, SubplanSpawned, TypedPayload};
-use planwire_event::{Clock, Event, IdGenerator, ManualClock, PlanId, Producer, Timestamp};
+use planwire_event::{
+    Clock, Digest, Event, EventId, EventTypes, Filter, IdGenerator, ManualClock, PlanId, Position, Producer,
+    StoredEvent, Timestamp,
+};
 use planwire_server::{Gauges, Server, ServerConfig};
 use planwire_store::{
-    AppendError, Appended, Batch, EventRepository, Head, LogWriter, MemoryStore, StoreError,
+    AppendError, Appended, Batch, EventRepository, Head, LogInfo, LogWriter, MemoryStore, Page, PageLimits,
+    PlanPage, PlanQuery, StoreError,
 };
 use serde_json::json;
 use tokio::sync::oneshot;
@@ -41,6 +46,57 @@ impl Fault {
 
     pub(crate) fn set(&self, fault: u8) {
         self.0.store(fault, Ordering::SeqCst);
+    }
+}
+
+/// Reads as the log in memory does until it is told to fail.
+pub(crate) struct FaultyRepository(pub(crate) Arc<dyn EventRepository>, pub(crate) Arc<AtomicBool>);
+
+impl EventRepository for FaultyRepository {
+    fn log_info(&self) -> BoxFuture<'_, Result<LogInfo, StoreError>> {
+        self.0.log_info()
+    }
+
+    fn read_after<'a>(
+        &'a self,
+        after: Position,
+        filter: &'a Filter,
+        limits: PageLimits,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        if self.1.load(Ordering::SeqCst) {
+            let damaged = StoreError::Damaged { position: Position::new(2), message: "secret".into() };
+            return Box::pin(std::future::ready(Err(damaged)));
+        }
+        self.0.read_after(after, filter, limits)
+    }
+
+    fn list_by_plan<'a>(
+        &'a self,
+        plan: &'a PlanId,
+        types: EventTypes,
+        after: Position,
+        limits: PageLimits,
+    ) -> BoxFuture<'a, Result<Page, StoreError>> {
+        self.0.list_by_plan(plan, types, after, limits)
+    }
+
+    fn by_event_ids<'a>(
+        &'a self,
+        ids: &'a [EventId],
+    ) -> BoxFuture<'a, Result<Vec<Arc<StoredEvent>>, StoreError>> {
+        self.0.by_event_ids(ids)
+    }
+
+    fn plans<'a>(&'a self, query: &'a PlanQuery) -> BoxFuture<'a, Result<PlanPage, StoreError>> {
+        self.0.plans(query)
+    }
+
+    fn document(&self, digest: Digest) -> BoxFuture<'_, Result<Option<Arc<str>>, StoreError>> {
+        self.0.document(digest)
+    }
+
+    fn blob(&self, digest: Digest, chunk: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
+        self.0.blob(digest, chunk)
     }
 }
 
@@ -197,7 +253,7 @@ impl PlanStarter for Starter {
     fn start(
         &self,
         request: planwire_bus::StartRequest,
-    ) -> futures_util::future::BoxFuture<'_, Result<planwire_bus::Started, planwire_bus::StartError>> {
+    ) -> BoxFuture<'_, Result<planwire_bus::Started, planwire_bus::StartError>> {
         self.asked.lock().unwrap().push(request);
         let answer = self.answers.lock().unwrap().remove(0);
         Box::pin(std::future::ready(answer))

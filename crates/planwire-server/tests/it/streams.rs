@@ -1,14 +1,17 @@
 //! Following events as they happen.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use planwire_event::vocabulary::{PlanFailed, SubplanCompleted};
+use planwire_store::MemoryStore;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use crate::client::{Client, Stream, request};
-use crate::served::{Served, eventually};
+use crate::client::{Client, Stream, get, request};
+use crate::served::{FaultyRepository, Served, eventually};
 
 const SSE: &str = "Accept: text/event-stream";
 
@@ -324,4 +327,34 @@ async fn streams_end_cleanly_when_the_bus_shuts_down() {
     while stream.frame().await.is_some() {}
     let answer = request(served.address, "GET", "/v1/events", &[SSE], "").await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "shutting-down"));
+}
+
+#[tokio::test]
+async fn stream_that_cannot_be_read_breaks_off_and_goes_on_later() {
+    let (writer, repository) = MemoryStore::open("7Q4M2K9A".parse().unwrap());
+    let broken = Arc::new(AtomicBool::new(false));
+    let repository = Arc::new(FaultyRepository(repository, Arc::clone(&broken)));
+    let served = Served::over(writer, repository, |_| {}, None).await;
+    served.start_plan("p").await;
+    // More than the ring holds, so that the first events come from the store.
+    for n in 0..100 {
+        served.note_of("p", n, &"x".repeat(250_000)).await;
+    }
+    broken.store(true, Ordering::SeqCst);
+    let mut client = Client::connect(served.address).await;
+    client.ask("GET", "/v1/events", &[SSE], "").await;
+    assert_eq!(client.head().await.status, 200);
+    let rest = client.rest().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a break is no clean end");
+    let page = get(served.address, "/v1/events").await;
+    assert_eq!(
+        (page.status, page.problem().as_str(), &page.json()["position"]),
+        (500, "read-failed", &json!(2))
+    );
+    assert!(!page.text().contains("secret"));
+    broken.store(false, Ordering::SeqCst);
+    let mut again = Stream::open(served.address, "/v1/events", &[]).await;
+    for seq in 1..=101 {
+        assert_eq!(again.event().await.unwrap().data["seq"], seq);
+    }
 }
