@@ -55,6 +55,8 @@ impl Place {
                 Failure::usage("there is no place for data: HOME is not set")
                     .hint("name one with --data DIR or PLANWIRE_DATA")
             })?;
+        // What is said of it later must not depend on where it is read.
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
         Ok(Self { folder })
     }
 
@@ -183,7 +185,7 @@ mod tests {
 
     #[test]
     fn place_is_named_by_flag_then_by_xdg_then_by_home() {
-        check(Some("d"), &[("HOME", "/h")], Some("d"));
+        check(Some("/d"), &[("HOME", "/h")], Some("/d"));
         check(None, &[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], Some("/x/planwire"));
         check(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")], Some("/h/.local/share/planwire"));
         check(None, &[("XDG_DATA_HOME", ""), ("HOME", "")], None);

@@ -5,6 +5,7 @@
 //! - [`log`]: publish, events, plans, show, end
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
+//! - [`fatal`]: a disk that fails
 //! - [`readme`]: what the README shows
 //! - [`terminal`]: the live tree, colours
 //! - [`demo`]: the demo on folders of all kinds
@@ -14,6 +15,7 @@
 
 mod crash;
 mod demo;
+mod fatal;
 mod faults;
 mod following;
 mod harness;
