@@ -20,6 +20,9 @@ use crate::waiters::Slot;
 /// Events that [`Subscription::next`] takes from the log at a time.
 const NEXT_EVENTS: usize = 64;
 
+/// Bytes that the smallest event weighs.
+const EVENT_WEIGHT_MIN: usize = 512;
+
 /// Where a subscription starts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum StartAt {
@@ -138,7 +141,7 @@ impl Subscription {
     }
 
     /// What lies next: waits until there is something, then gives what there is, at most `events_max` events and
-    /// about `bytes_max` bytes of payload. Cancel safe.
+    /// about `bytes_max` bytes as [`planwire_event::Event::weight_bytes`] counts them. Cancel safe.
     ///
     /// # Errors
     ///
@@ -248,7 +251,8 @@ impl Subscription {
         add(&self.shared.counters.store_pages, 1);
         let limits = PageLimits {
             bytes: room.bytes.clamp(1, planwire_store::PAGE_BYTES_MAX),
-            ..PageLimits::events(room.events)
+            // What does not fit is not read, since it would be read again.
+            ..PageLimits::events(room.events.min(room.bytes / EVENT_WEIGHT_MIN + 1))
         };
         self.shared.repository.read_after(self.scanned, &self.follower.store_filter(), limits).await
     }
