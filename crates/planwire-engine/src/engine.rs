@@ -32,7 +32,7 @@ use crate::tool::ToolSet;
 pub const PLANS_MAX_DEFAULT: usize = 64;
 
 /// Time that open plans have to end when the engine shuts down; it covers the grace of their tools.
-pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(8);
+pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 const _: () = assert!(SHUTDOWN_GRACE.as_secs() > crate::tool_runner::STOP_GRACE.as_secs());
 
@@ -64,6 +64,43 @@ impl Default for EngineConfig {
 }
 
 /// Runs plans. Cheap to clone; all clones are one engine.
+///
+/// Needs a multi-threaded or current-thread tokio runtime with time and I/O where plans are started.
+///
+/// ```
+/// use std::sync::Arc;
+/// use planwire_bus::{Config, DocumentSource, EventBus, Item, Log, PlanStarter as _, StartAt, StartRequest};
+/// use planwire_engine::{Engine, EngineConfig};
+/// use planwire_event::{Filter, IdGenerator, LogId, SystemClock, vocabulary::Origin};
+///
+/// # tokio::runtime::Runtime::new().unwrap().block_on(async {
+/// let (writer, repository) = planwire_store::MemoryStore::open(LogId::from_random(1));
+/// let log = Log::open(writer, repository, Arc::new(SystemClock)).unwrap();
+/// let bus = EventBus::open(log, Config::default()).unwrap();
+/// let ids = Arc::new(IdGenerator::system());
+/// let engine = Engine::new(&bus, Arc::new(SystemClock), ids, EngineConfig::default()).unwrap();
+///
+/// let text = "
+/// plan: hello
+/// goal: Say hello
+/// steps: { say: { tool: exec, with: { argv: [echo, hello] } } }
+/// outputs: { said: \"${steps.say.output.stdout}\" }
+/// ";
+/// let document = DocumentSource::Inline { text: text.into(), name: "hello.yaml".into(), folder: None };
+/// let origin = Origin { protocol: "cli".into(), principal: "me".into(), message: None };
+/// let request = StartRequest { document, inputs: Default::default(), origin, context_id: None };
+/// let started = engine.start(request).await.unwrap();
+///
+/// let mut events = bus.stream(Filter::tree(started.plan_id), StartAt::Start).await.unwrap();
+/// let mut last = String::new();
+/// while let Some(Item::Event(event)) = events.next().await.unwrap() {
+///     last = event.event.payload().as_str().into();
+/// }
+/// assert!(last.contains(r#""outputs":{"said":"hello\n"}"#));
+/// engine.shutdown("the example ends").await;
+/// bus.shutdown().await;
+/// # });
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     inner: Arc<Inner>,

@@ -1,6 +1,6 @@
 //! The tool runner: runs a tool within its time and says what came of it. Publishes `ToolCalled` and `ToolCompleted`.
 //!
-//! `ToolCalled` is durable before [`run`] begins. A call that is asked to end gets [`STOP_GRACE`] to end what it
+//! `ToolCalled` is durable before the tool runs. A call that is asked to end gets [`STOP_GRACE`] to end what it
 //! began; then it is dropped, which ends it at once. A tool that panics fails its call and nothing else.
 
 use std::panic::AssertUnwindSafe;

@@ -1,7 +1,7 @@
 //! The tools that come with the engine.
 //!
 //! - [`exec`]: runs a program, without a shell.
-//! - [`file`]: lists, reads, digests and writes files below a root folder.
+//! - [`mod@file`]: lists, reads, digests and writes files below a root folder.
 
 pub mod exec;
 pub mod file;

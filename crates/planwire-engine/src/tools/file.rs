@@ -4,9 +4,9 @@
 //! rename at the wrong moment leads out of the root. Walks never follow links. The work is done on blocking threads,
 //! looks at the request to end at each entry, and ends when its call is dropped.
 //!
-//! - [`root`]: the root folder; opening what lies below it.
-//! - [`walk`]: folder by folder, in the order of names.
-//! - [`list`], [`read`], [`digest`], [`write`]: the tools.
+//! - `root`: the root folder; opening what lies below it.
+//! - `walk`: folder by folder, in the order of names.
+//! - `list`, `read`, `digest`, `write`: the tools.
 
 mod digest;
 mod list;
