@@ -10,13 +10,13 @@
 //! crash could take back; an acknowledged event is readable; a reader sees each event of its filter once, in order,
 //! however slow it is.
 //!
-//! - [`config`], [`counters`], [`error`]: limits, what is counted, what can go wrong.
-//! - [`log`], [`log_state`]: the log as its one writer sees it; who may publish what.
-//! - [`bus`], [`writer`]: the door for publishers and the thread behind it.
-//! - [`recorded`], [`ring`], [`waiters`], [`tail`]: the end of the log, kept in memory, and who waits for more.
-//! - [`scope`], [`subscription`]: one reader's place in the log.
-//! - [`handler`], [`handlers`]: callbacks around subscriptions, isolated from each other.
-//! - [`starter`]: how a facade starts a plan without knowing the engine.
+//! - `config`, `counters`, `error`: limits, what is counted, what can go wrong.
+//! - `log`, `log_state`: the log as its one writer sees it; who may publish what.
+//! - `bus`, `writer`: the door for publishers and the thread behind it.
+//! - `recorded`, `ring`, `waiters`, `tail`: the end of the log, kept in memory, and who waits for more.
+//! - `scope`, `subscription`: one reader's place in the log.
+//! - `handler`, `handlers`: callbacks around subscriptions, isolated from each other.
+//! - `starter`: how a facade starts a plan without knowing the engine.
 
 mod bus;
 mod config;
