@@ -171,6 +171,9 @@ fn notes(plan: &PlanState, line: &mut Line) {
         line.push(Paint::Bad, &format!("  {}: {}", escape(&error.code), escape(&error.message)));
         return;
     }
+    if plan.status.is_open() && plan.cancel_requested.is_some() {
+        line.push(Paint::Warning, "  asked to end; Ctrl-C again ends at once");
+    }
     for decision in plan.decisions.iter().rev().take(2) {
         line.push(Paint::Choice, &format!("  {}: {}", escape(&decision.step), escape(&decision.chosen)));
     }
