@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use planwire_event::lifecycle::{Fact, Known, Undo};
 use planwire_event::{
-    Event, EventTypes, Lineage, PlanId, PlanLifecycle, PlanStatus, Producer, Refusal, Seq, StoredEvent,
+    Event, Filter, Lineage, PlanId, PlanLifecycle, PlanStatus, Producer, Refusal, Seq, StoredEvent,
 };
 use planwire_store::{
     EventRepository, PAGE_EVENTS_MAX, PageLimits, PlanQuery, PlanRow, PlanScope, StoreError,
@@ -75,9 +75,7 @@ impl LogState {
         let mut query = PlanQuery { open_only: true, ..PlanQuery::default() };
         while state.plans.len() < plans_max {
             let page = wait(repository.plans(&query))?;
-            for row in page.plans {
-                state.refill(repository, row)?;
-            }
+            state.refill(repository, page.plans)?;
             match page.next {
                 Some(next) => query.after = Some(next),
                 None => break,
@@ -111,46 +109,68 @@ impl LogState {
         let missing: Vec<_> = missing.into_iter().collect();
         for ids in missing.chunks(PAGE_EVENTS_MAX) {
             let query = PlanQuery { scope: PlanScope::These(ids.to_vec()), ..PlanQuery::default() };
-            for row in wait(repository.plans(&query))?.plans {
-                self.refill(repository, row)?;
-            }
+            let rows = wait(repository.plans(&query))?.plans;
+            self.refill(repository, rows)?;
         }
         Ok(())
     }
 
-    /// Reads one plan: from its row if it has ended, else from its events.
-    fn refill(&mut self, repository: &dyn EventRepository, row: PlanRow) -> Result<(), StoreError> {
-        let lineage = Lineage {
-            root_plan_id: row.root_plan_id,
-            parent_plan_id: row.parent_plan_id,
-            depth: row.depth,
-            context_id: row.context_id,
-        };
-        if !row.status.is_open() {
-            let seq = row.last_seq.unwrap_or_default();
-            let lifecycle = PlanLifecycle::ended(row.plan_id, lineage, seq, row.status, row.owner);
-            self.insert(lifecycle);
-            return Ok(());
+    /// Reads plans: from their rows if they have ended, else from their events, each tree once.
+    fn refill(&mut self, repository: &dyn EventRepository, rows: Vec<PlanRow>) -> Result<(), StoreError> {
+        let mut open_of_tree: HashMap<PlanId, Vec<PlanRow>> = HashMap::new();
+        for row in rows {
+            if row.status.is_open() {
+                open_of_tree.entry(row.root_plan_id.clone()).or_default().push(row);
+            } else {
+                let (lineage, seq) = (lineage_of(&row), row.last_seq.unwrap_or_default());
+                self.insert(PlanLifecycle::ended(row.plan_id, lineage, seq, row.status, row.owner));
+            }
         }
-        let mut lifecycle = PlanLifecycle::replay(row.plan_id.clone(), lineage, row.owner);
-        let mut after = row.first_position.previous();
+        open_of_tree.into_iter().try_for_each(|(root, rows)| self.refill_tree(repository, root, rows))
+    }
+
+    /// Folds the events of open plans of one tree.
+    fn refill_tree(
+        &mut self,
+        repository: &dyn EventRepository,
+        root: PlanId,
+        rows: Vec<PlanRow>,
+    ) -> Result<(), StoreError> {
+        let first = rows.iter().map(|row| row.first_position).min().unwrap_or_default();
+        let filter = match &*rows {
+            [row] => Filter::plan(row.plan_id.clone()),
+            _ => Filter::tree(root),
+        };
+        let replay = |row: PlanRow| {
+            let lineage = lineage_of(&row);
+            (row.plan_id.clone(), PlanLifecycle::replay(row.plan_id, lineage, row.owner))
+        };
+        let mut lifecycles: HashMap<PlanId, PlanLifecycle> = rows.into_iter().map(replay).collect();
+        let mut after = first.previous();
         loop {
-            let read = repository.list_by_plan(&row.plan_id, EventTypes::All, after, PageLimits::default());
-            let page = wait(read)?;
+            let page = wait(repository.read_after(after, &filter, PageLimits::default()))?;
             for event in &page.events {
-                lifecycle.apply(&stored_fact(event)?);
+                if let Some(lifecycle) = lifecycles.get_mut(event.plan_id()) {
+                    lifecycle.apply(&stored_fact(event)?);
+                }
             }
             after = page.scanned_to;
             if page.at_head {
                 break;
             }
         }
-        for child in lifecycle.announced_children().filter(|child| !self.plans.contains_key(child)) {
-            self.announced.insert(child.clone(), row.plan_id.clone());
+        for lifecycle in lifecycles.into_values() {
+            self.insert_open(lifecycle);
         }
-        self.announced.remove(&row.plan_id);
-        self.insert(lifecycle);
         Ok(())
+    }
+
+    fn insert_open(&mut self, lifecycle: PlanLifecycle) {
+        for child in lifecycle.announced_children().filter(|child| !self.plans.contains_key(child)) {
+            self.announced.insert(child.clone(), lifecycle.plan_id().clone());
+        }
+        self.announced.remove(lifecycle.plan_id());
+        self.insert(lifecycle);
     }
 
     fn insert(&mut self, lifecycle: PlanLifecycle) {
@@ -315,6 +335,15 @@ impl LogState {
             self.plans.remove(parent);
         }
         self.announced.remove(event.plan_id());
+    }
+}
+
+fn lineage_of(row: &PlanRow) -> Lineage {
+    Lineage {
+        root_plan_id: row.root_plan_id.clone(),
+        parent_plan_id: row.parent_plan_id.clone(),
+        depth: row.depth,
+        context_id: Arc::clone(&row.context_id),
     }
 }
 
