@@ -10,6 +10,7 @@ use planwire_bus::{EventBus, PlanStarter};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::app::{App, Closing, Gauges};
 use crate::config::ServerConfig;
@@ -94,7 +95,7 @@ impl Server {
         let Self { listener, app, close, .. } = self;
         let service = Service::new(Arc::clone(&app));
         let mut connections = JoinSet::new();
-        let mut backoff = ACCEPT_BACKOFF.0;
+        let mut backoff = Backoff::none();
         let mut shutdown = std::pin::pin!(shutdown);
         loop {
             tokio::select! {
@@ -120,20 +121,39 @@ impl Server {
     }
 }
 
-/// The next connection. Where the operating system has none to give, waits instead of asking again at once.
-async fn accept(listener: &TcpListener, backoff: &mut Duration) -> TcpStream {
+/// When to ask for a connection again after the operating system had none to give. It outlives the future that asks,
+/// which is dropped whenever a connection ends.
+struct Backoff {
+    wait: Duration,
+    until: Instant,
+}
+
+impl Backoff {
+    fn none() -> Self {
+        Self { wait: ACCEPT_BACKOFF.0, until: Instant::now() }
+    }
+
+    /// Waits longer each time.
+    fn grow(&mut self) {
+        self.until = Instant::now() + self.wait;
+        self.wait = (self.wait * 2).min(ACCEPT_BACKOFF.1);
+    }
+}
+
+/// The next connection.
+async fn accept(listener: &TcpListener, backoff: &mut Backoff) -> TcpStream {
     loop {
+        tokio::time::sleep_until(backoff.until).await;
         match listener.accept().await {
             Ok((stream, _)) => {
-                *backoff = ACCEPT_BACKOFF.0;
+                backoff.wait = ACCEPT_BACKOFF.0;
                 return stream;
             }
             // The client was gone before it was let in.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
                 tracing::warn!(error = &error as &dyn std::error::Error, "failed to accept a connection");
-                tokio::time::sleep(*backoff).await;
-                *backoff = (*backoff * 2).min(ACCEPT_BACKOFF.1);
+                backoff.grow();
             }
         }
     }
@@ -173,5 +193,23 @@ fn report(ended: Result<(), tokio::task::JoinError>) {
         && error.is_panic()
     {
         tracing::error!("a connection's task panicked; only that connection is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_for_a_connection_grow_up_to_a_limit() {
+        let mut backoff = Backoff::none();
+        let waits: Vec<_> = (0..9)
+            .map(|_| {
+                let wait = backoff.wait;
+                backoff.grow();
+                wait.as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1000, 1000]);
     }
 }

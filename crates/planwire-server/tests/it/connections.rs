@@ -87,13 +87,17 @@ async fn more_connections_than_may_be_open_are_closed_at_once() {
 async fn many_connects_leave_nothing_behind() {
     let served = Served::start().await;
     served.start_plan("p").await;
-    for n in 0..300 {
+    for n in 0..10_000 {
         let mut client = Client::connect(served.address).await;
         if n % 3 > 0 {
             client.ask("GET", "/v1/plans/p/events", &["Accept: text/event-stream"], "").await;
         }
         if n % 3 > 1 {
             client.head().await;
+        }
+        if n % 2 == 0 {
+            // A reset instead of a polite end.
+            client.stream.get_ref().set_zero_linger().unwrap();
         }
     }
     eventually("all connections are gone", || served.gauges.connections_open() == 0).await;
