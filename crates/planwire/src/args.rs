@@ -13,7 +13,13 @@ pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:7420";
 ///
 /// Runs plans, stores each of their events before anybody sees it, and lets any number of readers follow live.
 #[derive(Debug, Parser)]
-#[command(name = "planwire", version, max_term_width = 100, disable_help_subcommand = true)]
+#[command(
+    name = "planwire",
+    version,
+    max_term_width = 100,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
 #[command(
     after_help = "Exit codes: 0 completed, 1 failed, 2 bad usage or document, 74 storage, 130 cancelled."
 )]
@@ -30,8 +36,8 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArguments {
-    /// Folder of the log [default: $XDG_DATA_HOME/planwire].
-    #[arg(long, global = true, env = "PLANWIRE_DATA", hide_env_values = true, value_name = "DIR")]
+    /// Folder of the log [default: $PLANWIRE_DATA, else $XDG_DATA_HOME/planwire].
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Write JSON Lines: events in their wire form, plans as objects.
     #[arg(long, global = true)]

@@ -34,7 +34,7 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Finds the data place; `explicit` comes from `--data` or `$PLANWIRE_DATA`.
+    /// Finds the data place; `explicit` comes from `--data`.
     ///
     /// # Errors
     ///
@@ -50,6 +50,7 @@ impl Place {
         let home = || named("HOME").map(|home| home.join(".local/share"));
         let folder = explicit
             .filter(|path| !path.as_os_str().is_empty())
+            .or_else(|| named("PLANWIRE_DATA"))
             .or_else(|| xdg().or_else(home).map(|data| data.join("planwire")))
             .ok_or_else(|| {
                 Failure::usage("there is no place for data: HOME is not set")
@@ -184,8 +185,10 @@ mod tests {
     }
 
     #[test]
-    fn place_is_named_by_flag_then_by_xdg_then_by_home() {
+    fn place_is_named_by_flag_then_by_variable_then_by_xdg_then_by_home() {
         check(Some("/d"), &[("HOME", "/h")], Some("/d"));
+        check(Some("/d"), &[("PLANWIRE_DATA", "/p")], Some("/d"));
+        check(None, &[("PLANWIRE_DATA", "/p"), ("XDG_DATA_HOME", "/x")], Some("/p"));
         check(None, &[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], Some("/x/planwire"));
         check(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")], Some("/h/.local/share/planwire"));
         check(None, &[("XDG_DATA_HOME", ""), ("HOME", "")], None);

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::Path;
 
+use planwire_bus::REQUEST_EVENTS_MAX;
 use planwire_event::{Draft, SystemClock};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -31,6 +32,11 @@ pub(crate) async fn publish(
     let events = split(&text)?;
     if events.is_empty() {
         return Err(Failure::usage("there is no event in the input"));
+    }
+    if events.len() > REQUEST_EVENTS_MAX {
+        return Err(Failure::usage(format!("the input has {} events", events.len())).hint(format!(
+            "all are stored or none, so at most {REQUEST_EVENTS_MAX} at a time; publish it in parts"
+        )));
     }
     let answers = match place.server().await? {
         Some(client) => {

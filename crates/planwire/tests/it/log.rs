@@ -81,6 +81,8 @@ fn events_that_may_not_follow_are_refused_with_the_reason() {
         assert_eq!(place.run_with(&["publish", "-"], "").code, Some(2));
         assert_eq!(place.run_with(&["publish", "-"], "{").code, Some(2));
         assert_eq!(place.run(&["publish", "no-such-file"]).code, Some(2));
+        let many = r#"{"event_type":"acme.a","plan_id":"root"}"#.repeat(1_001);
+        assert_eq!(place.run_with(&["publish", "-"], &many).code, Some(2));
         assert_eq!(place.run(&["--json", "events"]).stdout, before, "nothing of a refused batch is stored");
     });
 }

@@ -49,6 +49,8 @@ fn message_has_a_hint() {
     assert!(ran.stderr.starts_with("planwire: there is no log in "), "{}", ran.stderr);
     assert!(ran.stderr.contains("\n  hint: "), "{}", ran.stderr);
     assert!(place.run(&["evnts"]).stderr.contains("'events'"));
+    let nothing = place.run::<&str>(&[]);
+    assert_eq!((nothing.code, nothing.stderr.contains("Commands:")), (Some(2), true), "{nothing:?}");
 }
 
 #[test]
