@@ -239,3 +239,47 @@ async fn has_ended(repository: &dyn EventRepository, plan: &PlanId, tree: bool) 
     let open = PlanQuery { scope, open_only: true, limit: 1, ..PlanQuery::default() };
     Ok(repository.plans(&open).await?.plans.is_empty())
 }
+
+#[cfg(test)]
+mod tests {
+    use planwire_store::LogInfo;
+
+    use super::*;
+    use crate::failure::Exit;
+
+    fn cursor(log_id: &str, position: u64) -> Cursor {
+        Cursor { log_id: log_id.parse().unwrap(), position: Position::new(position) }
+    }
+
+    #[test]
+    fn cursor_is_checked_against_its_log() {
+        let info = LogInfo {
+            log_id: "7Q4M2K9A".parse().unwrap(),
+            head: Position::new(9),
+            pruned_to: Position::new(3),
+            lineage: vec![("00000001".parse().unwrap(), Position::new(5))],
+        };
+        let check = |cursor, expected: Result<u64, Exit>| {
+            let found = check_cursor(cursor, &info).map(Position::get).map_err(|failure| failure.exit);
+            assert_eq!(found, expected, "{cursor}");
+        };
+        check(cursor("7Q4M2K9A", 9), Ok(9));
+        check(cursor("7Q4M2K9A", 3), Ok(3));
+        check(cursor("7Q4M2K9A", 10), Err(Exit::Usage));
+        check(cursor("7Q4M2K9A", 2), Err(Exit::Failed));
+        check(cursor("00000001", 5), Ok(5));
+        check(cursor("00000001", 6), Err(Exit::Usage));
+        check(cursor("00000002", 4), Err(Exit::Usage));
+    }
+
+    #[tokio::test]
+    async fn follower_gives_up_when_nobody_runs_the_plan() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::find(Some(folder.path().to_owned())).unwrap();
+        let filter = Filter::plan("p".parse().unwrap());
+        let mut follower =
+            Follower::Place(Box::new(PlaceFollower::new(place, filter, From::Now, Some(Duration::ZERO))));
+        let failure = follower.next().await.unwrap_err();
+        assert!(failure.to_string().contains("has ended"), "{failure}");
+    }
+}
