@@ -102,8 +102,13 @@ impl Place {
 
     /// Starts `serve` on a free port and waits until it answers.
     pub(crate) fn serve(&self, more: &[&str]) -> Server {
+        self.serve_at("127.0.0.1:0", more)
+    }
+
+    /// Starts `serve` on an address and waits until it answers.
+    pub(crate) fn serve_at(&self, listen: &str, more: &[&str]) -> Server {
         let arguments: Vec<&str> =
-            ["--json", "serve", "--listen", "127.0.0.1:0"].into_iter().chain(more.iter().copied()).collect();
+            ["--json", "serve", "--listen", listen].into_iter().chain(more.iter().copied()).collect();
         let mut running = self.start(&arguments);
         let line = running.line().expect("a server says where it answers");
         let greeting: Value = serde_json::from_str(&line).expect("a greeting in JSON");

@@ -3,7 +3,6 @@
 //! The test runs itself again as a process of its own, with an engine over a real log whose hook kills the process at
 //! the n-th effect point of one module. Afterwards the real program opens the log.
 
-use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,6 +17,7 @@ use planwire_store::{OpenOptions, SqliteStore};
 use rustix::process::{Signal, getpid, kill_process};
 use serde_json::Value;
 
+use super::orphans::check_ended;
 use crate::harness::Place;
 
 const TEST: &str = "crash::effect::killed_between_an_event_and_its_effect_the_effect_does_not_happen";
@@ -153,31 +153,6 @@ fn files(folder: &Path) -> Vec<String> {
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
-}
-
-/// Every plan has one terminal event, subplans before the plans that spawned them; no effect was begun again.
-fn check_ended(events: &[Value], before: usize) {
-    let mut open: BTreeMap<&str, Option<&str>> = BTreeMap::new();
-    for (event, index) in events.iter().zip(0..) {
-        let plan = event["plan_id"].as_str().expect("a plan");
-        match event["event_type"].as_str().expect("a type") {
-            "PlanStarted" => {
-                assert!(index < before, "nothing starts again");
-                open.insert(plan, event["parent_plan_id"].as_str());
-            }
-            "PlanCompleted" | "PlanFailed" => {
-                assert!(open.remove(plan).is_some(), "{plan} ends once");
-                assert!(
-                    open.values().all(|parent| *parent != Some(plan)),
-                    "{plan} ends after those below it"
-                );
-                assert!(index < before || event["payload"]["reason"] == "interrupted", "{event}");
-            }
-            "ToolCalled" | "DecisionMade" | "SubplanSpawned" => assert!(index < before, "{event}"),
-            _ => {}
-        }
-    }
-    assert!(open.is_empty(), "{open:?}");
 }
 
 /// The process that dies: an engine over the log in the folder that its environment names.

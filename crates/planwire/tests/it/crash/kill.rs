@@ -52,10 +52,21 @@ impl Stage {
 
 #[test]
 fn soak_killed_while_8_write_and_20_read_nothing_is_lost_doubled_or_missing() {
-    let kills = count(100, 1_000);
+    println!("kills {}", survive(count(100, 1_000), Chance::of(20), live_and_die));
+}
+
+#[test]
+fn soak_asked_to_end_while_8_write_and_20_read_nothing_is_lost_doubled_or_missing() {
+    println!("ends by SIGTERM {}", survive(count(5, 100), Chance::of(21), live_and_end));
+}
+
+/// One life of a server, from its start to its end.
+type Life = fn(&Place, &Stage, &mut Chance, &mut Vec<Duration>);
+
+/// Lets a server live so many lives on one log while publishers write and readers follow; says what was counted.
+fn survive(lives: u64, mut chance: Chance, live: Life) -> String {
     let place = Place::new();
     let stage = Stage::default();
-    let mut chance = Chance::of(20);
     let mut recoveries = Vec::new();
     let (claims, readings) = std::thread::scope(|scope| {
         let publishers: Vec<_> = (0..PUBLISHERS)
@@ -71,31 +82,30 @@ fn soak_killed_while_8_write_and_20_read_nothing_is_lost_doubled_or_missing() {
                 scope.spawn(move || read(stage, plan))
             })
             .collect();
-        for _ in 0..kills {
-            live_and_die(&place, &stage, &mut chance, &mut recoveries);
+        for _ in 0..lives {
+            live(&place, &stage, &mut chance, &mut recoveries);
         }
         let server = begin(&place, &stage, &mut recoveries);
         stage.finishing.store(true, Ordering::Release);
-        let claims: Vec<Claim> = publishers.into_iter().flat_map(|thread| thread.join().unwrap()).collect();
+        let claims: Vec<Claim> =
+            publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect();
         stage.head.store(head(&server), Ordering::Release);
-        let readings: Vec<Reading> = readers.into_iter().map(|thread| thread.join().unwrap()).collect();
+        let readings: Vec<Reading> =
+            readers.into_iter().map(|thread| thread.join().expect("a reader")).collect();
         assert_eq!(server.stop().code(), Some(0));
         (claims, readings)
     });
     let log: Vec<Line> = place.run(&["events", "--json"]).text(0).lines().map(Line::parse).collect();
     let counts = check(&log, &claims, &readings);
-    println!(
-        "kills {kills}; {}; recovery p50 {:?}, p99 {:?}",
-        counts.line(),
-        percentile(&mut recoveries, 50),
-        percentile(&mut recoveries, 99),
-    );
-    assert_eq!(counts.broken, Broken::default(), "{}", counts.line());
-    assert!(counts.acked > usize::try_from(kills).unwrap(), "{}", counts.line());
-    assert!(counts.delivered > counts.acked, "{}", counts.line());
+    let line = counts.line();
+    assert_eq!(counts.broken, Broken::default(), "{line}");
+    assert!(counts.acked as u64 > lives, "{line}");
+    assert!(counts.delivered > counts.acked, "{line}");
+    let (p50, p99) = (percentile(&mut recoveries, 50), percentile(&mut recoveries, 99));
+    format!("{lives}; {line}; recovery p50 {p50:?}, p99 {p99:?}")
 }
 
-/// One life of a server, from its start to its kill.
+/// Ends as by a power cut, at any instant; now and then before the server answers.
 fn live_and_die(place: &Place, stage: &Stage, chance: &mut Chance, recoveries: &mut Vec<Duration>) {
     if chance.once_in(EARLY_KILL_ONCE_IN) {
         let begun = Instant::now();
@@ -106,14 +116,27 @@ fn live_and_die(place: &Place, stage: &Stage, chance: &mut Chance, recoveries: &
         running.end();
         return;
     }
+    let server = live_on(place, stage, chance, recoveries);
+    server.kill();
+    stage.set_url(None);
+}
+
+/// Ends as a service manager does it.
+fn live_and_end(place: &Place, stage: &Stage, chance: &mut Chance, recoveries: &mut Vec<Duration>) {
+    let server = live_on(place, stage, chance, recoveries);
+    assert_eq!(server.stop().code(), Some(0));
+    stage.set_url(None);
+}
+
+/// Starts a server and gives it back after some events.
+fn live_on(place: &Place, stage: &Stage, chance: &mut Chance, recoveries: &mut Vec<Duration>) -> Server {
     let server = begin(place, stage, recoveries);
     let goal = stage.acked.load(Ordering::Acquire) + chance.between(1, LIFE_EVENTS_MAX);
     let begun = Instant::now();
     while stage.acked.load(Ordering::Acquire) < goal && begun.elapsed() < LIFE_MAX {
         std::thread::sleep(Duration::from_micros(chance.between(50, 500)));
     }
-    server.kill();
-    stage.set_url(None);
+    server
 }
 
 fn begin(place: &Place, stage: &Stage, recoveries: &mut Vec<Duration>) -> Server {
