@@ -4,7 +4,7 @@ use planwire_bus::{DocumentSource, Health, StartAt, StartError, StartRequest};
 use planwire_event::vocabulary::{Object, Origin};
 use planwire_event::{Filter, PlanId, PlanStatus};
 use serde_json::json;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::failure::{Exit, Failure};
@@ -17,8 +17,8 @@ use crate::wiring::{House, Serving, Steering, publish_failure};
 
 /// How long a plan is followed whose process is gone, before following it is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
-/// How often the log is tried to be opened while others open and close it.
-const TRIES_MAX: usize = 5;
+/// How long the log is tried to be opened while others open and close it.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How often it is looked whether plans still run.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -38,23 +38,34 @@ impl Access {
     ///
     /// # Errors
     ///
-    /// Exit code 74 if the log cannot be opened, or a process without a server holds it.
+    /// As for [`Access::open_log`].
     pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
-        for attempt in 1.. {
+        let mut access = Self::open_log(place).await?;
+        if let Self::Here(house) = &mut access {
+            house.start_engine().await?;
+        }
+        Ok(access)
+    }
+
+    /// Finds out who holds the log of `place`; opens it if nobody does. Commands that hold it for a moment are waited
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 74 if the log cannot be opened, or a process without a server holds it.
+    pub(crate) async fn open_log(place: &Place) -> Result<Self, Failure> {
+        let begun = Instant::now();
+        loop {
             if let Some(client) = place.server().await? {
                 return Ok(Self::Server(client));
             }
             match House::open(place) {
-                Ok(mut house) => {
-                    house.start_engine().await?;
-                    return Ok(Self::Here(Box::new(house)));
-                }
+                Ok(house) => return Ok(Self::Here(Box::new(house))),
                 // Somebody was faster; it is time to ask who.
-                Err(failure) if failure.is_held() && attempt < TRIES_MAX => {}
+                Err(failure) if failure.is_held() && begun.elapsed() < OPEN_TIMEOUT => {}
                 Err(failure) => return Err(failure),
             }
         }
-        Err(Failure::storage("the log cannot be opened"))
     }
 
     /// Starts a plan.

@@ -2,12 +2,13 @@
 
 use serde_json::json;
 
+use crate::access::Access;
 use crate::args::CancelArguments;
 use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::place::Place;
-use crate::wiring::{House, Steering};
+use crate::wiring::Steering;
 use planwire_store::{PlanQuery, PlanScope};
 
 /// Asks a plan to end. Whoever runs it ends it; this does not wait.
@@ -21,20 +22,24 @@ pub(crate) async fn cancel(
     output: Output,
 ) -> Result<Exit, Failure> {
     let plan = &arguments.plan;
-    if let Some(client) = place.server().await? {
-        Steering::Server(client).cancel(plan, &arguments.reason).await?;
-        return tell(arguments, output, true);
-    }
     let repository = place.require_reader()?;
     let query = PlanQuery { scope: PlanScope::These(vec![plan.clone()]), ..PlanQuery::default() };
     if repository.plans(&query).await?.plans.is_empty() {
         return Err(unknown_plan(plan));
     }
-    let house = House::open(place)?;
-    let asked = Steering::Bus(house.publisher(), house.ids.clone()).cancel(plan, &arguments.reason).await;
-    house.end(None).await;
-    asked?;
-    tell(arguments, output, false)
+    match Access::open_log(place).await? {
+        Access::Server(client) => {
+            Steering::Server(client).cancel(plan, &arguments.reason).await?;
+            tell(arguments, output, true)
+        }
+        Access::Here(house) => {
+            let asked =
+                Steering::Bus(house.publisher(), house.ids.clone()).cancel(plan, &arguments.reason).await;
+            house.end(None).await;
+            asked?;
+            tell(arguments, output, false)
+        }
+    }
 }
 
 fn tell(arguments: &CancelArguments, output: Output, served: bool) -> Result<Exit, Failure> {

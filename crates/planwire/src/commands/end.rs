@@ -8,6 +8,7 @@ use planwire_event::{Clock as _, Event, Filter, IdGenerator, PlanId, Position, S
 use planwire_store::{EventRepository, PageLimits};
 use serde_json::{Value, json};
 
+use crate::access::Access;
 use crate::args::{EndArguments, EndReason};
 use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
@@ -33,14 +34,14 @@ pub(crate) async fn end(arguments: &EndArguments, place: &Place, output: Output)
     let ending =
         Ending { reason, message: &arguments.message, ids: &IdGenerator::system(), now: SystemClock.now() };
     let events = ending.events(&tree)?;
-    match place.server().await? {
-        Some(client) => {
+    match Access::open_log(place).await? {
+        Access::Server(client) => {
             for batch in events.chunks(BATCH_EVENTS) {
                 let batch: Vec<Value> = batch.iter().map(wire).collect();
                 client.post("/v1/events", &json!({ "events": batch })).await?;
             }
         }
-        None => publish_here(place, &events).await?,
+        Access::Here(house) => publish_here(*house, &events).await?,
     }
     let ended = tree.plans().filter(|plan| !plan.is_ended()).count();
     if output.json {
@@ -55,8 +56,7 @@ pub(crate) async fn end(arguments: &EndArguments, place: &Place, output: Output)
     Ok(Exit::Completed)
 }
 
-async fn publish_here(place: &Place, events: &[Event]) -> Result<(), Failure> {
-    let house = House::open(place)?;
+async fn publish_here(house: House, events: &[Event]) -> Result<(), Failure> {
     let mut published = Ok(());
     for batch in events.chunks(BATCH_EVENTS) {
         published = house.publisher().publish_all(batch.to_vec()).await.map(drop).map_err(publish_failure);

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::access::Access;
 use crate::args::PublishArguments;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
@@ -38,12 +39,12 @@ pub(crate) async fn publish(
             "all are stored or none, so at most {REQUEST_EVENTS_MAX} at a time; publish it in parts"
         )));
     }
-    let answers = match place.server().await? {
-        Some(client) => {
+    let answers = match Access::open_log(place).await? {
+        Access::Server(client) => {
             let answer = client.post("/v1/events", &json!({ "events": events })).await?;
             answer.get("events").and_then(Value::as_array).cloned().unwrap_or_default()
         }
-        None => publish_here(place, &events).await?,
+        Access::Here(house) => publish_here(*house, &events).await?,
     };
     for answer in &answers {
         if output.json {
@@ -103,8 +104,7 @@ fn split(text: &str) -> Result<Vec<Box<RawValue>>, Failure> {
     Ok(events)
 }
 
-async fn publish_here(place: &Place, events: &[Box<RawValue>]) -> Result<Vec<Value>, Failure> {
-    let house = House::open(place)?;
+async fn publish_here(house: House, events: &[Box<RawValue>]) -> Result<Vec<Value>, Failure> {
     let complete = |(index, raw): (usize, &RawValue)| {
         let draft = Draft::parse(raw.get()).and_then(|draft| draft.complete(&house.ids, &SystemClock));
         draft.map_err(|error| {

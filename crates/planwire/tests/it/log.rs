@@ -159,3 +159,14 @@ fn reader_that_goes_away_is_no_failure() {
     let status = running.close_and_wait();
     assert!(status.success(), "{status:?}");
 }
+
+#[test]
+fn many_commands_that_write_at_once_wait_for_each_other() {
+    let place = Place::new();
+    place.run_with(&["publish", "-"], LEFT_OPEN).text(0);
+    let event = place.file("event.json", r#"{"event_type":"acme.n","plan_id":"root","payload":{}}"#);
+    let arguments = ["publish".as_ref(), event.as_os_str()];
+    let writers: Vec<_> = (0..12).map(|_| place.start(&arguments)).collect();
+    assert!(writers.into_iter().all(|writer| writer.end().0.success()));
+    assert_eq!(place.run(&["--json", "events"]).json(0).len(), 5 + 12);
+}
