@@ -242,6 +242,46 @@ fn many_files_are_reported() {
     assert_eq!(demo.levels(), 4);
 }
 
+/// A report of more than 64 KiB is a blob beside the log, and comes to its file all the same.
+#[test]
+fn long_report_is_whole() {
+    let place = Place::new();
+    let folder = place.folder("subject");
+    let extensions = ["rs", "py", "js", "go", "java", "c", "sh", "html", "md", "toml", "json", "png", "zip"];
+    for extension in extensions {
+        for n in 0..20 {
+            let name = format!("subject/{n:02}-{}.{extension}", "long-".repeat(44));
+            place.file(&name, &format!("// TODO {}\n{}\n", "x".repeat(200), n / 4));
+        }
+    }
+    let demo = demo(&place, &folder);
+    let artifact =
+        demo.events.iter().find(|event| event["event_type"] == "ArtifactProduced").expect("a report");
+    let size = artifact["payload"]["part"]["blob"]["size_bytes"].as_u64().expect("a blob");
+    assert!(size > 64 * 1024, "{size}");
+    assert_eq!(demo.report.len() as u64, size);
+    assert!(demo.report.contains("Everything could be read."));
+}
+
+#[test]
+fn two_demos_find_two_ports() {
+    let (first, second) = (Place::new(), Place::new());
+    let mut pages = Vec::new();
+    let mut running = Vec::new();
+    for place in [&first, &second] {
+        let folder = place.folder("subject");
+        let mut demo = place.start(&["demo".as_ref(), folder.as_os_str()]);
+        pages.push(demo.line_with("page"));
+        demo.line_with("until Ctrl-C");
+        running.push(demo);
+    }
+    assert_ne!(pages[0], pages[1]);
+    for demo in running {
+        demo.signal(rustix::process::Signal::TERM);
+        assert!(demo.end().0.success());
+    }
+}
+
 #[test]
 fn demo_beside_a_server_runs_there() {
     let place = Place::new();

@@ -109,6 +109,12 @@ fn plan_whose_publisher_is_gone_is_ended_leaves_first() {
         );
         assert_eq!(events[8]["payload"]["reason"], "interrupted");
         assert_eq!(place.run(&["end", "root", "--reason", "interrupted"]).code, Some(1));
+        let other = r#"{"event_type":"PlanStarted","plan_id":"other","payload":{"name":"n"}}"#;
+        assert!(place.run_with(&["publish", "-"], other).text(0).contains(" stored at position "));
+        let told = place.run(&["end", "other", "--reason", "timed_out", "--message", "it hung"]);
+        assert_eq!(told.text(0), "plan other ended as timed_out; plans ended: 1\n");
+        let cancelled = place.run(&["--json", "cancel", "other"]);
+        assert_eq!(cancelled.code, Some(1), "it has ended: {cancelled:?}");
         assert_eq!(place.run(&["end", "nobody", "--reason", "interrupted"]).code, Some(1));
     });
 }

@@ -225,3 +225,46 @@ fn run_beside_a_run_is_waited_for() {
     assert_eq!(second.end().0.code(), Some(130));
     assert_eq!(first.end().0.code(), Some(130));
 }
+
+#[test]
+fn show_tells_what_a_plan_did() {
+    let place = place();
+    let events = run(&place, &["--json", "run", "hello.yaml"]).json(0);
+    let plan = events[0]["plan_id"].as_str().expect("an id");
+    let shown = place.run(&["show", plan]);
+    for text in [
+        "hello",
+        "completed",
+        "ok         read  file.read",
+        "card.txt  text/plain  5 bytes",
+        "name: \"world\"",
+        "text: \"hello world 1\"",
+    ] {
+        assert!(shown.text(0).contains(text), "{text}: {}", shown.stdout);
+    }
+    place.folder("subject");
+    let folder = format!("folder={}", place.folder("subject").display());
+    let report = run(&place, &["--json", "run", "repo-report", "--input", &folder]).json(0);
+    let id = |name: &str| {
+        let started = report
+            .iter()
+            .find(|event| event["payload"]["name"] == name && event["event_type"] == "PlanStarted");
+        started.and_then(|event| event["plan_id"].as_str()).expect("a plan").to_owned()
+    };
+    let root = place.run(&["show", &id("repo-report")]);
+    for text in [
+        "recovered  introduction",
+        "history: Can the history be read? files",
+        "because no .git lies in the folder",
+    ] {
+        assert!(root.text(0).contains(text), "{text}: {}", root.stdout);
+    }
+    let group = place.run(&["show", &id("group")]);
+    assert!(group.text(0).contains("subplan of "), "{}", group.stdout);
+    let listed = place.run(&["plans", "--all"]);
+    assert!(listed.text(0).contains("    group"), "{}", listed.stdout);
+    std::fs::remove_file(place.folder("work").join("greeting.txt")).expect("it was there");
+    let failed = run(&place, &["--json", "run", "hello.yaml"]).json(1);
+    let failed = place.run(&["show", failed[0]["plan_id"].as_str().expect("an id")]);
+    assert!(failed.text(0).contains("not_found: greeting.txt is not there"), "{}", failed.stdout);
+}
