@@ -13,7 +13,7 @@ const THREADS: usize = 16;
 
 #[test]
 fn sixteen_threads_publish_subscribe_and_unsubscribe_as_the_model_says() {
-    let each = count(20_000, 100_000) / THREADS;
+    let each = count(100_000, 400_000) / THREADS;
     let kit = Arc::new(Kit::new());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
     runtime.block_on(async {
