@@ -108,16 +108,18 @@ pub(crate) struct Broken {
     pub(crate) reorder: usize,
     /// Delivered or stored with other content or at another place than acknowledged.
     pub(crate) altered: usize,
+    /// Refused, though nothing is wrong with it if the log is whole.
+    pub(crate) refused: usize,
 }
 
 impl Counts {
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         let Self { stored, acked, unknown, delivered, broken } = self;
-        let Broken { lost, phantom, duplicate, gap, reorder, altered } = broken;
+        let Broken { lost, phantom, duplicate, gap, reorder, altered, refused } = broken;
         format!(
             "stored {stored}, acked {acked}, unknown {unknown}, delivered {delivered}; \
-             lost {lost}, phantom {phantom}, duplicate {duplicate}, gap {gap}, reorder {reorder}, altered {altered}"
+             lost {lost}, phantom {phantom}, duplicate {duplicate}, gap {gap}, reorder {reorder}, altered {altered}, refused {refused}"
         )
     }
 }
@@ -164,7 +166,7 @@ fn check_claims(log: &[Line], claims: &[Claim], counts: &mut Counts) {
                 counts.broken.lost += 1;
             }
             (Told::Failed, Some(_)) => counts.broken.phantom += 1,
-            (Told::Failed, None) => {}
+            (Told::Failed, None) => counts.broken.refused += 1,
             (Told::Unknown, _) => counts.unknown += 1,
         }
     }
@@ -244,6 +246,19 @@ mod tests {
         let mut refused = claims();
         refused[0].told = Told::Failed;
         check(broken(&log(), &refused, None, &[1, 2, 3]), Broken { phantom: 1, ..zero });
+        check(
+            broken(
+                &log()[..2],
+                &[
+                    claims()[0].clone(),
+                    claims()[1].clone(),
+                    Claim { told: Told::Failed, ..claims()[2].clone() },
+                ],
+                None,
+                &[1, 2],
+            ),
+            Broken { refused: 1, ..zero },
+        );
         let mut moved = claims();
         moved[0].told = Told::Acked { position: 2, seq: 1 };
         check(broken(&log(), &moved, None, &[1, 2, 3]), Broken { altered: 1, ..zero });
