@@ -50,12 +50,6 @@ impl Recorded {
         self.frames[form as usize].get_or_init(|| make(&self.event, self.json()))
     }
 
-    /// The event, shared.
-    #[must_use]
-    pub const fn shared(&self) -> &Arc<StoredEvent> {
-        &self.event
-    }
-
     pub(crate) const fn tree_ended(&self) -> Option<bool> {
         self.tree_ended
     }

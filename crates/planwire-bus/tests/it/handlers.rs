@@ -229,3 +229,13 @@ fn a_bus_can_be_dropped_within_a_runtime() {
         "Handler::blocking Handler::future"
     );
 }
+
+#[tokio::test]
+async fn what_is_logged_of_a_bus_names_its_log_and_its_subscriptions() {
+    let kit = Kit::new();
+    let subscription = kit.bus.subscribe(Handler::future(|_| async { Ok(()) }), Filter::all()).unwrap();
+    assert_eq!(subscription.to_string(), "1");
+    let text = format!("{:?}", kit.bus);
+    assert!(text.contains("7Q4M2K9A") && text.contains("Handlers"), "{text}");
+    assert!(format!("{:?}", kit.stream(Filter::all()).await).contains("scanned"));
+}
