@@ -59,7 +59,8 @@ fn soak_clients_that_never_read_cost_little_and_get_all_when_they_do() {
                     let Some(client) = stalled.get(number) else { break };
                     let stream = client.lock().unwrap().take().unwrap();
                     let kind = number % logs.len();
-                    catch_up(&server, stream, kind as u64, &logs[kind]);
+                    let wakes = [Wakes::Resuming, Wakes::Reading][number / logs.len() % 2];
+                    catch_up(&server, stream, kind as u64, &logs[kind], wakes);
                 }
             });
         }
@@ -153,10 +154,17 @@ fn reference(server: &Server, kind: u64, events: u64) -> Vec<(u64, u64)> {
     log
 }
 
-/// Reads everything: what lay in the sockets, then half of the clients on the same connection and half on another,
-/// which begins at the last cursor.
-fn catch_up(server: &Server, stream: TcpStream, kind: u64, log: &[(u64, u64)]) {
-    let mut resumes = stream.local_addr().expect("an address").port().is_multiple_of(2);
+/// How a client goes on that did not read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wakes {
+    /// On the same connection.
+    Reading,
+    /// On another connection, which begins at the last cursor of what lay in the socket.
+    Resuming,
+}
+
+/// Reads everything.
+fn catch_up(server: &Server, stream: TcpStream, kind: u64, log: &[(u64, u64)], mut wakes: Wakes) {
     let mut stream = RawStream::of(stream);
     let mut given = 0;
     while given < log.len() {
@@ -169,7 +177,8 @@ fn catch_up(server: &Server, stream: TcpStream, kind: u64, log: &[(u64, u64)]) {
             }
             cursor = frame.id.or(cursor);
         }
-        if std::mem::take(&mut resumes) {
+        if wakes == Wakes::Resuming {
+            wakes = Wakes::Reading;
             stream = RawStream::open(&server.url, &stream_path(kind), cursor.as_deref()).expect("a stream");
         }
     }
