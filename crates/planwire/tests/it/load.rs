@@ -44,8 +44,6 @@ fn soak_clients_that_never_read_cost_little_and_get_all_when_they_do() {
             scope.spawn(|| publish(&server, events / PUBLISHERS, kinds, &peak));
         }
     });
-    let grown = peak.load(Ordering::Relaxed).saturating_sub(idle);
-    let allowed = MEMORY_KIB_MAX + CLIENT_KIB_MAX * clients;
     let head = head(&server);
     assert_eq!(head, events + 1);
     let logs: Vec<_> = (0..kinds).map(|kind| reference(&server, kind, events / kinds)).collect();
@@ -61,10 +59,13 @@ fn soak_clients_that_never_read_cost_little_and_get_all_when_they_do() {
                     let kind = number % logs.len();
                     let wakes = [Wakes::Resuming, Wakes::Reading][number / logs.len() % 2];
                     catch_up(&server, stream, kind as u64, &logs[kind], wakes);
+                    peak.fetch_max(memory_kib(&server), Ordering::Relaxed);
                 }
             });
         }
     });
+    let grown = peak.load(Ordering::Relaxed).saturating_sub(idle);
+    let allowed = MEMORY_KIB_MAX + CLIENT_KIB_MAX * clients;
     println!(
         "{clients} clients that never read, {events} events: {grown} KiB above idle ({idle} KiB), allowed {allowed} KiB; \
          delivered then {}, gap 0, duplicate 0, altered 0",
