@@ -1,5 +1,7 @@
 //! Blocks that alternate between the limit of the machine and the product, with the disk's state around each.
 
+use std::time::{Duration, Instant};
+
 use anyhow::Result;
 
 use crate::numbers::{Spread, grouped};
@@ -9,8 +11,8 @@ use crate::setting::Setting;
 /// A block is thrown away if an append + fdatasync takes so many times longer at one end of it than at the other.
 const MOVED_MAX: f64 = 2.0;
 
-/// Blocks that may be thrown away for each that is kept.
-const THROWN_PER_KEPT_MAX: usize = 3;
+/// A row begins no further block after this time, so that a restless disk does not keep it for ever.
+const ROW_MAX: Duration = Duration::from_secs(60);
 
 /// What one block gave.
 struct Block {
@@ -40,7 +42,8 @@ pub(crate) fn alternate(
 ) -> Result<Blocks> {
     let (mut kept, mut thrown) = (Vec::new(), Vec::new());
     let mut before = raw_log::fdatasync_ms(setting.folder())?;
-    while kept.len() < setting.rounds() && thrown.len() < setting.rounds() * THROWN_PER_KEPT_MAX {
+    let begun = Instant::now();
+    while kept.len() < setting.rounds() && begun.elapsed() < ROW_MAX {
         let (limit, product) = (limit()?, product()?);
         let after = raw_log::fdatasync_ms(setting.folder())?;
         let block = Block { limit, product, moved: (before / after).max(after / before) };

@@ -84,9 +84,10 @@ fn measure(arguments: &Arguments) -> Result<()> {
         println!("\n{name}");
         rows.extend(family(&setting).with_context(|| format!("failed to measure {name}"))?);
     }
-    println!("\n{}", row::table(&rows));
+    let load = setting::load();
+    println!("\n{}\nload {load} at the end", row::table(&rows));
     if let Some(file) = &arguments.json {
-        let json = serde_json::json!({ "setting": setting.to_json(), "rows": row::to_json(&rows) });
+        let json = serde_json::json!({ "setting": setting.to_json(), "load_at_end": load, "rows": row::to_json(&rows) });
         std::fs::write(file, format!("{json:#}\n"))
             .with_context(|| format!("failed to write {}", file.display()))?;
         println!("written: {}", file.display());

@@ -10,7 +10,7 @@ use crate::numbers::{Spread, grouped, millis, per_second};
 use crate::product::{BULK_EVENTS, Product};
 use crate::raw_log;
 use crate::row::{Row, Target};
-use crate::setting::Setting;
+use crate::setting::{SIDE_MAX, Setting};
 
 /// Publishers that wait for their own events.
 const PUBLISHERS: usize = 64;
@@ -30,11 +30,11 @@ pub(crate) fn one_in_flight(setting: &Setting) -> Result<Vec<Row>> {
         || raw_log::appends(setting.folder(), events, 1),
         || {
             let times = one_by_one(setting, events)?;
-            let elapsed = times.iter().sum();
+            let (published, elapsed) = (times.len(), times.iter().sum());
             let spread = Spread::of(times.into_iter().map(millis));
             p50.push(spread.median());
             p99.push(spread.quantile(99));
-            Ok(per_second(events, elapsed))
+            Ok(per_second(published, elapsed))
         },
     )?;
     let note = format!("p50 {:.3} ms, p99 {:.3} ms", Spread::of(p50).median(), Spread::of(p99).median());
@@ -47,8 +47,8 @@ fn one_by_one(setting: &Setting, events: usize) -> Result<Vec<std::time::Duratio
     setting.runtime.block_on(async {
         let plan = product.start_tree(1).await?.remove(0);
         let maker = product.maker();
-        let mut times = Vec::with_capacity(events);
-        for _ in 0..events {
+        let (mut times, first) = (Vec::with_capacity(events), Instant::now());
+        while times.len() < events && first.elapsed() < SIDE_MAX {
             let begun = Instant::now();
             product.publisher.publish(maker.make(&plan)?).await?;
             times.push(begun.elapsed());
@@ -89,17 +89,18 @@ fn publishers(setting: &Setting, each: usize) -> Result<(f64, f64)> {
             let (publisher, maker) = (product.publisher.clone(), product.maker());
             let plan = plans[number % PLANS].clone();
             tasks.spawn(async move {
-                for _ in 0..each {
+                let mut published = 0;
+                while published < each && begun.elapsed() < SIDE_MAX {
                     publisher.publish(maker.make(&plan)?).await?;
+                    published += 1;
                 }
-                anyhow::Ok(())
+                anyhow::Ok(published)
             });
         }
-        tasks.join_all().await.into_iter().collect::<Result<()>>()?;
+        let events = tasks.join_all().await.into_iter().sum::<Result<usize>>()?;
         let elapsed = begun.elapsed();
         let commits = product.bus.counters().commits - before.commits;
         product.close().await;
-        let events = PUBLISHERS * each;
         Ok((per_second(events, elapsed), events as f64 / commits.max(1) as f64))
     })
 }

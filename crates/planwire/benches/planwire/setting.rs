@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -18,6 +19,9 @@ const FILES: u64 = 8_192;
 
 /// Blocks of one row that are kept.
 const ROUNDS: (usize, usize) = (5, 2);
+
+/// How long one side of a block goes on at most, where it can stop at any event: on a slow disk fewer are measured.
+pub(crate) const SIDE_MAX: Duration = Duration::from_secs(2);
 
 /// One run of the benchmark.
 pub(crate) struct Setting {
@@ -88,7 +92,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-fn load() -> String {
+/// Processes that wait for a core, averaged over a minute: other work makes every figure worse.
+pub(crate) fn load() -> String {
     let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()
 }
