@@ -3,6 +3,7 @@
 //! A read is a job in a bounded queue; its answer comes by a oneshot channel, so that a caller needs no particular
 //! runtime. A caller that goes away before its turn costs nothing.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
@@ -56,7 +57,7 @@ impl Readers {
         let job: Job = Box::new(move |connection| {
             if !reply.is_closed() {
                 // Nobody to tell: the caller went away meanwhile.
-                let _ = reply.send(read(connection));
+                let _ = reply.send(isolated(|| read(connection)));
             }
         });
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
@@ -68,11 +69,19 @@ impl Readers {
 impl Drop for Readers {
     fn drop(&mut self) {
         self.jobs = None;
-        for thread in self.threads.drain(..) {
+        let here = std::thread::current().id();
+        // The last owner may be woken, and end, on one of the threads: that one ends by itself afterwards.
+        for thread in self.threads.drain(..).filter(|thread| thread.thread().id() != here) {
             // A thread that panicked has told so already.
             let _ = thread.join();
         }
     }
+}
+
+/// A read that panics fails alone: the thread goes on with the reads of others.
+fn isolated<T>(read: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    // The connection is left with at most an open read transaction, which its guard ends while unwinding.
+    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| Err(StoreError::Failed("a read panicked".into())))
 }
 
 fn answer(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
@@ -81,5 +90,35 @@ fn answer(mut connection: Connection, queue: &Mutex<mpsc::Receiver<Job>>) {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).blocking_recv();
         let Some(job) = job else { return };
         job(&mut connection);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    fn wait<T>(future: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(future)
+    }
+
+    fn readers() -> (tempfile::TempDir, Readers) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.db");
+        Connection::open(&path).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        let readers = Readers::start(&path).unwrap();
+        (folder, readers)
+    }
+
+    #[test]
+    fn read_that_panics_fails_alone() {
+        let (_folder, readers) = readers();
+        let reads = (0..2 * READER_THREADS).map(|_| readers.run::<()>(|_| panic!("a read that panics")));
+        for failed in wait(join_all(reads)) {
+            assert!(matches!(failed, Err(StoreError::Failed(_))), "{failed:?}");
+        }
+        assert_eq!(wait(readers.run(|_| Ok(7))).unwrap(), 7);
     }
 }
