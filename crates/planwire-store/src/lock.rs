@@ -106,6 +106,7 @@ impl LockFile {
         let mut file = private(OpenOptions::new().read(true).write(true).create(true).truncate(false))
             .open(path)
             .map_err(failed)?;
+        shut_others_out(&file).map_err(failed)?;
         let mut tries = 1;
         loop {
             match file.try_lock() {
@@ -172,6 +173,21 @@ pub(crate) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
     options
+}
+
+/// A file that was there before, as a copy or made by somebody else, may be readable to others: then the token would
+/// be too. Failing to change that is an error, since only its owner can.
+fn shut_others_out(file: &File) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        if file.metadata()?.permissions().mode() & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600))?;
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = file;
+    Ok(())
 }
 
 fn write(file: &mut File, info: &LockInfo) -> io::Result<()> {
@@ -256,6 +272,18 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.lock");
+        let _lock = LockFile::acquire(&path, &LockInfo::this_process()).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn lock_file_that_others_could_read_becomes_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.lock");
+        std::fs::write(&path, "").unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
         let _lock = LockFile::acquire(&path, &LockInfo::this_process()).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
