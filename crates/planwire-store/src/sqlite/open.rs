@@ -162,6 +162,7 @@ impl SqliteStore {
         private(fs::OpenOptions::new().write(true).create(true).truncate(false))
             .open(path)
             .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+        path.parent().into_iter().for_each(sync_folder);
         let mut connection = open_writing(path, options)?;
         let failed = |source| OpenError::Store { path: path.to_owned(), source };
         let readers = Readers::start(path).map_err(failed)?;
@@ -202,11 +203,24 @@ impl SqliteRepository {
 /// Makes the folder of `path`; only the user may look into one that is new.
 fn make_folder(path: &Path) -> Result<(), OpenError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
+    let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })
+    builder.create(folder).map_err(|source| OpenError::Folder { path: folder.to_owned(), source })?;
+    missing.into_iter().filter_map(Path::parent).for_each(sync_folder);
+    Ok(())
+}
+
+/// Brings the names in a folder to disk: a file that was synced is lost all the same if its name is not there after a
+/// power cut.
+fn sync_folder(folder: &Path) {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    if cfg!(unix) {
+        // Not every file system can; SQLite, which does this for its WAL, takes no notice either.
+        let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    }
 }
 
 /// Opens and migrates under the lock; ends with everything on disk.
@@ -273,10 +287,9 @@ fn version(path: &Path, connection: &Connection) -> Result<Option<i32>, OpenErro
 fn settle(path: &Path) -> Result<(), OpenError> {
     let lock = match LockFile::acquire(&LockFile::path_of(path), &LockInfo::this_process()) {
         Ok(lock) => lock,
-        // Whoever holds it did this when it opened the file.
-        Err(LockError::Held { .. }) => return Ok(()),
-        // In a folder that we may not write there is no WAL that we could move.
-        Err(LockError::Io { .. }) => return Ok(()),
+        // Whoever holds it does this when it opens the file, and may be about to; a folder that we may not write
+        // keeps its WAL as it is. Then what we are about to show is synced where it lies.
+        Err(LockError::Held { .. } | LockError::Io { .. }) => return sync_wal(path),
     };
     let connection = connect(path).map_err(|error| open_error(path, error))?;
     checkpoint(path, &connection)?;
@@ -294,11 +307,17 @@ fn checkpoint(path: &Path, connection: &Connection) -> Result<(), OpenError> {
         return Ok(());
     }
     // Another process reads an older state, so the WAL has to stay; then it is synced as it is.
+    sync_wal(path)
+}
+
+/// Syncs the WAL where it lies; one that is gone has been moved into the database, and synced, by whoever removed it.
+fn sync_wal(path: &Path) -> Result<(), OpenError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
-    fs::File::open(wal)
-        .and_then(|wal| wal.sync_all())
-        .map_err(|source| OpenError::File { path: path.to_owned(), source })
+    match fs::File::open(wal).and_then(|wal| wal.sync_all()) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        synced => synced.map_err(|source| OpenError::File { path: path.to_owned(), source }),
+    }
 }
 
 fn insert_log(connection: &Connection, log_id: LogId) -> rusqlite::Result<()> {
