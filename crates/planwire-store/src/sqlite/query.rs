@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use planwire_event::{Digest, EventId, Filter, LogId, PlanId, Position, Scope, StoredEvent};
-use rusqlite::{Connection, OptionalExtension as _, Params, params};
+use rusqlite::{Connection, OptionalExtension as _, Params, ToSql, params};
 
 use crate::contract::{
     LogInfo, PAGE_EVENTS_MAX, Page, PageLimits, PlanOrder, PlanPage, PlanQuery, PlanRow, PlanScope,
@@ -23,8 +23,9 @@ const TREE_PAGE: &str = concat!(
 );
 const EVENT_BY_ID: &str = concat!("SELECT ", event_columns!(), " FROM plan_events WHERE event_id = ?1");
 const PLAN_BY_ID: &str = concat!("SELECT ", plan_columns!(), " FROM plans WHERE plan_id = ?1");
-const PLANS_OF_TREE: &str =
-    concat!("SELECT ", plan_columns!(), " FROM plans WHERE root_plan_id = ?1 ORDER BY first_position");
+/// What it takes to know who is below whom, and no more: a tree may have many plans.
+const MEMBERS_OF_TREE: &str = "SELECT plan_id, parent_plan_id, first_position, state FROM plans \
+    WHERE root_plan_id = ?1 ORDER BY first_position";
 
 /// What the log says of itself.
 pub(crate) fn log_info(connection: &mut Connection) -> Result<LogInfo, StoreError> {
@@ -80,7 +81,7 @@ pub(crate) fn page(
         run(&transaction, LOG_PAGE, range, &mut scan, &mut decoder, |_| true)?;
         return Ok(scan.finish());
     };
-    let Some(plan) = plan(&transaction, named)? else { return Ok(scan.finish()) };
+    let Some(plan) = plan(&transaction, named.as_str())? else { return Ok(scan.finish()) };
     let from = sql_number(after.max(plan.first_position.previous()).get());
     let end = match filter.scope {
         Scope::Plan(_) => plan.last_position.unwrap_or(head),
@@ -95,8 +96,8 @@ pub(crate) fn page(
             run(&transaction, TREE_PAGE, range, &mut scan, &mut decoder, |_| true)?;
         }
         _ => {
-            let tree = plans_below(&transaction, &plan)?;
-            let below: HashSet<&str> = tree.iter().map(|plan| plan.plan_id.as_str()).collect();
+            let tree = members_below(&transaction, &plan)?;
+            let below: HashSet<&str> = tree.iter().map(|member| &*member.plan_id).collect();
             run(&transaction, TREE_PAGE, range, &mut scan, &mut decoder, |of| below.contains(of))?;
         }
     }
@@ -145,101 +146,125 @@ pub(crate) fn by_event_ids(
     Ok(found)
 }
 
-fn plan(connection: &Connection, plan: &PlanId) -> Result<Option<PlanRow>, StoreError> {
-    Ok(plan_rows(connection, PLAN_BY_ID, params![plan.as_str()], 1, |_| true)?.pop())
+fn plan(connection: &Connection, plan: &str) -> Result<Option<PlanRow>, StoreError> {
+    Ok(plan_rows(connection, PLAN_BY_ID, params![plan])?.pop())
 }
 
-/// Up to `limit` rows of `plans` that are wanted.
-fn plan_rows(
-    connection: &Connection,
-    sql: &str,
-    range: impl Params,
-    limit: usize,
-    mut wanted: impl FnMut(&PlanRow) -> bool,
-) -> Result<Vec<PlanRow>, StoreError> {
+fn plan_rows(connection: &Connection, sql: &str, range: impl Params) -> Result<Vec<PlanRow>, StoreError> {
     let mut select = connection.prepare_cached(sql).map_err(store_error)?;
     let mut rows = select.query(range).map_err(store_error)?;
     let mut found = Vec::new();
-    while found.len() < limit
-        && let Some(row) = rows.next().map_err(store_error)?
-    {
-        let plan = decode::plan(row)?;
-        if wanted(&plan) {
-            found.push(plan);
-        }
+    while let Some(row) = rows.next().map_err(store_error)? {
+        found.push(decode::plan(row)?);
     }
     Ok(found)
 }
 
+/// A plan of a tree, as far as its place matters.
+struct Member {
+    plan_id: Box<str>,
+    first_position: Position,
+    is_open: bool,
+}
+
 /// The plan and all below it, oldest first: parents start before their children, so one pass finds them.
-fn plans_below(connection: &Connection, top: &PlanRow) -> Result<Vec<PlanRow>, StoreError> {
-    let mut below: HashSet<PlanId> = HashSet::from([top.plan_id.clone()]);
-    plan_rows(connection, PLANS_OF_TREE, params![top.root_plan_id.as_str()], usize::MAX, |plan| {
-        let inside = plan.parent_plan_id.as_ref().is_some_and(|parent| below.contains(parent));
+fn members_below(connection: &Connection, top: &PlanRow) -> Result<Vec<Member>, StoreError> {
+    let mut select = connection.prepare_cached(MEMBERS_OF_TREE).map_err(store_error)?;
+    let mut rows = select.query(params![top.root_plan_id.as_str()]).map_err(store_error)?;
+    let mut ids: HashSet<Box<str>> = HashSet::from([top.plan_id.as_str().into()]);
+    let mut members = Vec::new();
+    while let Some(row) = rows.next().map_err(store_error)? {
+        let (plan_id, parent): (Box<str>, Option<Box<str>>) =
+            (row.get(0).map_err(store_error)?, row.get(1).map_err(store_error)?);
+        let inside = parent.is_some_and(|parent| ids.contains(&parent));
         if inside {
-            below.insert(plan.plan_id.clone());
+            ids.insert(plan_id.clone());
         }
-        inside || plan.plan_id == top.plan_id
-    })
+        if inside || *plan_id == *top.plan_id.as_str() {
+            let first_position = position(row.get(2).map_err(store_error)?);
+            let state: Box<str> = row.get(3).map_err(store_error)?;
+            members.push(Member { plan_id, first_position, is_open: &*state == "open" });
+        }
+    }
+    Ok(members)
 }
 
 /// Rows of `plans`.
 pub(crate) fn plans(connection: &mut Connection, query: &PlanQuery) -> Result<PlanPage, StoreError> {
     let transaction = connection.transaction().map_err(store_error)?;
+    let top = match &query.scope {
+        PlanScope::All => return range_of_plans(&transaction, query, "", None),
+        PlanScope::Roots => return range_of_plans(&transaction, query, " AND parent_plan_id IS NULL", None),
+        PlanScope::These(these) => return these_plans(&transaction, query, these),
+        PlanScope::Tree(top) => plan(&transaction, top.as_str())?,
+    };
+    let Some(top) = top else { return Ok(PlanPage::default()) };
+    if top.parent_plan_id.is_none() {
+        return range_of_plans(
+            &transaction,
+            query,
+            " AND root_plan_id = ?3",
+            Some(top.root_plan_id.as_str()),
+        );
+    }
     let limit = query.limit();
-    let some = match &query.scope {
-        PlanScope::All => return all_plans(&transaction, query, false),
-        PlanScope::Roots => return all_plans(&transaction, query, true),
-        PlanScope::Tree(top) => match plan(&transaction, top)? {
-            Some(top) => plans_below(&transaction, &top)?,
-            None => Vec::new(),
-        },
-        PlanScope::These(these) => {
-            let mut found = Vec::new();
-            for one in these.iter().take(PAGE_EVENTS_MAX) {
-                found.extend(plan(&transaction, one)?);
-            }
-            found.sort_by_key(|plan: &PlanRow| plan.first_position);
-            found.dedup_by_key(|plan| plan.first_position);
-            found
-        }
+    let wanted = members_below(&transaction, &top)?
+        .into_iter()
+        .filter(|member| lies_ahead(query, member.first_position, member.is_open));
+    let wanted: Vec<_> = match query.order {
+        PlanOrder::NewestFirst => wanted.rev().take(limit + 1).collect(),
+        PlanOrder::OldestFirst => wanted.take(limit + 1).collect(),
     };
-    let wanted = |plan: &PlanRow| {
-        let on = query.after.is_none_or(|after| match query.order {
-            PlanOrder::NewestFirst => plan.first_position < after,
-            PlanOrder::OldestFirst => plan.first_position > after,
-        });
-        on && (plan.status.is_open() || !query.open_only)
-    };
-    let some = some.into_iter().filter(wanted);
-    let page = match query.order {
-        PlanOrder::NewestFirst => some.rev().take(limit + 1).collect(),
-        PlanOrder::OldestFirst => some.take(limit + 1).collect(),
-    };
-    Ok(PlanPage::cut(page, limit))
+    let rows = wanted.iter().filter_map(|member| plan(&transaction, &member.plan_id).transpose());
+    Ok(PlanPage::cut(rows.collect::<Result<_, _>>()?, limit))
 }
 
-fn all_plans(connection: &Connection, query: &PlanQuery, roots_only: bool) -> Result<PlanPage, StoreError> {
-    let mut sql = concat!("SELECT ", plan_columns!(), " FROM plans WHERE first_position").to_owned();
+/// Whether a plan is on the page or on a later one.
+fn lies_ahead(query: &PlanQuery, first_position: Position, is_open: bool) -> bool {
+    let after = query.after.is_none_or(|after| match query.order {
+        PlanOrder::NewestFirst => first_position < after,
+        PlanOrder::OldestFirst => first_position > after,
+    });
+    after && (is_open || !query.open_only)
+}
+
+fn these_plans(connection: &Connection, query: &PlanQuery, these: &[PlanId]) -> Result<PlanPage, StoreError> {
+    let mut found = Vec::new();
+    for one in these.iter().take(PAGE_EVENTS_MAX) {
+        found.extend(plan(connection, one.as_str())?);
+    }
+    found.sort_by_key(|plan: &PlanRow| plan.first_position);
+    found.dedup_by_key(|plan| plan.first_position);
+    found.retain(|plan| lies_ahead(query, plan.first_position, plan.status.is_open()));
+    if query.order == PlanOrder::NewestFirst {
+        found.reverse();
+    }
+    Ok(PlanPage::cut(found, query.limit()))
+}
+
+/// Plans in the order of their first positions, chosen by SQLite: what is not on the page is not decoded.
+fn range_of_plans(
+    connection: &Connection,
+    query: &PlanQuery,
+    narrower: &str,
+    root: Option<&str>,
+) -> Result<PlanPage, StoreError> {
     let (side, order, from) = match query.order {
         PlanOrder::NewestFirst => {
-            (" < ?1", "DESC", query.after.map_or(i64::MAX, |after| sql_number(after.get())))
+            ("<", "DESC", query.after.map_or(i64::MAX, |after| sql_number(after.get())))
         }
-        PlanOrder::OldestFirst => (" > ?1", "ASC", query.after.map_or(0, |after| sql_number(after.get()))),
+        PlanOrder::OldestFirst => (">", "ASC", query.after.map_or(0, |after| sql_number(after.get()))),
     };
-    sql.push_str(side);
-    if roots_only {
-        sql.push_str(" AND parent_plan_id IS NULL");
-    }
-    if query.open_only {
-        sql.push_str(" AND state = 'open'");
-    }
-    sql.push_str(" ORDER BY first_position ");
-    sql.push_str(order);
-    sql.push_str(" LIMIT ?2");
+    let open = if query.open_only { " AND state = 'open'" } else { "" };
+    let sql = format!(
+        "SELECT {} FROM plans WHERE first_position {side} ?1{narrower}{open} ORDER BY first_position {order} LIMIT ?2",
+        plan_columns!(),
+    );
     let limit = query.limit();
     let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    Ok(PlanPage::cut(plan_rows(connection, &sql, params![from, rows], limit + 1, |_| true)?, limit))
+    let range: [Option<&dyn ToSql>; 3] = [Some(&from), Some(&rows), root.as_ref().map(|root| root as _)];
+    let range: Vec<_> = range.into_iter().flatten().collect();
+    Ok(PlanPage::cut(plan_rows(connection, &sql, &*range)?, limit))
 }
 
 /// A plan document.
