@@ -52,7 +52,7 @@ fn wants(filter: &Filter, plan: &PlanId, event_type: &EventType, parents: &HashM
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn filters_neither_leak_nor_miss() {
+async fn soak_filters_neither_leak_nor_miss() {
     let (events, filters) = (count(100_000, 100_000), 200);
     let mut random = Seeded(42);
     let kit = Kit::with(Config { ring_bytes_max: 256 * 1024, ..Config::default() });

@@ -5,7 +5,7 @@ use planwire_bus::Config;
 use crate::kit::Kit;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sixty_four_publishers_share_commits_while_one_is_held() {
+async fn soak_sixty_four_publishers_share_commits_while_one_is_held() {
     const PUBLISHERS: usize = 64;
     const EACH: usize = 20;
     let kit = Kit::new();

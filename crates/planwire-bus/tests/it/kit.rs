@@ -273,6 +273,7 @@ impl Kit {
             name: "c".into(),
             inputs: Object::new(),
             step: "s".into(),
+            item: None,
         };
         self.event(plan, &payload)
     }

@@ -6,7 +6,7 @@ use planwire_event::Filter;
 use crate::kit::{Kit, id, positions, take};
 
 #[tokio::test]
-async fn an_event_wakes_only_those_who_wait_for_its_plan() {
+async fn soak_an_event_wakes_only_those_who_wait_for_its_plan() {
     const READERS: usize = 1_000;
     const EVENTS: usize = 10_000;
     let kit = Kit::new();

@@ -12,7 +12,7 @@ use crate::kit::{Kit, count, id};
 const THREADS: usize = 16;
 
 #[test]
-fn sixteen_threads_publish_subscribe_and_unsubscribe_as_the_model_says() {
+fn soak_sixteen_threads_publish_subscribe_and_unsubscribe_as_the_model_says() {
     let each = count(100_000, 400_000) / THREADS;
     let kit = Arc::new(Kit::new());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build().unwrap();
