@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use planwire_bus::Published;
-use planwire_event::{Draft, Event};
+use planwire_event::{Draft, Event, EventId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -56,9 +56,20 @@ pub(crate) async fn events(
 ) -> Result<Json<Answer>, Problem> {
     let text = body::text(&headers, body, app.config.limits.body_read).await?;
     let (events, named): (Vec<Event>, Vec<bool>) = read(&app, &text)?.into_iter().unzip();
-    let published = app.publisher.publish_all(events).await?;
+    let ids: Vec<_> = events.iter().map(Event::event_id).collect();
+    let published =
+        app.publisher.publish_all(events).await.map_err(|error| failed(error.into(), &ids, &named))?;
     let events = published.iter().zip(named).map(|(published, named)| answer(published, named)).collect();
     Ok(Json(Answer { events }))
+}
+
+/// A request whose outcome is unknown is told its ids: it can be repeated safely under them and under no others.
+fn failed(problem: Problem, ids: &[EventId], named: &[bool]) -> Problem {
+    if problem.kind() != Kind::OutcomeUnknown {
+        return problem;
+    }
+    let ids: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    problem.with("event_ids", ids).with("retry_safe", named.iter().all(|named| *named))
 }
 
 fn answer(published: &Published, named: bool) -> AnswerEvent {

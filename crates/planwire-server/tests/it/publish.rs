@@ -241,6 +241,12 @@ async fn unknown_outcome_asks_to_try_again_with_the_same_id_and_stops_the_writer
     let answer = post(served.address, "/v1/events", &note("p").to_string()).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "outcome-unknown"));
     insta::assert_snapshot!(answer.text());
+    assert_eq!(
+        answer.json()["retry_safe"],
+        false,
+        "it came without ids; under those of the answer it is safe"
+    );
+    assert_eq!(answer.json()["event_ids"].as_array().unwrap().len(), 1);
     served.fault.set(Fault::NONE);
     let answer = post(served.address, "/v1/events", &note("p").to_string()).await;
     assert_eq!((answer.status, answer.problem().as_str()), (503, "writer-stopped"));
