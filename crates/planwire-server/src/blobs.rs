@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use planwire_event::vocabulary::{ArtifactPart, ArtifactProduced};
@@ -14,12 +14,13 @@ use planwire_event::{Digest, EventType, EventTypes, PlanId};
 use planwire_store::{EventRepository, PageLimits, StoreError};
 
 use crate::app::App;
+use crate::params::InPath;
 use crate::plans;
 use crate::problem::{Kind, Problem};
 
 pub(crate) async fn blob(
     State(app): State<Arc<App>>,
-    Path((plan, digest)): Path<(String, String)>,
+    InPath((plan, digest)): InPath<(String, String)>,
 ) -> Result<Response, Problem> {
     let plan: PlanId = plan.parse()?;
     let digest: Digest = digest
@@ -27,13 +28,14 @@ pub(crate) async fn blob(
         .map_err(|_| Problem::new(Kind::IdMalformed, "a digest is 64 lower-case hexadecimal digits"))?;
     let repository = Arc::clone(app.bus.repository());
     let artifact = artifact(&*repository, &plan, digest).await?.ok_or_else(|| none(&plan))?;
+    let ArtifactPart::Blob { size_bytes, .. } = artifact.part else { return Err(none(&plan)) };
     let first = repository.blob(digest, 0).await?.ok_or_else(|| none(&plan))?;
     let headers = [
         (header::CONTENT_TYPE, content_type(&artifact.media_type)),
         (header::CONTENT_DISPOSITION, disposition(&artifact.name)),
         (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox")),
     ];
-    Ok((headers, Body::from_stream(chunks(repository, digest, first))).into_response())
+    Ok((headers, Body::from_stream(chunks(repository, digest, size_bytes, first))).into_response())
 }
 
 fn none(plan: &PlanId) -> Problem {
@@ -63,22 +65,34 @@ async fn artifact(
     }
 }
 
-/// One chunk after the other, read when the client has room for it.
+/// One chunk after the other, read when the client has room for it. Breaks off where the blob ends before its size:
+/// a part must not look like the whole.
 fn chunks(
     repository: Arc<dyn EventRepository>,
     digest: Digest,
+    size_bytes: u64,
     first: Vec<u8>,
 ) -> impl futures_util::Stream<Item = Result<Vec<u8>, StoreError>> {
-    futures_util::stream::try_unfold(
-        (repository, Some(first), 0),
-        move |(repository, ready, chunk)| async move {
-            let body = match ready {
-                Some(body) => Some(body),
-                None => repository.blob(digest, chunk).await?,
-            };
-            Ok(body.map(|body| (body, (repository, None, chunk + 1))))
-        },
-    )
+    let begin = (repository, Some(first), 0, size_bytes);
+    futures_util::stream::try_unfold(begin, move |(repository, ready, chunk, missing)| async move {
+        let body = match ready {
+            Some(body) => Some(body),
+            None => repository.blob(digest, chunk).await?,
+        };
+        match body {
+            Some(body) => {
+                let missing = missing.saturating_sub(u64::try_from(body.len()).unwrap_or(u64::MAX));
+                Ok(Some((body, (repository, None, chunk + 1, missing))))
+            }
+            None if missing > 0 => {
+                tracing::error!(%digest, missing, "a blob ends before its size");
+                // The connection is dropped at once with an error; what it was given before goes out first.
+                tokio::task::yield_now().await;
+                Err(StoreError::Failed("the blob ends before its size".into()))
+            }
+            None => Ok(None),
+        }
+    })
 }
 
 fn content_type(media_type: &str) -> HeaderValue {

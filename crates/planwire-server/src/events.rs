@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use planwire_bus::StartAt;
@@ -14,7 +14,7 @@ use planwire_store::PageLimits;
 
 use crate::accept::{self, Form};
 use crate::app::App;
-use crate::params::{Pairs, PlanPath, ReadParams};
+use crate::params::{InPath, Pairs, PlanPath, ReadParams};
 use crate::problem::{Kind, Problem};
 use crate::sse_stream;
 
@@ -107,7 +107,10 @@ fn page_json(events: &[Arc<StoredEvent>], next: Cursor, at_head: bool, ended: bo
     out
 }
 
-pub(crate) async fn one(State(app): State<Arc<App>>, Path(text): Path<String>) -> Result<Response, Problem> {
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    InPath(text): InPath<String>,
+) -> Result<Response, Problem> {
     let event_id: EventId = text.parse()?;
     let found = app.bus.repository().by_event_ids(&[event_id]).await?;
     let Some(event) = found.first() else {

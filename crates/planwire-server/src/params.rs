@@ -11,6 +11,7 @@ use planwire_bus::{FrameForm, StartAt};
 use planwire_event::limits::FILTER_TYPES_MAX;
 use planwire_event::{EventType, EventTypes, Filter, PlanId, Scope};
 use planwire_store::PAGE_EVENTS_MAX;
+use serde::de::DeserializeOwned;
 
 use crate::accept::Form;
 use crate::config::PAGE_EVENTS_DEFAULT;
@@ -30,6 +31,20 @@ impl<S: Send + Sync> FromRequestParts<S> for Pairs {
     }
 }
 
+/// What stands in the path, as text.
+pub(crate) struct InPath<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for InPath<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Path(found) = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Problem::new(Kind::IdMalformed, "the path is not UTF-8"))?;
+        Ok(Self(found))
+    }
+}
+
 /// The plan id in the path.
 pub(crate) struct PlanPath(pub(crate) PlanId);
 
@@ -37,9 +52,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PlanPath {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(segments) = Path::<Vec<(String, String)>>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Problem::new(Kind::IdMalformed, "the path is not UTF-8"))?;
+        let InPath(segments) = InPath::<Vec<(String, String)>>::from_request_parts(parts, state).await?;
         let text = segments.iter().find(|(name, _)| name == "plan_id").map_or("", |(_, value)| value);
         Ok(Self(text.parse()?))
     }

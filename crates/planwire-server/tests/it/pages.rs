@@ -139,8 +139,11 @@ async fn plan_ids_in_paths_are_checked() {
             assert_eq!((answer.status, answer.problem().as_str()), (400, "id-malformed"), "{bad}{target}");
         }
     }
-    let not_utf8 = get(served.address, "/v1/plans/%FF/events").await;
-    assert_eq!((not_utf8.status, not_utf8.problem().as_str()), (400, "id-malformed"));
+    for target in ["/v1/plans/%FF/events", "/v1/events/%FF", "/v1/plans/%FF/blobs/0", "/v1/plans/p/blobs/%FF"]
+    {
+        let not_utf8 = get(served.address, target).await;
+        assert_eq!((not_utf8.status, not_utf8.problem().as_str()), (400, "id-malformed"), "{target}");
+    }
 }
 
 #[tokio::test]
