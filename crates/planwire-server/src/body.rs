@@ -39,7 +39,13 @@ fn too_large() -> Problem {
         .with("max_bytes", BODY_BYTES_MAX)
 }
 
+/// Characters of what is said about a body: a message that repeats the body's own words must not be as long as it.
+const MESSAGE_CHARS_MAX: usize = 300;
+
 /// Reads a text as JSON.
 pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|error| Problem::new(Kind::BodyMalformed, error.to_string()))
+    serde_json::from_str(text).map_err(|error| {
+        let message: String = error.to_string().chars().take(MESSAGE_CHARS_MAX).collect();
+        Problem::new(Kind::BodyMalformed, message)
+    })
 }

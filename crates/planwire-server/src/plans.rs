@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use planwire_bus::PublishError;
+use planwire_bus::{PublishError, StartAt};
 use planwire_event::state::PlanState;
 use planwire_event::vocabulary::CancelRequested;
 use planwire_event::{Cursor, Event, EventTypes, LogId, PlanId, Refusal};
@@ -83,10 +83,10 @@ pub(crate) async fn list(State(app): State<Arc<App>>, Pairs(pairs): Pairs) -> Re
     let tree = query.parsed::<PlanId>("tree")?;
     query.finish()?;
     let log_id = app.bus.log_id();
-    if let Some(cursor) = after.filter(|cursor| cursor.log_id != log_id) {
-        let detail = format!("cursor {cursor} belongs to another log than {log_id}");
-        return Err(Problem::new(Kind::CursorOtherLog, detail).with("cursor", cursor.to_string()));
-    }
+    let after = match after {
+        Some(cursor) => Some(app.bus.resolve(StartAt::After(cursor)).await?),
+        None => None,
+    };
     let (scope, order) = match (tree, roots) {
         (Some(_), Some(_)) => return Err(params::invalid("roots", "a tree has one root; leave it out")),
         (Some(tree), None) => {
@@ -96,7 +96,6 @@ pub(crate) async fn list(State(app): State<Arc<App>>, Pairs(pairs): Pairs) -> Re
         (None, Some(false)) => (PlanScope::All, PlanOrder::NewestFirst),
         (None, _) => (PlanScope::Roots, PlanOrder::NewestFirst),
     };
-    let after = after.map(|cursor| cursor.position);
     let query = PlanQuery { scope, open_only: state == Some("open"), order, after, limit };
     let (rows, next) = rows_by_state(&**app.bus.repository(), query, state).await?;
     let plans: Vec<_> = rows.iter().map(|row| PlanJson::of(row, log_id)).collect();

@@ -19,6 +19,9 @@ use crate::body;
 use crate::guard::Caller;
 use crate::problem::{Kind, Problem};
 
+/// Bytes of a name under which a document can be registered.
+const DOCUMENT_NAME_BYTES_MAX: usize = 256;
+
 /// Characters of a context id.
 const CONTEXT_ID_CHARS_MAX: usize = 128;
 
@@ -75,6 +78,10 @@ fn source(start: Start, caller: Caller, inline_allowed: bool) -> Result<Document
         (Some(Value::String(name)), None) => {
             if start.name.is_some() || start.folder.is_some() {
                 return Err(malformed("name and folder belong to a document that is sent along"));
+            }
+            if name.len() > DOCUMENT_NAME_BYTES_MAX {
+                let detail = format!("the name of a document has at most {DOCUMENT_NAME_BYTES_MAX} bytes");
+                return Err(malformed(&detail));
             }
             return Ok(DocumentSource::Registered(name));
         }

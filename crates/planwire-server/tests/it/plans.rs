@@ -8,7 +8,7 @@ use planwire_event::{Digest, Event, Producer};
 use planwire_store::{Blob, Document};
 use serde_json::{Value, json};
 
-use crate::client::{get, post, request};
+use crate::client::{Client, get, post, request};
 use crate::served::{Served, id, started};
 
 #[tokio::test]
@@ -42,10 +42,12 @@ async fn roots_are_listed_newest_first_page_by_page() {
         after = format!("&after={next}");
     }
     assert_eq!(seen, ["p4", "p3", "p2", "p1", "p0"]);
-    for (target, status) in
-        [("/v1/plans?after=ZZZZZZZZ-0000000000000001", 409), ("/v1/plans?tree=nobody", 404)]
-    {
-        assert_eq!(get(served.address, target).await.status, status);
+    for (target, status) in [
+        ("/v1/plans?after=ZZZZZZZZ-0000000000000001", 409),
+        ("/v1/plans?after=7Q4M2K9A-00000000000000ff", 409),
+        ("/v1/plans?tree=nobody", 404),
+    ] {
+        assert_eq!(get(served.address, target).await.status, status, "{target}");
     }
 }
 
@@ -108,13 +110,18 @@ async fn cancelling_publishes_a_request_for_it() {
 
 /// Publishes a plan with a document and an artifact whose content is `body`.
 async fn plan_with_blob(served: &Served, plan: &str, body: &[u8], name: &str) -> Digest {
+    plan_with_part(served, plan, body, body.len(), name).await
+}
+
+/// The same, with a blob that the store holds only in part if `size_bytes` is more than the body.
+async fn plan_with_part(served: &Served, plan: &str, body: &[u8], size_bytes: usize, name: &str) -> Digest {
     let document = r#"{"plan":"report"}"#;
     let digest = Digest::of(document.as_bytes());
     let with_document = PlanStarted { document_digest: Some(digest.to_string()), ..started(None) };
     let blob = Digest::of(body);
     let artifact: ArtifactProduced = serde_json::from_value(json!({
         "artifact_id": "a", "name": name, "media_type": "text/markdown",
-        "part": { "blob": { "digest": blob.to_string(), "size_bytes": body.len() } },
+        "part": { "blob": { "digest": blob.to_string(), "size_bytes": size_bytes } },
     }))
     .unwrap();
     let events = vec![
@@ -155,6 +162,17 @@ async fn blobs_are_downloads_of_the_plan_that_names_them() {
         let answer = get(served.address, &target).await;
         assert_eq!((answer.status, answer.problem().as_str()), (status, problem), "{target}");
     }
+}
+
+#[tokio::test]
+async fn part_of_a_blob_does_not_look_like_the_whole() {
+    let served = Served::start().await;
+    let digest = plan_with_part(&served, "p", &[b'x'; 1000], 1001, "part").await;
+    let mut client = Client::connect(served.address).await;
+    client.ask("GET", &format!("/v1/plans/p/blobs/{digest}"), &[], "").await;
+    assert_eq!(client.head().await.status, 200);
+    let rest = client.rest().await;
+    assert!(!rest.ends_with(b"0\r\n\r\n"), "a break is no clean end");
 }
 
 #[tokio::test]

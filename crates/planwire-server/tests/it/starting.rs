@@ -79,8 +79,11 @@ async fn what_is_wrong_with_a_start_is_said() {
         json!({ "document": "x", "context_id": "" }),
         json!({ "document": "x", "context_id": "a b" }),
         json!({ "document": "x", "more": 1 }),
+        json!({ "document": "x".repeat(10_000) }),
+        json!({ "document": "x", "m".repeat(10_000): 1 }),
     ] {
         let answer = post(served.address, "/v1/plans", &body.to_string()).await;
+        assert!(answer.body.len() < 2_000, "an answer does not echo what it got: {answer:?}");
         assert_eq!((answer.status, answer.problem().as_str()), (400, "body-malformed"), "{body}");
     }
 }
