@@ -6,8 +6,14 @@
 use planwire_event::expression::{EvaluateError, Expression, Variables};
 use serde_json::{Map, Value};
 
+use crate::output::size;
+
 /// Bytes of one text that a template makes.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// Bytes of JSON that the values of all expressions of one template add up to.
+pub const VALUE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(TEXT_BYTES_MAX < VALUE_BYTES_MAX, "a text may be as long as it may");
 
 /// A value with `${..}` in it, compiled.
 #[derive(Clone, Debug)]
@@ -43,6 +49,9 @@ pub enum TemplateError {
     /// The text grew too long.
     #[error("text exceeds the limit of {TEXT_BYTES_MAX} bytes")]
     TooLong,
+    /// Its values grew too large together.
+    #[error("values exceed the limit of {VALUE_BYTES_MAX} bytes together")]
+    TooLarge,
 }
 
 impl Template {
@@ -52,21 +61,29 @@ impl Template {
     ///
     /// [`TemplateError`] of the first expression that fails, or if a text becomes too long.
     pub fn evaluate(&self, variables: &Variables<'_>) -> Result<Value, TemplateError> {
-        match self {
-            Self::Literal(value) => Ok(value.clone()),
-            Self::Expression(expression) => Ok(expression.evaluate(variables)?),
-            Self::Text(parts) => text_of(parts, variables).map(Value::String),
+        self.evaluate_within(variables, &mut VALUE_BYTES_MAX.clone())
+    }
+
+    fn evaluate_within(&self, variables: &Variables<'_>, left: &mut usize) -> Result<Value, TemplateError> {
+        let value = match self {
+            Self::Literal(value) => return Ok(value.clone()),
+            Self::Expression(expression) => expression.evaluate(variables)?,
+            Self::Text(parts) => text_of(parts, variables).map(Value::String)?,
             Self::List(items) => {
-                items.iter().map(|item| item.evaluate(variables)).collect::<Result<_, _>>().map(Value::Array)
+                let items = items.iter().map(|item| item.evaluate_within(variables, left));
+                return items.collect::<Result<_, _>>().map(Value::Array);
             }
             Self::Object(members) => {
                 let mut object = Map::new();
                 for (key, member) in members {
-                    object.insert(key.clone(), member.evaluate(variables)?);
+                    object.insert(key.clone(), member.evaluate_within(variables, left)?);
                 }
-                Ok(Value::Object(object))
+                return Ok(Value::Object(object));
             }
-        }
+        };
+        // A document may name one large value thousands of times.
+        *left = left.checked_sub(size(&value)).ok_or(TemplateError::TooLarge)?;
+        Ok(value)
     }
 
     /// Calls `see` with every expression of this template.
@@ -217,6 +234,15 @@ mod tests {
         let mut seen = Vec::new();
         template.each_expression(&mut |expression| seen.push(expression.source().to_owned()));
         assert_eq!(seen, ["x.list", "x.text", "x.list"]);
+    }
+
+    #[test]
+    fn values_that_grow_too_large_together_are_an_error() {
+        let value = json!("a".repeat(1_000_000));
+        let many = |count| Template::List(vec![Template::Expression(expression("x")); count]);
+        assert!(many(16).evaluate(&Variables::new().with("x", &value)).is_ok());
+        let error = many(17).evaluate(&Variables::new().with("x", &value)).unwrap_err();
+        assert_eq!(error, TemplateError::TooLarge);
     }
 
     #[test]
