@@ -232,6 +232,11 @@ impl PlanState {
         let reason = payload.as_ref().map_or(FailureReason::Error, |failed| failed.reason);
         self.error = payload.as_ref().map(|failed| self.detail.failure(&failed.error));
         self.end(PlanStatus::Failed(reason), payload.map_or(0, |failed| failed.duration_ms), at);
+        // A decision about its failure did not recover the step that the plan fails with.
+        let step = self.error.as_ref().and_then(|error| error.step.as_deref());
+        if let Some(step) = step.and_then(|step| self.steps.named_mut(step)) {
+            step.plan_failed();
+        }
     }
 
     fn end(&mut self, status: PlanStatus, duration_ms: u64, at: Timestamp) {

@@ -132,6 +132,13 @@ impl StepRecord {
         self.state = self.settled();
     }
 
+    /// The plan failed with the failure of this step, whatever was decided about it.
+    pub(super) fn plan_failed(&mut self) {
+        if self.state == StepState::Recovered {
+            self.state = StepState::Failed;
+        }
+    }
+
     /// The plan ended: nothing runs any more, and a plan that completed has got over its failures.
     pub(super) fn plan_ended(&mut self, completed: bool) {
         self.state = match self.state {

@@ -147,6 +147,18 @@ fn a_decision_about_a_failed_step_recovers_it() {
 }
 
 #[test]
+fn a_decision_to_fail_does_not_recover_the_step_that_the_plan_fails_with() {
+    let mut log = started();
+    for step in ["s", "other"] {
+        call(&mut log, step, step, 1);
+        end(&mut log, step, step, false);
+        decide(&mut log, step, "none");
+    }
+    fail(&mut log, "error");
+    assert_eq!(steps(&log), [("s".into(), StepState::Failed), ("other".into(), StepState::Recovered)]);
+}
+
+#[test]
 fn a_plan_that_completes_has_got_over_its_failures() {
     let mut log = started();
     call(&mut log, "c1", "a", 1);
