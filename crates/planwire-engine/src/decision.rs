@@ -53,6 +53,7 @@ pub(crate) fn decide(
         rationale: text(&rationale),
         confidence: None,
         decided_by: DecidedBy::Rule,
+        output: None,
     })
 }
 

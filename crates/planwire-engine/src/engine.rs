@@ -4,25 +4,28 @@
 //! that it starts. Requests to end a plan are events that it follows, wherever they were published.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use planwire_bus::{
-    CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, Recorded, StartError, StartRequest,
-    Started, SubscribeError, SubscriptionId,
+    CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, PublishError, Published, Recorded,
+    StartError, StartRequest, Started, SubscribeError, SubscriptionId,
 };
 use planwire_event::vocabulary::{CancelRequested, PlanStarted};
-use planwire_event::{Clock, EventType, Filter, IdGenerator, PlanId, Producer};
+use planwire_event::{Clock, Event, EventType, Filter, IdGenerator, PlanId, Producer};
+use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::catalog;
 use crate::document::{Document, Folder, Resolved};
 use crate::effect::BeforeEffect;
-use crate::executor::{Plan, run_plan};
+use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::orphans::{self, OrphansError};
 use crate::shared::{Shared, Tree};
 use crate::stop::{StopReason, Stopper};
@@ -33,6 +36,11 @@ pub const PLANS_MAX_DEFAULT: usize = 64;
 
 /// Time that open plans have to end when the engine shuts down; it covers the grace of their tools.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Pause between two tries to end a tree that could not go on.
+pub const LOST_PAUSE: Duration = Duration::from_secs(1);
+/// Tries to end such a tree that fail for another reason than a full store.
+pub const LOST_TRIES_MAX: u32 = 10;
 
 const _: () = assert!(SHUTDOWN_GRACE.as_secs() > crate::tool_runner::STOP_GRACE.as_secs());
 
@@ -235,26 +243,50 @@ impl Engine {
             started_at: event.timestamp(),
             stopper,
         };
-        let shared = Arc::clone(&inner.shared);
+        let begin = Begin { event, resolved, tree, plan };
         let (answer, started) = tokio::sync::oneshot::channel();
         // A task of its own from here on: a caller that goes away does not leave a plan behind that nobody runs.
         let task = tokio::spawn(async move {
-            let (_place, _entry) = (place, entry);
-            match shared.publish(vec![event], tree.attach(&resolved)).await {
-                Ok(published) => {
-                    tree.is_stored(resolved.digest);
-                    let _ =
-                        answer.send(published.into_iter().next().ok_or(planwire_bus::PublishError::Closed));
-                    run_plan(shared, tree, plan).await;
-                }
-                Err(error) => {
-                    let _ = answer.send(Err(error));
-                }
+            let _entry = entry;
+            let inner = Arc::clone(&place.inner);
+            let run = begin.run(Arc::clone(&inner.shared), answer);
+            match AssertUnwindSafe(run).catch_unwind().await {
+                Ok(Some(PlanEnd::Completed(_) | PlanEnd::Failed(..)) | None) => {}
+                Ok(Some(PlanEnd::Lost)) | Err(_) => inner.end_lost(&place.plan_id).await,
             }
         });
         inner.may_abort(&plan_id, task.abort_handle());
         let published = started.await.map_err(|_| StartError::Closed)??;
         Ok(Started { plan_id, cursor: published.cursor })
+    }
+}
+
+/// A root that is about to start.
+struct Begin {
+    event: Event,
+    resolved: Resolved,
+    tree: Arc<Tree>,
+    plan: Plan,
+}
+
+impl Begin {
+    /// Publishes the start, answers, and runs the plan to its end; none if it did not start.
+    async fn run(
+        self,
+        shared: Arc<Shared>,
+        answer: Sender<Result<Published, PublishError>>,
+    ) -> Option<PlanEnd> {
+        let Self { event, resolved, tree, plan } = self;
+        let published = shared.publish(vec![event], tree.attach(&resolved)).await;
+        let published =
+            published.and_then(|published| published.into_iter().next().ok_or(PublishError::Closed));
+        let has_started = published.is_ok();
+        let _ = answer.send(published);
+        if !has_started {
+            return None;
+        }
+        tree.is_stored(resolved.digest);
+        Some(run_plan(shared, tree, plan).await)
     }
 }
 
@@ -304,6 +336,30 @@ impl Inner {
         roots.insert(plan_id.clone(), None);
         self.open_roots.send_replace(roots.len());
         Ok(Place { inner: Arc::clone(self), plan_id: plan_id.clone() })
+    }
+
+    /// Ends a tree that could not go on, so that whoever follows it sees its end. Goes on trying while the log is
+    /// full; what cannot be ended then ends at the next start.
+    async fn end_lost(&self, root: &PlanId) {
+        let mut tries = 0;
+        loop {
+            match orphans::end_tree(&self.bus, &self.shared, root).await {
+                Ok(plans) => {
+                    tracing::error!(%root, plans, "a tree could not go on and was ended");
+                    return;
+                }
+                Err(OrphansError::Publish(PublishError::Closed | PublishError::Stopped)) => return,
+                Err(OrphansError::Publish(PublishError::Refused(_))) => {}
+                Err(error) => {
+                    tracing::error!(%root, %error, "a tree that could not go on was not ended");
+                    tries += 1;
+                }
+            }
+            if tries == LOST_TRIES_MAX || self.closed.load(Ordering::Acquire) {
+                return;
+            }
+            tokio::time::sleep(LOST_PAUSE).await;
+        }
     }
 
     fn may_abort(&self, plan_id: &PlanId, handle: AbortHandle) {

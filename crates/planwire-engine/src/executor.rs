@@ -35,7 +35,7 @@ use crate::document::Document;
 use crate::shared::{Shared, Tree};
 use crate::stop::Stopper;
 
-pub use finish::ARTIFACT_INLINE_BYTES_MAX;
+pub use finish::{ARTIFACT_INLINE_BYTES_MAX, ARTIFACTS_BYTES_MAX};
 pub use steps::STATE_BYTES_MAX;
 
 /// A plan whose `PlanStarted` is durable.

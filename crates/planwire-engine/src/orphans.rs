@@ -1,4 +1,4 @@
-//! Ends the plans that a former process of the same log left open.
+//! Ends the plans that a former process of the same log left open, and trees of our own that cannot go on.
 //!
 //! The newest plans come first, so that subplans end before the plans that spawned them. What a plan still has open
 //! is the sum of its events.
@@ -10,16 +10,12 @@ use planwire_event::vocabulary::{
     FailureReason, PlanCompleted, PlanFailed, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
 };
 use planwire_event::{Event, EventType, EventTypes, PayloadError, PlanId, Position, Producer, Timestamp};
-use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, StoreError};
+use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope, StoreError};
 
 use crate::failure::failure;
-use crate::shared::Shared;
-
-/// Events of one request.
-const REQUEST_EVENTS: usize = 100;
+use crate::shared::{Shared, requests};
 
 const CODE: &str = "interrupted";
-const MESSAGE: &str = "its executor ended before it did";
 
 /// Why open plans of a former process were not ended.
 #[derive(Debug, thiserror::Error)]
@@ -38,57 +34,80 @@ pub enum OrphansError {
 
 /// Ends all open plans of other executors; says how many. Plans without owner are run from outside and stay.
 pub(crate) async fn end_all(bus: &EventBus, shared: &Shared) -> Result<usize, OrphansError> {
-    let mut ended = 0;
-    let mut query = PlanQuery { open_only: true, order: PlanOrder::NewestFirst, ..PlanQuery::default() };
+    let of_others = |owner: &str| *owner != *shared.executor_id;
+    end_where(bus, shared, PlanScope::All, of_others, "its executor ended before it did").await
+}
+
+/// Ends what is open of a tree of our own that nobody runs any more; says how many plans that were.
+pub(crate) async fn end_tree(bus: &EventBus, shared: &Shared, root: &PlanId) -> Result<usize, OrphansError> {
+    let ours = |owner: &str| *owner == *shared.executor_id;
+    end_where(bus, shared, PlanScope::Tree(root.clone()), ours, "its executor could not go on").await
+}
+
+/// A plan whose end the log rejects does not keep the others open; the first such error is told at the end.
+async fn end_where(
+    bus: &EventBus,
+    shared: &Shared,
+    scope: PlanScope,
+    is_orphan_of: impl Fn(&str) -> bool,
+    message: &str,
+) -> Result<usize, OrphansError> {
+    let (mut ended, mut rejected) = (0, None);
+    let order = PlanOrder::NewestFirst;
+    let mut query = PlanQuery { scope, open_only: true, order, ..PlanQuery::default() };
     loop {
         let page = bus.repository().plans(&query).await?;
         for plan in &page.plans {
-            match plan.owner.as_deref() {
-                Some(owner) if owner != &*shared.executor_id => {
-                    end_one(bus, shared, plan, owner).await?;
-                    ended += 1;
+            let Some(owner) = plan.owner.as_deref().filter(|owner| is_orphan_of(owner)) else { continue };
+            match end_one(bus, shared, plan, owner, message).await {
+                Ok(()) => ended += 1,
+                Err(error @ OrphansError::Publish(PublishError::Rejected { .. })) => {
+                    tracing::error!(plan = %plan.plan_id, %error, "an open plan does not end");
+                    rejected.get_or_insert(error);
                 }
-                _ => {}
+                Err(error) => return Err(error),
             }
         }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(ended),
+        match (page.next, rejected) {
+            (Some(next), still) => (query.after, rejected) = (Some(next), still),
+            (None, Some(error)) => return Err(error),
+            (None, None) => return Ok(ended),
         }
     }
 }
 
-async fn end_one(bus: &EventBus, shared: &Shared, plan: &PlanRow, owner: &str) -> Result<(), OrphansError> {
+async fn end_one(
+    bus: &EventBus,
+    shared: &Shared,
+    plan: &PlanRow,
+    owner: &str,
+    message: &str,
+) -> Result<(), OrphansError> {
     let open = Open::read(&**bus.repository(), &plan.plan_id).await?;
     let now = shared.clock.now();
     let mut events = Vec::new();
     for call in open.calls.values() {
-        events.push(shared.event(&plan.plan_id, &interrupted(call, open.called_at(call), now))?);
+        let completed = interrupted(call, open.called_at(call), now);
+        events.push(shared.event_at(&plan.plan_id, &completed, now)?);
     }
     for child in &open.children {
         if let Some(completed) = child_completed(&**bus.repository(), child).await? {
-            events.push(shared.event(&plan.plan_id, &completed)?);
+            events.push(shared.event_at(&plan.plan_id, &completed, now)?);
         }
     }
-    events.push(shared.event(
-        &plan.plan_id,
-        &PlanFailed {
-            reason: FailureReason::Interrupted,
-            error: failure(CODE, MESSAGE, None),
-            duration_ms: now.millis_since(plan.started_at),
-        },
-    )?);
+    let failed = PlanFailed {
+        reason: FailureReason::Interrupted,
+        error: failure(CODE, message, None),
+        duration_ms: now.millis_since(plan.started_at),
+    };
+    events.push(shared.event_at(&plan.plan_id, &failed, now)?);
     // Only a tree's owner may publish on it. This process holds the lock of the log, so the former owner is gone and
     // nobody but us can speak for it.
     let publisher = bus.publisher(Producer::new(owner));
-    for request in in_requests(events) {
+    for request in requests(events) {
         publisher.publish_all(request).await?;
     }
     Ok(())
-}
-
-fn in_requests(events: Vec<Event>) -> Vec<Vec<Event>> {
-    events.chunks(REQUEST_EVENTS).map(<[Event]>::to_vec).collect()
 }
 
 /// What a plan has open: the sum of its events.

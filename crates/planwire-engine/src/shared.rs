@@ -8,9 +8,8 @@ use std::time::Duration;
 
 use planwire_bus::{Attachments, PublishError, Published, Publisher};
 use planwire_event::vocabulary::TypedPayload;
-use planwire_event::{Clock, Digest, Event, IdGenerator, Payload, PayloadError, PlanId};
+use planwire_event::{Clock, Digest, Event, IdGenerator, Payload, PayloadError, PlanId, Timestamp};
 use planwire_store::Document;
-use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use crate::document::Resolved;
@@ -72,19 +71,14 @@ impl Shared {
         Event::of(&self.ids, &*self.clock, plan_id.clone(), payload)
     }
 
-    /// Makes an event of a payload with members beyond those of its type.
-    pub(crate) fn event_with<T: TypedPayload>(
+    /// Makes an event of a payload, at a time that the payload counts with.
+    pub(crate) fn event_at<T: TypedPayload>(
         &self,
         plan_id: &PlanId,
         payload: &T,
-        more: impl IntoIterator<Item = (&'static str, Value)>,
+        at: Timestamp,
     ) -> Result<Event, PayloadError> {
-        let mut members = json!(payload);
-        if let Some(members) = members.as_object_mut() {
-            members.extend(more.into_iter().map(|(name, value)| (name.into(), value)));
-        }
-        let payload = Payload::of(&members)?;
-        Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), self.clock.now(), payload)
+        Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), at, Payload::of(payload)?)
     }
 
     /// Publishes events in order and returns when all are durable; then says so to the hook of crash tests.
@@ -154,7 +148,7 @@ impl Shared {
 }
 
 /// Cuts a batch into requests that the log takes.
-fn requests(events: Vec<Event>) -> Vec<Vec<Event>> {
+pub(crate) fn requests(events: Vec<Event>) -> Vec<Vec<Event>> {
     let mut requests: Vec<Vec<Event>> = Vec::new();
     let mut bytes = 0;
     for event in events {

@@ -5,11 +5,9 @@
 //! out when the child's own terminal event is durable.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use planwire_event::PlanId;
 use planwire_event::vocabulary::{Object, Origin, PlanStarted, SubplanCompleted, SubplanSpawned};
-use tokio::time::Instant;
+use planwire_event::{PlanId, Timestamp};
 
 use crate::document::Resolved;
 use crate::executor::{Plan, PlanEnd, run_plan};
@@ -25,6 +23,8 @@ pub(crate) struct Child {
     pub(crate) inputs: Object,
     /// Levels of plans that may lie below it.
     pub(crate) depth_left: u32,
+    /// Timestamp of its `SubplanSpawned`.
+    pub(crate) spawned_at: Timestamp,
     /// The step that spawns, by its place in the parent's document.
     pub(crate) step: usize,
     /// Its place in the list of `for_each`; 0 without one.
@@ -38,9 +38,11 @@ impl Child {
         document: &Resolved,
         inputs: Object,
         step: &str,
+        item: Option<usize>,
     ) -> SubplanSpawned {
         let (name, step) = (document.document.name.clone(), step.into());
-        SubplanSpawned { child_plan_id: plan_id, name, inputs, step }
+        let item = item.and_then(|item| u64::try_from(item).ok());
+        SubplanSpawned { child_plan_id: plan_id, name, inputs, step, item }
     }
 
     fn started(&self, executor_id: &str) -> PlanStarted {
@@ -64,7 +66,7 @@ pub(crate) struct ChildEnded {
     pub(crate) step: usize,
     pub(crate) index: usize,
     pub(crate) end: PlanEnd,
-    pub(crate) duration: Duration,
+    pub(crate) duration_ms: u64,
 }
 
 impl ChildEnded {
@@ -80,7 +82,7 @@ impl ChildEnded {
             ok: error.is_none(),
             outputs,
             error,
-            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: self.duration_ms,
         })
     }
 }
@@ -98,11 +100,12 @@ impl Drop for Counted {
 ///
 /// `stopper` is the child's own: whoever holds it can ask for its end.
 pub(crate) async fn run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> ChildEnded {
-    let began = Instant::now();
     let _counted = Counted(Arc::clone(&tree));
-    let (plan_id, step, index) = (child.plan_id.clone(), child.step, child.index);
-    let end = start_and_run(shared, tree, child, stopper).await;
-    ChildEnded { plan_id, step, index, end, duration: began.elapsed() }
+    let (plan_id, step, index, spawned_at) =
+        (child.plan_id.clone(), child.step, child.index, child.spawned_at);
+    let end = start_and_run(Arc::clone(&shared), tree, child, stopper).await;
+    let duration_ms = shared.clock.now().millis_since(spawned_at);
+    ChildEnded { plan_id, step, index, end, duration_ms }
 }
 
 async fn start_and_run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> PlanEnd {

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
+use planwire_event::Timestamp;
 use planwire_event::vocabulary::{Object, ToolCompleted};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use crate::failure::failure;
 use crate::output::fit;
@@ -31,6 +32,8 @@ pub(crate) struct Call {
     pub(crate) tool: String,
     pub(crate) arguments: Object,
     pub(crate) attempt: u32,
+    /// Timestamp of its `ToolCalled`.
+    pub(crate) called_at: Timestamp,
     pub(crate) timeout: Duration,
 }
 
@@ -39,7 +42,7 @@ pub(crate) struct Call {
 pub(crate) struct Called {
     pub(crate) call: Call,
     pub(crate) result: Result<ToolOutput, ToolError>,
-    pub(crate) duration: Duration,
+    pub(crate) duration_ms: u64,
 }
 
 impl Called {
@@ -60,7 +63,7 @@ impl Called {
             output,
             error,
             truncated,
-            duration_ms: u64::try_from(self.duration.as_millis()).unwrap_or(u64::MAX),
+            duration_ms: self.duration_ms,
             attempt: self.call.attempt,
             usage: None,
         }
@@ -69,11 +72,11 @@ impl Called {
 
 /// Runs a call whose `ToolCalled` is durable.
 pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<std::path::Path>, call: Call, stop: Stop) -> Called {
-    let began = Instant::now();
     let result = AssertUnwindSafe(attempt(&shared, &folder, &call, &stop)).catch_unwind().await;
     let result = result
         .unwrap_or_else(|_| Err(ToolError::new("failed", format!("tool {} ended unexpectedly", call.tool))));
-    Called { call, result, duration: began.elapsed() }
+    let duration_ms = shared.clock.now().millis_since(call.called_at);
+    Called { call, result, duration_ms }
 }
 
 async fn attempt(

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::event_type::EventType;
@@ -197,6 +197,14 @@ pub struct DecisionMade {
     pub confidence: Option<f64>,
     /// Who decided.
     pub decided_by: DecidedBy,
+    /// What takes the place of the missing output, if the decision recovers from a failure; may be null.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub output: Option<Value>,
+}
+
+/// A member that is null is there, one that is missing is not.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 /// What could be chosen.
@@ -301,6 +309,9 @@ pub struct SubplanSpawned {
     /// The step that spawns.
     #[serde(default)]
     pub step: String,
+    /// Place of its item in the list of `for_each`, from 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<u64>,
 }
 
 /// A subplan ended: `ok` with `outputs`, or not with `error`.

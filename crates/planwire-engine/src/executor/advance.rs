@@ -17,6 +17,11 @@ use crate::spawner::Child;
 use crate::stop::Stopper;
 use crate::tool_runner::Call;
 
+/// Subplans of one plan, the ended ones included: the log takes no more.
+const SUBPLANS_MAX: u64 = planwire_event::limits::OPEN_ITEMS_MAX as u64;
+
+const _: () = assert!(ITEMS_MAX as u64 <= SUBPLANS_MAX);
+
 impl Run {
     /// Begins everything that can begin; decisions and skipped steps may make further steps ready.
     pub(super) fn advance(&mut self) {
@@ -93,7 +98,7 @@ impl Run {
             step: &step.id,
         };
         let made = decision::decide(&question, &self.values.variables())
-            .and_then(|made| self.decision_made(&made, None).map(|event| (made.chosen, event)));
+            .and_then(|made| self.decision_made(&made).map(|event| (made.chosen, event)));
         match made {
             Ok((chosen, event)) => {
                 self.counts.decisions += 1;
@@ -106,16 +111,14 @@ impl Run {
     }
 
     fn items_of(&self, subplan: &SubplanStep) -> Result<Option<Vec<Value>>, StepFailure> {
-        if self.plan.depth_left == 0 {
-            return Err(StepFailure::limit("plans may not be nested more deeply"));
-        }
-        let Some(for_each) = &subplan.for_each else { return Ok(None) };
+        let Some(for_each) = &subplan.for_each else { return self.may_nest().map(|()| None) };
         let value = for_each
             .items
             .evaluate(&self.values.variables())
             .map_err(|error| StepFailure::expression("for_each", error))?;
         match value {
-            Value::Array(items) if items.len() <= ITEMS_MAX => Ok(Some(items)),
+            Value::Array(items) if items.is_empty() => Ok(Some(items)),
+            Value::Array(items) if items.len() <= ITEMS_MAX => self.may_nest().map(|()| Some(items)),
             Value::Array(items) => Err(StepFailure::limit(format!(
                 "for_each gives {} items, more than {ITEMS_MAX}",
                 items.len()
@@ -124,6 +127,13 @@ impl Run {
                 let kind = if other.is_null() { "null" } else { "something else" };
                 Err(StepFailure::new("expression", format!("for_each gives {kind}, not a list")))
             }
+        }
+    }
+
+    fn may_nest(&self) -> Result<(), StepFailure> {
+        match self.plan.depth_left {
+            0 => Err(StepFailure::limit("plans may not be nested more deeply")),
+            _ => Ok(()),
         }
     }
 
@@ -153,13 +163,14 @@ impl Run {
             arguments: object(tool.with.evaluate(&variables)?, "with")?,
             attempt,
         };
-        let (event, called) = self.said(&called, None)?;
+        let (event, called) = self.said(&called)?;
         let call = Call {
             call_id: called.call_id,
             step: called.step,
             tool: called.tool,
             arguments: called.arguments,
             attempt,
+            called_at: event.timestamp(),
             timeout: tool.timeout,
         };
         Ok((event, call))
@@ -167,25 +178,16 @@ impl Run {
 
     /// The event of a decision. What a recovery puts in place of the missing result is part of it, so that the event
     /// alone says what later steps see.
-    pub(super) fn decision_made(
-        &self,
-        made: &DecisionMade,
-        output: Option<Value>,
-    ) -> Result<Event, StepFailure> {
-        let more = output.map(|output| ("output", output));
-        let event = self.shared.event_with(&self.plan.plan_id, made, more);
+    pub(super) fn decision_made(&self, made: &DecisionMade) -> Result<Event, StepFailure> {
+        let event = self.shared.event(&self.plan.plan_id, made);
         event.map_err(|error| StepFailure::payload("the decision", &error))
     }
 
     /// Makes the event of a payload, and reads back what it says in normal form: that, and nothing else, counts.
-    fn said<T: TypedPayload>(
-        &self,
-        payload: &T,
-        more: Option<(&'static str, Value)>,
-    ) -> Result<(Event, T), StepFailure> {
+    fn said<T: TypedPayload>(&self, payload: &T) -> Result<(Event, T), StepFailure> {
         let event = self
             .shared
-            .event_with(&self.plan.plan_id, payload, more)
+            .event(&self.plan.plan_id, payload)
             .map_err(|error| StepFailure::payload("with", &error))?;
         let read = event.read::<T>().ok_or_else(|| StepFailure::new("bad_value", "with has another form"))?;
         Ok((event, read))
@@ -262,19 +264,23 @@ impl Run {
             let message = format!("inputs of {inputs_bytes} bytes exceed {TOOL_OUTPUT_BYTES_MAX}");
             return Err(StepFailure::limit(message));
         }
+        if self.counts.subplans >= SUBPLANS_MAX {
+            return Err(StepFailure::limit(format!("the plan has spawned {SUBPLANS_MAX} subplans already")));
+        }
         if !self.tree.add_plan() {
             return Err(StepFailure::limit(format!("the tree has {TREE_PLANS_MAX} plans already")));
         }
         let child_id = self.shared.ids.next_plan_id();
-        let spawned = Child::spawned(child_id.clone(), document, inputs, &step.id);
-        let number = subplan.for_each.is_some().then_some(("item", number));
-        let (event, spawned) = self.said(&spawned, number).inspect_err(|_| self.tree.plan_ended())?;
+        let item = subplan.for_each.is_some().then_some(index);
+        let spawned = Child::spawned(child_id.clone(), document, inputs, &step.id, item);
+        let (event, spawned) = self.said(&spawned).inspect_err(|_| self.tree.plan_ended())?;
         let child = Child {
             plan_id: child_id,
             parent_id: self.plan.plan_id.clone(),
             document: document.clone(),
             inputs: spawned.inputs,
             depth_left: document.document.limits.depth.min(self.plan.depth_left - 1),
+            spawned_at: event.timestamp(),
             step: at,
             index,
         };

@@ -6,8 +6,8 @@ use planwire_bus::Attachments;
 use planwire_event::vocabulary::{
     ArtifactPart, ArtifactProduced, Failure, FailureReason, Object, PlanCompleted, PlanFailed,
 };
-use planwire_event::{Digest, Event};
-use planwire_store::Blob;
+use planwire_event::{Digest, Event, Timestamp};
+use planwire_store::{BLOB_BYTES_MAX, Blob};
 use serde_json::Value;
 
 use super::PlanEnd;
@@ -21,7 +21,13 @@ use crate::template::Template;
 /// Bytes of an artifact that stand in its event; larger ones are kept beside the log.
 pub const ARTIFACT_INLINE_BYTES_MAX: usize = 64 * 1024;
 
-const _: () = assert!(crate::template::TEXT_BYTES_MAX <= planwire_store::BLOB_BYTES_MAX);
+/// Bytes of all artifacts of a plan that are kept beside the log.
+pub const ARTIFACTS_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(crate::template::TEXT_BYTES_MAX <= BLOB_BYTES_MAX);
+
+/// The event of an artifact, and what is kept beside the log for it.
+type Produced = (Event, Option<Blob>);
 
 impl Run {
     /// Publishes the one terminal event, together with what still waits.
@@ -30,126 +36,127 @@ impl Run {
             let message = "no step can go on, although some have not ended";
             self.ending = Some((FailureReason::Error, failure("stuck", message, None)));
         }
-        let mut attachments = Attachments::default();
         let ending = match self.ending.take() {
             Some(why) => Err(why),
-            None => {
-                self.completed(&mut attachments).map_err(|error| (error.reason, error.into_failure(None)))
-            }
+            None => self.completed().map_err(|error| (error.reason, error.into_failure(None))),
         };
-        let end = match ending {
-            Ok((events, outputs)) => {
-                self.batch.extend(events);
-                PlanEnd::Completed(outputs)
+        let mut parts = vec![(std::mem::take(&mut self.batch), Attachments::default())];
+        let (last, end) = match ending {
+            Ok((artifacts, last, outputs)) => {
+                artifacts.into_iter().for_each(|(event, blob)| add(&mut parts, event, blob));
+                (last, PlanEnd::Completed(outputs))
             }
+            // Artifacts belong to plans that complete.
             Err((reason, failure)) => match self.failed(reason, &failure) {
-                Ok(event) => {
-                    // Artifacts belong to plans that complete.
-                    attachments = Attachments::default();
-                    self.batch.push(event);
-                    PlanEnd::Failed(reason, failure)
-                }
+                Ok(last) => (last, PlanEnd::Failed(reason, failure)),
                 Err(Lost) => return PlanEnd::Lost,
             },
         };
-        let events = std::mem::take(&mut self.batch);
-        match self.shared.publish(events, attachments).await {
-            Ok(_) => end,
-            Err(error) => {
+        add(&mut parts, last, None);
+        for (events, attachments) in parts {
+            if let Err(error) = self.shared.publish(events, attachments).await {
                 lost(&self.plan.plan_id, &error);
-                PlanEnd::Lost
+                return PlanEnd::Lost;
             }
         }
-    }
-
-    fn duration_ms(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        end
     }
 
     fn failed(&self, reason: FailureReason, error: &Failure) -> Result<Event, Lost> {
-        let payload = PlanFailed { reason, error: error.clone(), duration_ms: self.duration_ms() };
-        self.shared.event(&self.plan.plan_id, &payload).map_err(|error| {
-            tracing::error!(plan = %self.plan.plan_id, %error, "the end of the plan has no normal form");
+        let (now, plan) = (self.shared.clock.now(), &self.plan);
+        let duration_ms = now.millis_since(plan.started_at);
+        let payload = PlanFailed { reason, error: error.clone(), duration_ms };
+        self.shared.event_at(&plan.plan_id, &payload, now).map_err(|error| {
+            tracing::error!(plan = %plan.plan_id, %error, "the end of the plan has no normal form");
             Lost
         })
     }
 
-    /// The events of a plan that completes, and its outputs as they say them.
-    fn completed(&self, attachments: &mut Attachments) -> Result<(Vec<Event>, Object), StepFailure> {
+    /// The artifacts of a plan that completes, its last event, and its outputs as that says them.
+    fn completed(&self) -> Result<(Vec<Produced>, Event, Object), StepFailure> {
         let outputs = self.outputs()?;
-        let mut events = Vec::new();
+        let mut artifacts = Vec::new();
+        let mut bytes = 0;
         for artifact in &self.plan.document.artifacts {
-            let produced = self
-                .artifact(artifact, attachments)
-                .and_then(|produced| self.event_of(&produced))
+            let (produced, blob) = self
+                .artifact(artifact)
+                .and_then(|(produced, blob)| Ok((self.event_of(&produced, self.shared.clock.now())?, blob)))
                 .map_err(|failure| failure.within(&format!("artifact {}", artifact.id)))?;
-            events.push(produced);
+            if blob.as_ref().is_some_and(|blob| blob.body.len() > BLOB_BYTES_MAX) {
+                return Err(StepFailure::limit(format!(
+                    "artifact {} exceeds {BLOB_BYTES_MAX} bytes",
+                    artifact.id
+                )));
+            }
+            bytes += blob.as_ref().map_or(0, |blob| blob.body.len());
+            if bytes > ARTIFACTS_BYTES_MAX {
+                return Err(StepFailure::limit(format!("the artifacts exceed {ARTIFACTS_BYTES_MAX} bytes")));
+            }
+            artifacts.push((produced, blob));
         }
-        let payload = PlanCompleted { outputs, duration_ms: self.duration_ms(), counts: self.counts };
-        let event = self.event_of(&payload)?;
+        let now = self.shared.clock.now();
+        let duration_ms = now.millis_since(self.plan.started_at);
+        let event = self.event_of(&PlanCompleted { outputs, duration_ms, counts: self.counts }, now)?;
         // The parent sees what the event says.
         let said = event.read::<PlanCompleted>().unwrap_or_default();
-        events.push(event);
-        Ok((events, said.outputs))
+        Ok((artifacts, event, said.outputs))
     }
 
     fn event_of<T: planwire_event::vocabulary::TypedPayload>(
         &self,
         payload: &T,
+        at: Timestamp,
     ) -> Result<Event, StepFailure> {
-        let event = self.shared.event(&self.plan.plan_id, payload);
+        let event = self.shared.event_at(&self.plan.plan_id, payload, at);
         event.map_err(|error| StepFailure::payload("the result", &error))
     }
 
     fn outputs(&self) -> Result<Object, StepFailure> {
         let variables = self.values.variables();
-        let mut outputs = Object::new();
+        let (mut outputs, mut bytes) = (Object::new(), 0_usize);
         for (name, template) in &self.plan.document.outputs {
             let value = template
                 .evaluate(&variables)
                 .map_err(|error| StepFailure::expression(&format!("output {name}"), error))?;
+            bytes += size(&value);
+            if bytes > TOOL_OUTPUT_BYTES_MAX {
+                return Err(StepFailure::limit(format!(
+                    "outputs of more than {TOOL_OUTPUT_BYTES_MAX} bytes; larger results are artifacts"
+                )));
+            }
             outputs.insert(name.clone(), value);
-        }
-        let bytes: usize = outputs.values().map(size).sum();
-        if bytes > TOOL_OUTPUT_BYTES_MAX {
-            return Err(StepFailure::limit(format!(
-                "outputs of {bytes} bytes exceed {TOOL_OUTPUT_BYTES_MAX}; larger results are artifacts"
-            )));
         }
         Ok(outputs)
     }
 
-    fn artifact(
-        &self,
-        artifact: &Artifact,
-        attachments: &mut Attachments,
-    ) -> Result<ArtifactProduced, StepFailure> {
-        let part = match &artifact.part {
+    fn artifact(&self, artifact: &Artifact) -> Result<(ArtifactProduced, Option<Blob>), StepFailure> {
+        let (part, blob) = match &artifact.part {
             model::ArtifactPart::Text(template) => {
                 let text = self.text_of(template)?.replace('\0', "\u{fffd}");
                 if text.len() <= ARTIFACT_INLINE_BYTES_MAX {
-                    ArtifactPart::Text(text)
+                    (ArtifactPart::Text(text), None)
                 } else {
-                    blob_of(text.as_bytes(), attachments)
+                    blob_of(text.as_bytes())
                 }
             }
             model::ArtifactPart::Data(template) => {
                 let value = template.evaluate(&self.values.variables())?;
                 if size(&value) <= ARTIFACT_INLINE_BYTES_MAX {
-                    ArtifactPart::Data(value)
+                    (ArtifactPart::Data(value), None)
                 } else {
-                    blob_of(value.to_string().as_bytes(), attachments)
+                    blob_of(value.to_string().as_bytes())
                 }
             }
         };
-        Ok(ArtifactProduced {
+        let produced = ArtifactProduced {
             artifact_id: artifact.id.clone(),
             name: crate::failure::text(&self.text_of(&artifact.name)?),
             media_type: artifact.media_type.clone(),
             part,
             append: false,
             last_chunk: true,
-        })
+        };
+        Ok((produced, blob))
     }
 
     fn text_of(&self, template: &Template) -> Result<String, StepFailure> {
@@ -160,9 +167,26 @@ impl Run {
     }
 }
 
-fn blob_of(bytes: &[u8], attachments: &mut Attachments) -> ArtifactPart {
+fn blob_of(bytes: &[u8]) -> (ArtifactPart, Option<Blob>) {
     let digest = Digest::of(bytes);
-    attachments.blobs.push(Blob { digest, body: Arc::from(bytes) });
     let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    ArtifactPart::Blob { digest: digest.to_string(), size_bytes }
+    let part = ArtifactPart::Blob { digest: digest.to_string(), size_bytes };
+    (part, Some(Blob { digest, body: Arc::from(bytes) }))
+}
+
+/// Adds an event to the last part, or to a new one if the log would not take what is attached in one.
+fn add(parts: &mut Vec<(Vec<Event>, Attachments)>, event: Event, blob: Option<Blob>) {
+    let bytes = blob.as_ref().map_or(0, |blob| blob.body.len());
+    let attached =
+        |attachments: &Attachments| attachments.blobs.iter().map(|blob| blob.body.len()).sum::<usize>();
+    match parts.last_mut() {
+        Some((events, attachments)) if bytes + attached(attachments) <= BLOB_BYTES_MAX => {
+            events.push(event);
+            attachments.blobs.extend(blob);
+        }
+        _ => {
+            let blobs = blob.into_iter().collect();
+            parts.push((vec![event], Attachments { blobs, ..Attachments::default() }));
+        }
+    }
 }

@@ -95,20 +95,22 @@ impl Run {
         let stop = self.plan.stopper.handle();
         let deadline = self.began + self.plan.document.limits.timeout;
         loop {
+            self.notice(&stop);
             self.advance();
             if self.tasks.is_empty() && self.effects.is_empty() {
                 // What still waits to be published shares the commit of the end.
                 return Ok(());
             }
-            self.publish_and_begin().await?;
+            self.publish_and_begin(&stop).await?;
             let done = tokio::select! {
                 biased;
-                reason = stop.wait(), if self.ending.is_none() => { self.stop_for(&reason); continue }
-                done = self.tasks.join_next() => done,
+                _ = stop.wait(), if self.ending.is_none() => continue,
+                // Before what ended: a plan in which something ends all the time must time out too.
                 () = sleep_until(deadline), if self.ending.is_none() => {
                     self.stop_for(&StopReason::TimedOut);
                     continue;
                 }
+                done = self.tasks.join_next() => done,
             };
             self.take(done)?;
             // Whatever ended meanwhile shares the commit.
@@ -130,12 +132,14 @@ impl Run {
     }
 
     /// Publishes what waits in one request; when it is durable, begins what it announces.
-    async fn publish_and_begin(&mut self) -> Result<(), Lost> {
+    async fn publish_and_begin(&mut self, stop: &Stop) -> Result<(), Lost> {
         if !self.batch.is_empty() {
             let events = std::mem::take(&mut self.batch);
             let published = self.shared.publish(events, Attachments::default()).await;
             published.map_err(|error| lost(&self.plan.plan_id, &error))?;
         }
+        // What was asked to end meanwhile begins as such: its tool does not run.
+        self.notice(stop);
         for effect in std::mem::take(&mut self.effects) {
             self.begin(effect);
         }
@@ -165,7 +169,16 @@ impl Run {
         self.tasks.spawn(AssertUnwindSafe(work).catch_unwind().map(|done| done.unwrap_or(Done::Broken)));
     }
 
-    /// Ends the plan early because it was asked to.
+    /// Ends the plan early if it was asked to end.
+    fn notice(&mut self, stop: &Stop) {
+        if self.ending.is_none()
+            && let Some(reason) = stop.reason()
+        {
+            self.stop_for(&reason);
+        }
+    }
+
+    /// Ends the plan early because of `reason`.
     fn stop_for(&mut self, reason: &StopReason) {
         let why = of_stop(reason);
         let below = match reason {

@@ -1,7 +1,7 @@
 //! What ended: the events of the end, and what becomes of the step.
 
 use planwire_event::Event;
-use planwire_event::vocabulary::{SubplanCompleted, ToolCompleted};
+use planwire_event::vocabulary::{DecisionMade, SubplanCompleted, ToolCompleted};
 use serde_json::{Value, json};
 
 use super::PlanEnd;
@@ -192,12 +192,12 @@ impl Run {
                 Some(Outcome::Output(template)) => Some(fit(template.evaluate(&variables)?).0),
                 Some(Outcome::Fail) | None => None,
             };
-            let recovers = output.is_some();
-            Ok((self.decision_made(&made, output)?, recovers))
+            self.decision_made(&DecisionMade { output, ..made })
         });
         match decided {
-            Ok((event, recovers)) => {
-                let output = recovers.then(|| output_of(&event));
+            Ok(event) => {
+                // As the event says it, in normal form.
+                let output = event.read::<DecisionMade>().and_then(|said| said.output);
                 self.counts.decisions += 1;
                 self.batch.push(event);
                 Some(output.ok_or_else(|| failure.clone()))
@@ -223,11 +223,6 @@ impl Run {
         let why = format!("step {} failed", step.id);
         self.end_early((reason, failure.into_failure(Some(&step.id))), &StopReason::ParentEnds(why));
     }
-}
-
-/// The output that a recovery decided on, as its event says it.
-fn output_of(event: &Event) -> Value {
-    event.payload().to_value().get_mut("output").map(Value::take).unwrap_or_default()
 }
 
 fn too_much() -> StepFailure {

@@ -11,7 +11,10 @@ use planwire_bus::{
 };
 use planwire_engine::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput};
 use planwire_engine::{Engine, EngineConfig, ToolSet};
-use planwire_event::vocabulary::{CancelRequested, Object, Origin, PlanCompleted, PlanFailed, TypedPayload};
+use planwire_event::vocabulary::{
+    CancelRequested, Object, Origin, PlanCompleted, PlanFailed, SubplanCompleted, ToolCalled, ToolCompleted,
+    TypedPayload,
+};
 use planwire_event::{Event, Filter, IdGenerator, LogId, PlanId, StoredEvent, SystemClock};
 use planwire_store::MemoryStore;
 use serde_json::{Value, json};
@@ -240,6 +243,31 @@ impl Events {
         self.end().expect_err("the plan failed")
     }
 
+    /// A plan takes as long as its timestamps say, a call no longer, and a subplan no less than the plan itself.
+    fn check_durations(&self, plans: &BTreeMap<&PlanId, Vec<&StoredEvent>>) {
+        let duration_of = |event: &StoredEvent| event.event.payload().to_value()["duration_ms"].as_u64();
+        for events in plans.values() {
+            let (first, last) = (&events[0].event, &events.last().unwrap());
+            let between = last.event.timestamp().millis_since(first.timestamp());
+            assert_eq!(duration_of(last), Some(between));
+            for event in events {
+                if let Some(completed) = event.event.read::<ToolCompleted>() {
+                    let is_call = |event: &&&StoredEvent| {
+                        event.event.read::<ToolCalled>().is_some_and(|call| call.call_id == completed.call_id)
+                    };
+                    let called = events.iter().find(is_call).unwrap();
+                    let between = event.event.timestamp().millis_since(called.event.timestamp());
+                    assert!(completed.duration_ms <= between);
+                }
+                if let Some(completed) = event.event.read::<SubplanCompleted>()
+                    && let Some(child) = plans.get(&completed.child_plan_id)
+                {
+                    assert!(Some(completed.duration_ms) >= duration_of(child.last().unwrap()));
+                }
+            }
+        }
+    }
+
     /// What holds for every tree: seq without gaps, one start and one end per plan, all calls and subplans ended.
     fn check(&self) {
         let mut plans: BTreeMap<&PlanId, Vec<&StoredEvent>> = BTreeMap::new();
@@ -253,6 +281,7 @@ impl Events {
             assert_eq!(terminal, 1);
             assert!(events.last().unwrap().event.event_type().is_terminal());
         }
+        self.check_durations(&plans);
         assert_eq!(self.count("ToolCalled"), self.count("ToolCompleted"));
         assert_eq!(self.count("SubplanSpawned"), self.count("SubplanCompleted"));
         assert_eq!(self.count("SubplanSpawned") + 1, plans.len());

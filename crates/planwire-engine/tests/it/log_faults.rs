@@ -65,11 +65,22 @@ async fn full_disk_delays_a_plan_and_does_not_end_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn plan_that_gave_up_on_a_full_disk_ends_when_there_is_room() {
+    let house = house_with_full_disk(3 * planwire_engine::shared::PUBLISH_TRIES_MAX as usize);
+    let events = house.run(DOCUMENT).await;
+    assert_eq!(events.failed().reason.as_str(), "interrupted");
+    assert_eq!(events.failed().error.message, "its executor could not go on");
+}
+
+#[tokio::test(start_paused = true)]
 async fn disk_that_stays_full_leaves_the_plan_open_for_the_next_start() {
     let house = house_with_full_disk(usize::MAX);
     house.start(DOCUMENT).await;
+    tokio::time::sleep(planwire_engine::shared::PUBLISH_PAUSE * 100).await;
+    assert_eq!(house.engine.open_trees(), 1);
+    house.engine.shutdown("SIGTERM").await;
     while house.engine.open_trees() > 0 {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        tokio::task::yield_now().await;
     }
     let open = house.bus.repository().plans(&Default::default()).await.unwrap();
     assert!(open.plans[0].status.is_open());
@@ -136,6 +147,7 @@ async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_o
         name: "below".into(),
         inputs: Default::default(),
         step: "s".into(),
+        item: None,
     };
     let events = vec![
         Event::of(&ids, &SystemClock, plan.clone(), &started).unwrap(),

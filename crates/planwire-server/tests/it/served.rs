@@ -183,6 +183,7 @@ impl Served {
             name: "child".into(),
             inputs: Default::default(),
             step: "s".into(),
+            item: None,
         };
         self.publish(parent, &spawned).await;
         self.publish(plan, &started(Some(parent))).await
