@@ -25,7 +25,7 @@ pub(crate) async fn plans(
     output: Output,
 ) -> Result<Exit, Failure> {
     let Some(repository) = place.open_reader()? else {
-        return empty(place, output);
+        return empty(arguments, place, output);
     };
     let scope = if arguments.all { PlanScope::All } else { PlanScope::Roots };
     let mut query = PlanQuery { scope, open_only: arguments.open, ..PlanQuery::default() };
@@ -48,18 +48,19 @@ pub(crate) async fn plans(
             break;
         }
     }
-    if any { Ok(Exit::Completed) } else { empty(place, output) }
+    if any { Ok(Exit::Completed) } else { empty(arguments, place, output) }
 }
 
-fn empty(place: &Place, output: Output) -> Result<Exit, Failure> {
-    if !output.json {
+fn empty(arguments: &PlansArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
+    if !output.json && arguments.limit > 0 {
         let folder = escape(&place.folder().to_string_lossy());
-        crate::output::tell(&format!("planwire: no plans in {folder} (--data DIR names another place)"));
+        let plans = if arguments.open { "open plans" } else { "plans" };
+        crate::output::tell(&format!("planwire: no {plans} in {folder} (--data DIR names another place)"));
     }
     Ok(Exit::Completed)
 }
 
-/// A plan as an object, with the names that the HTTP API uses.
+/// A plan as an object. Places are positions here, where the HTTP API has cursors.
 fn object(plan: &PlanRow) -> Value {
     json!({
         "plan_id": plan.plan_id,

@@ -171,8 +171,10 @@ fn notes(plan: &PlanState, line: &mut Line) {
         line.push(Paint::Bad, &format!("  {}: {}", escape(&error.code), escape(&error.message)));
         return;
     }
-    if plan.status.is_open() && plan.cancel_requested.is_some() {
-        line.push(Paint::Warning, "  asked to end; Ctrl-C again ends at once");
+    if let Some(asked) = plan.cancel_requested.as_ref().filter(|_| plan.status.is_open()) {
+        let by_key = asked.reason == "Ctrl-C";
+        let text = if by_key { "  asked to end; Ctrl-C again ends at once" } else { "  asked to end" };
+        line.push(Paint::Warning, text);
     }
     for decision in plan.decisions.iter().rev().take(2) {
         line.push(Paint::Choice, &format!("  {}: {}", escape(&decision.step), escape(&decision.chosen)));

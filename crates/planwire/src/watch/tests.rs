@@ -135,7 +135,9 @@ fn end_of_a_plan_is_told_with_its_reason() {
 fn request_to_end_is_shown_until_the_end() {
     let mut log = tree(0, 0);
     log.add("root", None, 0, "CancelRequested", r#"{"requested_by":"me"}"#);
-    assert!(log.picture(80, 5)[0].contains("asked to end"));
+    let picture = log.picture(80, 5);
+    assert!(picture[0].contains("asked to end") && !picture[0].contains("Ctrl-C"), "{picture:?}");
+    log.add("root", None, 0, "CancelRequested", r#"{"requested_by":"me","reason":"Ctrl-C"}"#);
     let failed = r#"{"reason":"cancelled","error":{"code":"cancelled","message":"by me"}}"#;
     log.add("root", None, 0, "PlanFailed", failed);
     assert!(!log.picture(80, 5)[0].contains("asked to end"));

@@ -139,6 +139,9 @@ fn plans_are_listed_and_shown() {
     assert!(text.text(0).contains("└─") && text.stdout.contains("Back up"), "{text:?}");
     assert!(place.run(&["plans"]).text(0).contains("nightly"));
     assert_eq!(place.run(&["show", "nobody"]).code, Some(1));
+
+    place.run(&["end", "root", "--reason", "cancelled"]).text(0);
+    assert!(place.run(&["plans", "--open"]).stderr.contains("no open plans in"));
 }
 
 #[test]
