@@ -1,10 +1,13 @@
 //! `planwire end`: ends a plan whose publisher is gone, and all that is open below it first.
 
+use planwire_bus::PublishError;
 use planwire_event::state::{PlanState, TreeState};
 use planwire_event::vocabulary::{
     Failure as EventFailure, FailureReason, PlanFailed, SubplanCompleted, ToolCompleted, TypedPayload,
 };
-use planwire_event::{Clock as _, Event, Filter, IdGenerator, PlanId, Position, SystemClock, Timestamp};
+use planwire_event::{
+    Clock as _, Event, Filter, IdGenerator, PlanId, Position, Refusal, SystemClock, Timestamp,
+};
 use planwire_store::{EventRepository, PageLimits};
 use serde_json::{Value, json};
 
@@ -59,13 +62,23 @@ pub(crate) async fn end(arguments: &EndArguments, place: &Place, output: Output)
 async fn publish_here(house: House, events: &[Event]) -> Result<(), Failure> {
     let mut published = Ok(());
     for batch in events.chunks(BATCH_EVENTS) {
-        published = house.publisher().publish_all(batch.to_vec()).await.map(drop).map_err(publish_failure);
+        published = house.publisher().publish_all(batch.to_vec()).await.map(drop).map_err(unended);
         if published.is_err() {
             break;
         }
     }
     house.end(None).await;
     published
+}
+
+/// A plan of an executor is ended by its like, which nobody here is.
+fn unended(error: PublishError) -> Failure {
+    let owned = matches!(error, PublishError::Rejected { refusal: Refusal::NotOwner { .. }, .. });
+    let failure = publish_failure(error);
+    if !owned {
+        return failure;
+    }
+    failure.hint("that one is gone; the next `planwire serve`, `run` or `demo` ends the plan as interrupted")
 }
 
 const fn reason(reason: EndReason) -> FailureReason {

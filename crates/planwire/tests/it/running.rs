@@ -183,6 +183,9 @@ fn plans_of_a_killed_server_are_ended_by_the_next_one() {
     let runner = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
     let plan = sleeping(&place);
     server.kill();
+    let ended = place.run(&["end", &plan, "--reason", "interrupted"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("the next `planwire serve`"), "{}", ended.stderr);
     let next = place.serve(&[]);
     let mut stream = next.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
     let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
