@@ -3,7 +3,7 @@
 //! The newest plans come first, so that subplans end before the plans that spawned them. What a plan still has open
 //! is the sum of its events.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use planwire_bus::{EventBus, PublishError};
 use planwire_event::vocabulary::{
@@ -32,46 +32,59 @@ pub enum OrphansError {
     Payload(#[from] PayloadError),
 }
 
-/// Ends all open plans of other executors; says how many. Plans without owner are run from outside and stay.
+/// Ends all open plans of other executors; says how many. Plans without owner are run from outside and stay, and so
+/// does, with a word in the log of the program, a plan whose end the log rejects: nothing else has to wait for it.
 pub(crate) async fn end_all(bus: &EventBus, shared: &Shared) -> Result<usize, OrphansError> {
     let of_others = |owner: &str| *owner != *shared.executor_id;
-    end_where(bus, shared, PlanScope::All, of_others, "its executor ended before it did").await
+    let (ended, _) =
+        end_where(bus, shared, PlanScope::All, of_others, "its executor ended before it did").await?;
+    Ok(ended)
 }
 
 /// Ends what is open of a tree of our own that nobody runs any more; says how many plans that were.
 pub(crate) async fn end_tree(bus: &EventBus, shared: &Shared, root: &PlanId) -> Result<usize, OrphansError> {
     let ours = |owner: &str| *owner == *shared.executor_id;
-    end_where(bus, shared, PlanScope::Tree(root.clone()), ours, "its executor could not go on").await
+    let scope = PlanScope::Tree(root.clone());
+    match end_where(bus, shared, scope, ours, "its executor could not go on").await? {
+        (ended, None) => Ok(ended),
+        (_, Some(error)) => Err(error),
+    }
 }
 
-/// A plan whose end the log rejects does not keep the others open; the first such error is told at the end.
+/// A plan whose end the log rejects keeps only those above it open; the first such error is given too.
 async fn end_where(
     bus: &EventBus,
     shared: &Shared,
     scope: PlanScope,
     is_orphan_of: impl Fn(&str) -> bool,
     message: &str,
-) -> Result<usize, OrphansError> {
+) -> Result<(usize, Option<OrphansError>), OrphansError> {
     let (mut ended, mut rejected) = (0, None);
+    // Plans with an open plan below them.
+    let mut held = HashSet::new();
     let order = PlanOrder::NewestFirst;
     let mut query = PlanQuery { scope, open_only: true, order, ..PlanQuery::default() };
     loop {
         let page = bus.repository().plans(&query).await?;
         for plan in &page.plans {
             let Some(owner) = plan.owner.as_deref().filter(|owner| is_orphan_of(owner)) else { continue };
+            if held.contains(&plan.plan_id) {
+                held.extend(plan.parent_plan_id.clone());
+                continue;
+            }
             match end_one(bus, shared, plan, owner, message).await {
                 Ok(()) => ended += 1,
                 Err(error @ OrphansError::Publish(PublishError::Rejected { .. })) => {
                     tracing::error!(plan = %plan.plan_id, %error, "an open plan does not end");
+                    held.extend(plan.parent_plan_id.clone());
                     rejected.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
         }
-        match (page.next, rejected) {
-            (Some(next), still) => (query.after, rejected) = (Some(next), still),
-            (None, Some(error)) => return Err(error),
-            (None, None) => return Ok(ended),
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok((ended, rejected)),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use planwire_bus::Log;
-use planwire_event::vocabulary::{PlanStarted, SubplanSpawned};
+use planwire_event::vocabulary::{PlanCompleted, PlanStarted, SubplanSpawned};
 use planwire_event::{Event, IdGenerator, LogId, PlanId, SystemClock};
 use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
 use serde_json::json;
@@ -157,4 +157,46 @@ async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_o
     assert_eq!(house.engine.end_orphans().await.unwrap(), 1);
     let page = house.bus.repository().plans(&Default::default()).await.unwrap();
     assert_eq!(page.plans[0].status.reason(), Some("interrupted"));
+}
+
+#[tokio::test]
+async fn ends_of_orphans_go_out_however_much_their_subplans_gave() {
+    let house = House::open();
+    let publisher = house.bus.publisher(planwire_event::Producer::new("former"));
+    let (ids, above): (_, PlanId) = (IdGenerator::system(), "above".parse().unwrap());
+    let started = |parent: Option<&PlanId>| PlanStarted {
+        name: "p".into(),
+        goal: String::new(),
+        inputs: Default::default(),
+        document_digest: None,
+        parent_plan_id: parent.cloned(),
+        context_id: None,
+        executor_id: Some("former".into()),
+        origin: None,
+    };
+    let first = Event::of(&ids, &SystemClock, above.clone(), &started(None)).unwrap();
+    publisher.publish(first).await.unwrap();
+    // Together more than one request may hold.
+    for at in 0..40 {
+        let child: PlanId = format!("child{at}").parse().unwrap();
+        let inputs = Default::default();
+        let spawned = SubplanSpawned {
+            child_plan_id: child.clone(),
+            name: "c".into(),
+            inputs,
+            step: "s".into(),
+            item: Some(at),
+        };
+        let outputs = [("text".to_owned(), json!("x".repeat(120_000)))].into_iter().collect();
+        let completed = PlanCompleted { outputs, ..PlanCompleted::default() };
+        let events = vec![
+            Event::of(&ids, &SystemClock, above.clone(), &spawned).unwrap(),
+            Event::of(&ids, &SystemClock, child.clone(), &started(Some(&above))).unwrap(),
+            Event::of(&ids, &SystemClock, child, &completed).unwrap(),
+        ];
+        publisher.publish_all(events).await.unwrap();
+    }
+    assert_eq!(house.engine.end_orphans().await.unwrap(), 1);
+    let page = house.bus.repository().plans(&Default::default()).await.unwrap();
+    assert!(page.plans.iter().all(|plan| !plan.status.is_open()));
 }

@@ -1,0 +1,89 @@
+//! Ends that come at a bad moment: asked for too early, by a task that dies, by a limit of the log.
+
+use std::sync::{Arc, OnceLock};
+
+use futures_util::FutureExt as _;
+use planwire_bus::{Item, StartAt};
+use planwire_engine::{BeforeEffect, Engine, EngineConfig, Module};
+use planwire_event::vocabulary::SubplanSpawned;
+use planwire_event::{Filter, LogId};
+use planwire_store::MemoryStore;
+
+use crate::house::House;
+
+#[tokio::test]
+async fn plan_that_is_asked_to_end_begins_nothing_more() {
+    let document = r#"
+plan: above
+goal: g
+steps:
+  choice: { decide: q, options: { a: x, b: y }, choose: "'a'" }
+  below: { when: "steps.choice.chosen == 'a'", plan: { plan: below, goal: g, steps: { a: { tool: test.echo } } } }
+"#;
+    for module in [Module::Executor, Module::DecisionEngine, Module::ToolRunner, Module::SubplanSpawner] {
+        let engine: Arc<OnceLock<Engine>> = Arc::default();
+        let asked = Arc::clone(&engine);
+        // The request comes between an event and its effect; only to ask takes no waiting.
+        let hook = BeforeEffect::new(move |point| {
+            if point.module == module {
+                let _ = asked.get().unwrap().shutdown("SIGTERM").now_or_never();
+            }
+        });
+        let store = MemoryStore::new(LogId::from_random(3));
+        let house = House::with(store, |config| EngineConfig { before_effect: Some(hook), ..config });
+        assert!(engine.set(house.engine.clone()).is_ok());
+        let events = house.run(document).await;
+        assert_eq!(events.failed().reason.as_str(), "interrupted");
+        assert!(house.probe.calls().is_empty(), "{module:?}");
+        assert_eq!(events.count("ToolCalled"), usize::from(module == Module::ToolRunner));
+    }
+}
+
+#[tokio::test]
+async fn plan_whose_task_dies_ends_for_those_who_follow_it() {
+    for module in [Module::DecisionEngine, Module::ToolRunner, Module::SubplanSpawner] {
+        let hook = BeforeEffect::new(move |point| {
+            assert!(point.module != module, "as asked");
+        });
+        let store = MemoryStore::new(LogId::from_random(3));
+        let house = House::with(store, |config| EngineConfig { before_effect: Some(hook), ..config });
+        let document = r#"
+plan: above
+goal: g
+steps:
+  other: { plan: { plan: other, goal: g, steps: { a: { tool: test.gate } } } }
+  below:
+    plan:
+      plan: below
+      goal: g
+      steps:
+        choice: { decide: q, options: { a: x, b: y }, choose: "'a'" }
+        a: { after: [choice], tool: test.echo }
+"#;
+        let root = house.start(document).await;
+        let mut stream = house.bus.stream(Filter::tree(root.clone()), StartAt::Start).await.unwrap();
+        while let Item::Event(_) = stream.next().await.unwrap().unwrap() {}
+        let plans = house.bus.repository().plans(&Default::default()).await.unwrap().plans;
+        assert!(plans.iter().all(|plan| !plan.status.is_open()), "{plans:?}");
+        while house.engine.open_trees() > 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(house.probe.running(), 0);
+    }
+}
+
+#[tokio::test]
+async fn plan_that_spawns_more_than_the_log_takes_ends_by_its_limit() {
+    let leaf =
+        r#"{ plan: leaf, goal: g, steps: { a: { decide: q, options: { a: x, b: y }, choose: "'a'" } } }"#;
+    let document = format!(
+        "plan: many\ngoal: g\nlimits: {{ parallel: 64 }}\nsteps:\n  items: {{ tool: test.echo, with: {{ value: {:?} }} }}\n  first: {{ for_each: steps.items.output, parallel: 64, plan: {leaf} }}\n  second: {{ after: [first], for_each: \"[1]\", plan: {leaf} }}",
+        [0; 10_000]
+    );
+    let events = House::open().run(&document).await;
+    let failed = events.failed();
+    assert_eq!((failed.reason.as_str(), failed.error.step.as_deref()), ("limit_exceeded", Some("second")));
+    assert_eq!(events.count("SubplanCompleted"), 10_000);
+    let items: Vec<_> = events.all::<SubplanSpawned>().into_iter().map(|spawned| spawned.item).collect();
+    assert!(items.into_iter().eq((0..10_000).map(Some)));
+}
