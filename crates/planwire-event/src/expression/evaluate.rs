@@ -142,7 +142,10 @@ fn to_json(value: &Cel, left: &mut usize) -> Result<Value, ResultError> {
         }
         Cel::Map(members) => {
             let mut object = serde_json::Map::new();
-            for (key, member) in members.map.iter() {
+            // Keys of several types may have one text, and of several errors one is told: the order decides.
+            let mut members: Vec<_> = members.map.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            for (key, member) in members {
                 let key = key.to_string();
                 *left = left.checked_sub(key.len() + 2).ok_or(ResultError::TooLarge)?;
                 object.insert(key, to_json(member, left)?);

@@ -328,3 +328,18 @@ fn sorting_and_joining_are_budgeted() {
     assert!(evaluate("x.t.map(a, x.t.join(''))", &long).is_err());
     assert!(evaluate("x.t.map(a, x.t.map(b, b)).sortBy(c, size(c))", &long).is_err());
 }
+
+#[test]
+fn keys_with_one_text_give_one_value_each_time() {
+    for _ in 0..64 {
+        assert_eq!(
+            value("{1: 'int', '1': 'text', true: 'bool', 'true': 'word'}", &json!({})),
+            json!({"1": "text", "true": "word"})
+        );
+        fails(
+            "{'b': bytes('b'), 'a': double('NaN')}",
+            &json!({}),
+            "the result is no JSON value: the number NaN",
+        );
+    }
+}
