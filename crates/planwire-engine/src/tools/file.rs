@@ -15,6 +15,7 @@ mod root;
 mod walk;
 mod write;
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -49,6 +50,19 @@ impl Attention {
             return Err(ToolError::stopped());
         }
         Ok(())
+    }
+}
+
+/// A reader that fails when the work should end.
+struct Watched<'a, R> {
+    source: R,
+    attention: &'a Attention,
+}
+
+impl<R: io::Read> io::Read for Watched<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.attention.check().map_err(io::Error::other)?;
+        self.source.read(buffer)
     }
 }
 

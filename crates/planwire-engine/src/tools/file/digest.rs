@@ -1,7 +1,7 @@
 //! `file.digest`: the SHA-256 of a file, or files of equal content.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, Read};
+use std::io;
 use std::path::PathBuf;
 
 use futures_util::future::BoxFuture;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Entry, Met, Walk};
-use super::{Attention, ROOT, Unreadable, blocking};
+use super::{Attention, ROOT, Unreadable, Watched, blocking};
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Groups of equal files that are listed, and paths of one group; all are counted.
@@ -102,19 +102,6 @@ fn digest(
             attention.check()?;
             Err(ToolError::new("failed", format!("{} cannot be read: {error}", shown(&path).escape_debug())))
         }
-    }
-}
-
-/// A reader that fails when the work should end.
-struct Watched<'a, R> {
-    source: R,
-    attention: &'a Attention,
-}
-
-impl<R: Read> Read for Watched<'_, R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.attention.check().map_err(io::Error::other)?;
-        self.source.read(buffer)
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::root::{Root, failure, given, shown};
-use super::{Attention, ROOT, blocking};
+use super::{Attention, ROOT, Watched, blocking};
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -88,7 +88,7 @@ fn write(
     let read_back = root
         .open_file(&path)
         .map_err(io::Error::from)
-        .and_then(|(file, _)| Digest::of_reader(file))
+        .and_then(|(file, _)| Digest::of_reader(Watched { source: file, attention }))
         .map_err(|error| ToolError::new("failed", format!("{}: {error}", shown(&path).escape_debug())))?;
     Ok(json!({"path": shown(&path), "size_bytes": read_back.1, "digest": read_back.0}).into())
 }
