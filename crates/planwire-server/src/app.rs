@@ -7,7 +7,7 @@ use planwire_bus::{EventBus, PlanStarter, Publisher};
 use planwire_event::Producer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::config::{RETRY_MS, STREAMS_MAX, ServerConfig};
+use crate::config::{RETRY_MS, SSE_REPLAYS_MAX, STREAMS_MAX, ServerConfig};
 use crate::guard::Guard;
 use crate::problem::{Kind, Problem};
 
@@ -24,6 +24,8 @@ pub(crate) struct App {
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) closing: Closing,
     streams: Arc<Semaphore>,
+    /// Places for streams that are behind, see [`SSE_REPLAYS_MAX`].
+    pub(crate) replays: Arc<Semaphore>,
 }
 
 /// Whether the server shuts down.
@@ -81,6 +83,7 @@ impl App {
             gauges: Arc::default(),
             closing,
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
+            replays: Arc::new(Semaphore::new(SSE_REPLAYS_MAX)),
             config,
         }
     }

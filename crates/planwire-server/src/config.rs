@@ -40,6 +40,15 @@ pub const SSE_CHUNK_BYTES_MAX: usize = 16 * 1024;
 /// into a chunk.
 pub const SSE_BATCH_EVENTS_MAX: usize = 48;
 
+/// Events that a stream takes from the log at a time while it is behind and has one of [`SSE_REPLAYS_MAX`] places.
+pub const SSE_REPLAY_EVENTS_MAX: usize = 512;
+
+/// Bytes of what a stream takes so at a time; the client still gets chunks of [`SSE_CHUNK_BYTES_MAX`].
+pub const SSE_REPLAY_BYTES_MAX: usize = 256 * 1024;
+
+/// Streams that may hold so much at a time, however many are behind; the others go on in small steps.
+pub const SSE_REPLAYS_MAX: usize = 16;
+
 /// Bytes that may be on their way to a client (`SO_SNDBUF`; Linux doubles it for its own needs).
 ///
 /// Less than 64 KiB, one segment of the loopback device, makes the sender wait 40 ms for delayed acknowledgements:
@@ -80,6 +89,9 @@ pub const RETRY_AFTER_S: u32 = 2;
 const _: () =
     assert!(URI_BYTES_MAX < HEAD_BYTES_MAX, "a target that is too long is answered with 414, not 431");
 const _: () = assert!(SSE_CHUNK_BYTES_MAX + HEAD_BYTES_MAX <= 32 * 1024, "what a stalled client may hold");
+const _: () = assert!(SSE_REPLAYS_MAX * SSE_REPLAY_BYTES_MAX <= 4 * 1024 * 1024, "what all replays may hold");
+const _: () =
+    assert!(SSE_REPLAY_BYTES_MAX > SSE_CHUNK_BYTES_MAX && SSE_REPLAY_EVENTS_MAX > SSE_BATCH_EVENTS_MAX);
 const _: () = assert!(HEARTBEAT_MS * 10 < WRITE_STALL_MS, "heartbeats find half-open connections");
 const _: () = assert!(planwire_event::limits::PAYLOAD_BYTES_MAX < BODY_BYTES_MAX);
 

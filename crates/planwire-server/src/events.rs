@@ -63,6 +63,7 @@ async fn stream(app: &App, params: ReadParams) -> Result<Response, Problem> {
         heartbeat: app.config.limits.heartbeat,
         retry_ms: app.next_retry_ms(),
         closing: app.closing.clone(),
+        replays: Arc::clone(&app.replays),
         _permit: permit,
     };
     let headers = [

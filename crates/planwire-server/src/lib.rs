@@ -16,7 +16,8 @@
 //!
 //! An idle stream costs its connection's read buffer (8 KiB), its tasks and its cursor. A client that stops reading
 //! adds at most [`config::HEAD_BYTES_MAX`] of queued frames and one chunk of [`config::SSE_CHUNK_BYTES_MAX`]: 32 KiB;
-//! a single event larger than that counts once more. The kernel adds about [`config::UNSENT_BYTES_MAX`].
+//! a single event larger than that counts once more. At most [`config::SSE_REPLAYS_MAX`] streams that are behind hold
+//! [`config::SSE_REPLAY_BYTES_MAX`] besides. The kernel adds about [`config::UNSENT_BYTES_MAX`].
 
 mod accept;
 mod app;
@@ -40,5 +41,5 @@ mod start;
 mod write_deadline;
 
 pub use app::Gauges;
-pub use config::{Limits, ServerConfig};
+pub use config::{BODY_BYTES_MAX, Limits, ServerConfig};
 pub use server::{BindError, Server};

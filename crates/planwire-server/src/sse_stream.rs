@@ -2,7 +2,8 @@
 //!
 //! Everything that is pending for a client is joined into one chunk per wake-up, at most [`SSE_CHUNK_BYTES_MAX`];
 //! the next chunk is made only when the connection has room for it. A client that does not read therefore holds a
-//! bounded buffer and its cursor, and nothing grows with what is published meanwhile. Dropping the stream
+//! bounded buffer and its cursor, and nothing grows with what is published meanwhile. A client that is behind and reads
+//! takes larger steps through the log, as long as one of a few places for that is free. Dropping the stream
 //! unsubscribes.
 
 use std::collections::VecDeque;
@@ -13,11 +14,11 @@ use bytes::Bytes;
 use futures_util::Stream;
 use planwire_bus::{Batch, FrameForm, ReadError, Recorded, Subscription};
 use planwire_event::PlanId;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::app::Closing;
-use crate::config::{SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX};
+use crate::config::{SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX, SSE_REPLAY_BYTES_MAX, SSE_REPLAY_EVENTS_MAX};
 use crate::sse_frame;
 
 /// What a stream needs besides its place in the log.
@@ -32,6 +33,8 @@ pub(crate) struct Options {
     pub(crate) retry_ms: u64,
     /// Says when the server shuts down.
     pub(crate) closing: Closing,
+    /// Places for streams that are behind, shared by all.
+    pub(crate) replays: Arc<Semaphore>,
     /// This stream's share of [`crate::config::STREAMS_MAX`].
     pub(crate) _permit: OwnedSemaphorePermit,
 }
@@ -42,6 +45,10 @@ struct State {
     /// Chunks that are made and not yet handed to the connection.
     ready: VecDeque<Bytes>,
     heartbeat_at: Instant,
+    /// The last batch was so full that more is likely to lie there already.
+    behind: bool,
+    /// This stream's place among those that are behind; held as long as what was taken with it.
+    replay: Option<OwnedSemaphorePermit>,
     finished: bool,
 }
 
@@ -52,8 +59,9 @@ pub(crate) fn body(
 ) -> impl Stream<Item = Result<Bytes, ReadError>> + Send {
     let hello = sse_frame::hello(subscription.scanned(), options.retry_ms);
     let heartbeat_at = Instant::now() + options.heartbeat;
-    let state =
-        State { subscription, options, ready: VecDeque::from([hello]), heartbeat_at, finished: false };
+    let ready = VecDeque::from([hello]);
+    let (behind, replay, finished) = (false, None, false);
+    let state = State { subscription, options, ready, heartbeat_at, behind, replay, finished };
     futures_util::stream::unfold(state, |mut state| async move {
         let chunk = state.next_chunk().await.transpose()?;
         if let Err(error) = &chunk {
@@ -70,6 +78,11 @@ impl State {
     /// The next chunk; none after the end, and when the server shuts down.
     async fn next_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
+            if self.replay.is_some() && self.options.closing.has_begun() {
+                // What is left of a large batch would hold up the shutdown; the client resumes by its cursor.
+                self.ready.clear();
+                self.finished = true;
+            }
             if let Some(chunk) = self.ready.pop_front() {
                 self.heartbeat_at = Instant::now() + self.options.heartbeat;
                 return Ok(Some(chunk));
@@ -77,20 +90,37 @@ impl State {
             if self.finished {
                 return Ok(None);
             }
+            let (events_max, bytes_max) = self.step();
             tokio::select! {
                 biased;
                 () = self.options.closing.begun() => self.finished = true,
-                batch = self.subscription.next_batch(SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX) => self.take(batch?),
+                batch = self.subscription.next_batch(events_max, bytes_max) => self.take(batch?),
                 () = tokio::time::sleep_until(self.heartbeat_at) => {
+                    self.behind = false;
                     self.ready.push_back(sse_frame::heartbeat(self.subscription.scanned()));
                 }
             }
         }
     }
 
+    /// How much the next batch may hold, in events and bytes.
+    fn step(&mut self) -> (usize, usize) {
+        if !self.behind {
+            self.replay = None;
+        } else if self.replay.is_none() {
+            self.replay = Arc::clone(&self.options.replays).try_acquire_owned().ok();
+        }
+        match self.replay {
+            Some(_) => (SSE_REPLAY_EVENTS_MAX, SSE_REPLAY_BYTES_MAX),
+            None => (SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX),
+        }
+    }
+
     fn take(&mut self, batch: Batch) {
         let form = self.options.form;
         let frames: Vec<_> = batch.events.iter().map(|event| frame(event, form)).collect();
+        // Less than half a chunk is what comes of single events that are happening now.
+        self.behind = frames.iter().map(Bytes::len).sum::<usize>() >= SSE_CHUNK_BYTES_MAX / 2;
         join(&frames, &mut self.ready);
         if let Some(end) = batch.end {
             self.ready.push_back(sse_frame::end(end, self.options.plan.as_ref()));

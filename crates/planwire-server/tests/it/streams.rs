@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use planwire_event::vocabulary::{PlanFailed, SubplanCompleted};
+use planwire_server::config::SSE_REPLAYS_MAX;
 use planwire_store::MemoryStore;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
@@ -315,6 +316,42 @@ async fn streams_end_cleanly_when_the_server_shuts_down() {
     served.stop().await;
     assert!(stream.frame().await.is_none(), "a clean end, no event is missing");
     assert_eq!(served.bus.counters().subscriptions_open, 0);
+}
+
+#[tokio::test]
+async fn stream_that_is_behind_ends_cleanly_when_the_server_shuts_down() {
+    let mut served = Served::start().await;
+    served.start_plan("p").await;
+    for n in 0..600 {
+        served.note_of("p", n, &"x".repeat(10_000)).await;
+    }
+    let mut client = Client::connect(served.address).await;
+    client.ask("GET", "/v1/events", &[SSE], "").await;
+    assert_eq!(client.head().await.status, 200);
+    let ((), rest) = tokio::join!(served.stop(), client.rest());
+    assert!(rest.ends_with(b"\n\n\r\n0\r\n\r\n"), "the last frame is whole");
+    assert_eq!(served.bus.counters().subscriptions_open, 0);
+}
+
+#[tokio::test]
+async fn more_clients_than_may_take_large_steps_get_every_event_in_order() {
+    let served = Served::start().await;
+    served.start_plan("p").await;
+    for n in 0..500 {
+        served.note_of("p", n, &"x".repeat(1_000)).await;
+    }
+    let mut streams = Vec::new();
+    for _ in 0..SSE_REPLAYS_MAX + 4 {
+        streams.push(Stream::open(served.address, "/v1/plans/p/events", &[]).await);
+    }
+    served.end_plan("p").await;
+    for stream in &mut streams {
+        for seq in 1..=502 {
+            assert_eq!(stream.event().await.unwrap().data["seq"], seq);
+        }
+        assert_eq!(stream.event().await.unwrap().event.as_deref(), Some("end"));
+        assert!(stream.frame().await.is_none());
+    }
 }
 
 #[tokio::test]
