@@ -19,9 +19,34 @@ pub(crate) struct Output {
     pub(crate) style: Style,
     /// Whether standard output is a terminal on which lines can be drawn again.
     pub(crate) live: bool,
+    /// What to do when nobody reads standard output any more.
+    pub(crate) unread: Unread,
+}
+
+/// What a command does whose standard output is closed by its reader, as `| head` does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unread {
+    /// It ends: printing was all that it was for.
+    End,
+    /// It goes on in silence: its work is not in the printing.
+    GoOn,
 }
 
 impl Output {
+    /// The same for a command that does more than print.
+    pub(crate) const fn going_on(self) -> Self {
+        Self { unread: Unread::GoOn, ..self }
+    }
+
+    fn forgive(self, written: std::io::Result<()>) -> Result<(), Failure> {
+        match written {
+            Err(error) if self.unread == Unread::GoOn && error.kind() == std::io::ErrorKind::BrokenPipe => {
+                Ok(())
+            }
+            other => Ok(other?),
+        }
+    }
+
     /// Looks at the flags, the environment and standard output.
     pub(crate) fn detect(global: &GlobalArguments) -> Self {
         let terminal = std::io::stdout().is_terminal();
@@ -33,40 +58,34 @@ impl Output {
             ColorChoice::Auto => terminal && !dumb && !set("NO_COLOR"),
         };
         let style = Style { colored: colored && !global.json };
-        Self { json: global.json, style, live: terminal && !dumb && !global.json }
+        Self { json: global.json, style, live: terminal && !dumb && !global.json, unread: Unread::End }
     }
 
     /// Prints one line to standard output.
     ///
     /// # Errors
     ///
-    /// A broken pipe is a quiet failure.
-    #[expect(clippy::unused_self, reason = "only who has an output may print")]
+    /// A broken pipe is a quiet failure, or none, see [`Unread`].
     pub(crate) fn line(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.write_all(b"\n")?;
-        Ok(())
+        self.forgive(stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")))
     }
 
     /// Prints text as it is and flushes it.
     ///
     /// # Errors
     ///
-    /// A broken pipe is a quiet failure.
-    #[expect(clippy::unused_self, reason = "only who has an output may print")]
+    /// A broken pipe is a quiet failure, or none, see [`Unread`].
     pub(crate) fn raw(&self, text: &str) -> Result<(), Failure> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()?;
-        Ok(())
+        self.forgive(stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()))
     }
 
     /// Prints one JSON line.
     ///
     /// # Errors
     ///
-    /// A broken pipe is a quiet failure.
+    /// A broken pipe is a quiet failure, or none, see [`Unread`].
     pub(crate) fn json(&self, value: &serde_json::Value) -> Result<(), Failure> {
         self.line(&value.to_string())
     }

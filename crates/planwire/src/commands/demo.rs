@@ -28,6 +28,7 @@ const FOLDER: &str = "folder";
 pub(crate) async fn demo(arguments: &DemoArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
     let folder = find_folder(&arguments.folder)?;
     let mut signals = Signals::catch()?;
+    let output = output.going_on();
     let access = Access::open(place).await?;
     let serving = match &access {
         Access::Here(house) => Some(serve(house, arguments.listen).await?),

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use planwire_bus::REQUEST_EVENTS_MAX;
 use planwire_event::{Draft, SystemClock};
+use planwire_server::BODY_BYTES_MAX;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -41,6 +42,7 @@ pub(crate) async fn publish(
     }
     let answers = match Access::open_log(place).await? {
         Access::Server(client) => {
+            check_body(&events)?;
             let answer = client.post("/v1/events", &json!({ "events": events })).await?;
             answer.get("events").and_then(Value::as_array).cloned().unwrap_or_default()
         }
@@ -56,6 +58,18 @@ pub(crate) async fn publish(
         }
     }
     Ok(Exit::Completed)
+}
+
+/// A server takes less at a time than an open log does.
+fn check_body(events: &[Box<RawValue>]) -> Result<(), Failure> {
+    let bytes: usize = events.iter().map(|event| event.get().len() + 1).sum();
+    if bytes + "{\"events\":[]}".len() <= BODY_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "the events take {bytes} bytes, and the running planwire takes {BODY_BYTES_MAX} at a time"
+    ))
+    .hint("all are stored or none; publish them in parts"))
 }
 
 fn read(path: &Path) -> Result<String, Failure> {

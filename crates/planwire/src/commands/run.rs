@@ -23,6 +23,7 @@ pub(crate) async fn run(arguments: &RunArguments, place: &Place, output: Output)
     let named = documents::find(&arguments.plan)?;
     let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
     let mut signals = Signals::catch()?;
+    let output = output.going_on();
     let access = Access::open(place).await?;
     // Others follow, cancel and start plans by it.
     let serving = match &access {

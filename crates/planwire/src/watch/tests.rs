@@ -3,7 +3,7 @@
 use planwire_event::{IdGenerator, StoredEvent};
 
 use super::*;
-use crate::output::Style;
+use crate::output::{Style, Unread};
 
 /// A log that is written by hand.
 struct Log(u64, View);
@@ -116,7 +116,7 @@ fn payload_cannot_move_the_cursor() {
 
 #[test]
 fn end_of_a_plan_is_told_with_its_reason() {
-    let output = Output { json: false, style: Style::default(), live: false };
+    let output = Output { json: false, style: Style::default(), live: false, unread: Unread::End };
     let mut watch = Watch::new("root".parse().unwrap(), output).unwrap();
     let mut log = tree(0, 0);
     assert_eq!(watch.outcome.exit(), Exit::Cancelled);

@@ -271,3 +271,27 @@ fn show_tells_what_a_plan_did() {
     let failed = place.run(&["show", failed[0]["plan_id"].as_str().expect("an id")]);
     assert!(failed.text(0).contains("not_found: greeting.txt is not there"), "{}", failed.stdout);
 }
+
+#[test]
+fn a_plan_goes_on_when_nobody_reads_what_is_printed_of_it() {
+    let place = place();
+    let running = crate::harness::Running::start(in_folder(&place, &["run", "hello.yaml"]));
+    assert_eq!(running.close_and_wait().code(), Some(0));
+    let plans = place.run(&["--json", "plans"]).json(0);
+    assert_eq!(plans[0]["state"], "completed");
+}
+
+#[test]
+fn events_that_a_server_would_not_take_at_once_are_refused_with_what_to_do() {
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let text = "x".repeat(200 * 1024);
+    let lines: Vec<String> = (0..6)
+        .map(|_| json!({"event_type": "acme.large", "plan_id": "p", "payload": {"text": text}}).to_string())
+        .collect();
+    let file = place.file("large.jsonl", &lines.join("\n"));
+    let ran = place.run(&["publish", file.to_str().unwrap()]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("takes 1048576 at a time"), "{}", ran.stderr);
+    drop(server);
+}
