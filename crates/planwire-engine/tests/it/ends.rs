@@ -3,10 +3,10 @@
 use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
-use planwire_bus::{Item, StartAt};
+use planwire_bus::{Item, PublishError, StartAt};
 use planwire_engine::{BeforeEffect, Engine, EngineConfig, Module};
-use planwire_event::vocabulary::SubplanSpawned;
-use planwire_event::{Filter, LogId};
+use planwire_event::vocabulary::{CancelRequested, SubplanSpawned};
+use planwire_event::{Event, Filter, IdGenerator, LogId, SystemClock};
 use planwire_store::MemoryStore;
 
 use crate::house::House;
@@ -86,4 +86,30 @@ async fn plan_that_spawns_more_than_the_log_takes_ends_by_its_limit() {
     assert_eq!(events.count("SubplanCompleted"), 10_000);
     let items: Vec<_> = events.all::<SubplanSpawned>().into_iter().map(|spawned| spawned.item).collect();
     assert!(items.into_iter().eq((0..10_000).map(Some)));
+}
+
+#[tokio::test]
+async fn plan_that_is_cancelled_between_two_attempts_makes_no_other() {
+    let house = House::open();
+    let document = "plan: p\ngoal: g\nsteps: { a: { tool: test.echo, with: { fail: broken }, retry: { attempts: 10, backoff: 30s } } }";
+    let root = house.start(document).await;
+    let mut stream = house.bus.stream(Filter::plan(root.clone()), StartAt::Start).await.unwrap();
+    while let Item::Event(event) = stream.next().await.unwrap().unwrap() {
+        if event.event.event_type().as_str() == "ToolCompleted" {
+            house.cancel(&root, "").await;
+        }
+    }
+    let events = house.tree(&root).await;
+    assert_eq!(events.failed().reason.as_str(), "cancelled");
+    assert_eq!(house.probe.calls().len(), 1);
+}
+
+#[tokio::test]
+async fn request_that_comes_after_the_end_changes_nothing() {
+    let house = House::open();
+    let events = house.run("plan: p\ngoal: g\nsteps: { a: { tool: test.echo } }").await;
+    let request = CancelRequested { requested_by: "me".into(), reason: String::new() };
+    let event = Event::of(&IdGenerator::system(), &SystemClock, events.root().clone(), &request).unwrap();
+    assert!(matches!(house.bus.publish(event).await, Err(PublishError::Rejected { .. })));
+    assert_eq!(house.tree(events.root()).await.0.len(), events.0.len());
 }
