@@ -38,6 +38,10 @@ pub enum EventType {
     SubplanCompleted,
     /// A result for people or programs outside of the plan.
     ArtifactProduced,
+    /// A plan asks somebody and waits for the answer.
+    InputRequested,
+    /// A question was answered, or is not open any more.
+    InputReceived,
     /// Somebody asked that the plan and all below it end.
     CancelRequested,
     /// A type of somebody else's; its name has a dot.
@@ -87,6 +91,8 @@ impl EventType {
         Self::SubplanSpawned,
         Self::SubplanCompleted,
         Self::ArtifactProduced,
+        Self::InputRequested,
+        Self::InputReceived,
         Self::CancelRequested,
     ];
 
@@ -103,6 +109,8 @@ impl EventType {
             Self::SubplanSpawned => "SubplanSpawned",
             Self::SubplanCompleted => "SubplanCompleted",
             Self::ArtifactProduced => "ArtifactProduced",
+            Self::InputRequested => "InputRequested",
+            Self::InputReceived => "InputReceived",
             Self::CancelRequested => "CancelRequested",
             Self::Custom(name) => &name.0,
         }

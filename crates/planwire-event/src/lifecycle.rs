@@ -7,7 +7,7 @@ mod fact;
 mod refusal;
 mod status;
 
-pub use fact::Fact;
+pub use fact::{Fact, Question};
 pub use refusal::Refusal;
 pub use status::PlanStatus;
 
@@ -19,6 +19,7 @@ use crate::event::Producer;
 use crate::event_type::EventType;
 use crate::ids::PlanId;
 use crate::limits::{OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
+use crate::vocabulary::AnswerOutcome;
 
 /// Where a plan stands in its tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +51,15 @@ pub struct PlanLifecycle {
     seq: Seq,
     status: PlanStatus,
     owner: Option<Arc<str>>,
-    calls: HashSet<Arc<str>>,
+    open: Open,
     children: HashMap<PlanId, Child>,
+}
+
+/// What waits for its end within a plan.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Open {
+    calls: HashSet<Arc<str>>,
+    questions: HashMap<Arc<str>, Question>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +79,9 @@ enum Change {
     CallEnded(Arc<str>),
     Spawned(PlanId),
     ChildEnded(PlanId),
-    Ended { calls: HashSet<Arc<str>>, children: HashMap<PlanId, Child> },
+    Asked(Arc<str>),
+    Answered(Arc<str>, Option<Question>),
+    Ended { open: Open, children: HashMap<PlanId, Child> },
 }
 
 impl PlanLifecycle {
@@ -114,14 +124,14 @@ impl PlanLifecycle {
             }
             (Some(_), Known::Plan(parent)) => parent.lineage_of_child(plan_id, producer)?,
         };
-        let (calls, children) = (HashSet::new(), HashMap::new());
+        let (open, children) = (Open::default(), HashMap::new());
         Ok(Self {
             plan_id: plan_id.clone(),
             lineage,
             seq: Seq::new(1),
             status: PlanStatus::Open,
             owner,
-            calls,
+            open,
             children,
         })
     }
@@ -141,7 +151,7 @@ impl PlanLifecycle {
             seq: last_seq,
             status,
             owner,
-            calls: HashSet::new(),
+            open: Open::default(),
             children: HashMap::new(),
         }
     }
@@ -188,18 +198,54 @@ impl PlanLifecycle {
             return Err(Refusal::AlreadyStarted { plan_id: plan_id() });
         }
         self.check_open()?;
+        if let Fact::Answered { request_id, outcome, arguments_digest } = fact {
+            return self.check_answer(request_id, *outcome, arguments_digest.as_ref(), producer);
+        }
         let anybody = event_type.is_command() || matches!(event_type, EventType::Custom(_));
         self.check_owner(producer, anybody)?;
         match fact {
-            Fact::Called(call) if self.calls.contains(call) => {
+            Fact::Called(call) if self.open.calls.contains(call) => {
                 Err(Refusal::CallOpen { plan_id: plan_id(), call_id: call.to_string() })
             }
-            Fact::Called(_) => self.check_room(self.calls.len(), "open tool calls"),
-            Fact::CallEnded(call) if !self.calls.contains(call) => {
+            Fact::Called(_) => self.check_room(self.open.calls.len(), "open tool calls"),
+            Fact::CallEnded(call) if !self.open.calls.contains(call) => {
                 Err(Refusal::CallUnknown { plan_id: plan_id(), call_id: call.to_string() })
             }
             Fact::Spawned(child) => self.check_spawn(child, named),
             Fact::ChildEnded(child) => self.check_child_ended(child, named),
+            Fact::Asked { request_id, .. } if self.open.questions.contains_key(request_id) => {
+                Err(Refusal::RequestOpen { plan_id: plan_id(), request_id: request_id.to_string() })
+            }
+            Fact::Asked { .. } => self.check_room(self.open.questions.len(), "open questions"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Anybody may answer a question where it is asked; the rest is the owner's.
+    fn check_answer(
+        &self,
+        request_id: &Arc<str>,
+        outcome: AnswerOutcome,
+        arguments_digest: Option<&Arc<str>>,
+        producer: &Producer,
+    ) -> Result<(), Refusal> {
+        let (plan_id, id) = (|| self.plan_id.clone(), || request_id.to_string());
+        let Some(question) = self.open.questions.get(request_id) else {
+            return Err(Refusal::RequestNotOpen { plan_id: plan_id(), request_id: id() });
+        };
+        let owned = self.check_owner(producer, false);
+        if let (Err(_), Some(origin)) = (&owned, &question.for_plan_id) {
+            let for_plan_id = origin.clone();
+            return Err(Refusal::RequestElsewhere { plan_id: plan_id(), request_id: id(), for_plan_id });
+        }
+        if outcome != AnswerOutcome::Answered {
+            return owned;
+        }
+        match arguments_digest {
+            Some(digest) if question.arguments_digest.as_ref() != Some(digest) => {
+                let arguments_digest = question.arguments_digest.as_deref().map(str::to_owned);
+                Err(Refusal::ArgumentsChanged { plan_id: plan_id(), request_id: id(), arguments_digest })
+            }
             _ => Ok(()),
         }
     }
@@ -270,11 +316,11 @@ impl PlanLifecycle {
             Fact::Completed => self.end(PlanStatus::Completed),
             Fact::Failed(reason) => self.end(PlanStatus::Failed(*reason)),
             Fact::Called(call) => {
-                self.calls.insert(Arc::clone(call));
+                self.open.calls.insert(Arc::clone(call));
                 Change::Called(Arc::clone(call))
             }
             Fact::CallEnded(call) => {
-                self.calls.remove(call);
+                self.open.calls.remove(call);
                 Change::CallEnded(Arc::clone(call))
             }
             Fact::Spawned(child) => {
@@ -285,13 +331,21 @@ impl PlanLifecycle {
                 self.children.insert(child.clone(), Child::Reported);
                 Change::ChildEnded(child.clone())
             }
+            Fact::Asked { request_id, question } => {
+                self.open.questions.insert(Arc::clone(request_id), question.clone());
+                Change::Asked(Arc::clone(request_id))
+            }
+            Fact::Answered { request_id, .. } => {
+                let question = self.open.questions.remove(request_id);
+                Change::Answered(Arc::clone(request_id), question)
+            }
             Fact::Started(_) | Fact::Other => Change::Nothing,
         })
     }
 
     fn end(&mut self, status: PlanStatus) -> Change {
         self.status = status;
-        Change::Ended { calls: std::mem::take(&mut self.calls), children: std::mem::take(&mut self.children) }
+        Change::Ended { open: std::mem::take(&mut self.open), children: std::mem::take(&mut self.children) }
     }
 
     /// Takes an event back that could not be stored; the last one first.
@@ -300,10 +354,16 @@ impl PlanLifecycle {
         match undo.0 {
             Change::Nothing => {}
             Change::Called(call) => {
-                self.calls.remove(&call);
+                self.open.calls.remove(&call);
             }
             Change::CallEnded(call) => {
-                self.calls.insert(call);
+                self.open.calls.insert(call);
+            }
+            Change::Asked(request_id) => {
+                self.open.questions.remove(&request_id);
+            }
+            Change::Answered(request_id, question) => {
+                self.open.questions.extend(question.map(|question| (request_id, question)));
             }
             Change::Spawned(child) => {
                 self.children.remove(&child);
@@ -311,9 +371,9 @@ impl PlanLifecycle {
             Change::ChildEnded(child) => {
                 self.children.insert(child, Child::Spawned);
             }
-            Change::Ended { calls, children } => {
+            Change::Ended { open, children } => {
                 self.status = PlanStatus::Open;
-                (self.calls, self.children) = (calls, children);
+                (self.open, self.children) = (open, children);
             }
         }
     }

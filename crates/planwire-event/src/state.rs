@@ -11,6 +11,7 @@
 mod counts;
 mod kept;
 mod plan;
+mod question;
 mod record;
 mod step;
 mod tree;
@@ -18,6 +19,7 @@ mod tree;
 pub use counts::{Counts, Omitted};
 pub use kept::Kept;
 pub use plan::PlanState;
+pub use question::{QuestionRecord, Questions};
 pub use record::{
     ArtifactRecord, ArtifactSource, CallRecord, CancelNote, ChildRecord, ChildState, DecisionRecord,
 };
@@ -40,6 +42,12 @@ pub const ALTERNATIVES_MAX: usize = 16;
 
 /// Artifacts that the fold of one plan keeps.
 pub const ARTIFACTS_MAX: usize = 500;
+
+/// Open questions that the fold of one plan keeps.
+pub const QUESTIONS_MAX: usize = 100;
+
+/// Bytes of a question's schema, and of what it wants approved, that a fold keeps; larger ones are only in the event.
+pub const QUESTION_BYTES_MAX: usize = 16 * 1024;
 
 /// Characters of a text that a fold keeps; a longer one is cut and ends in `…`.
 pub const TEXT_CHARS_MAX: usize = 500;
@@ -123,6 +131,10 @@ impl Detail {
 pub enum Phase {
     /// It runs.
     Running,
+    /// It waits for an answer or an approval; other steps may go on.
+    InputRequired,
+    /// It waits for access to something; other steps may go on.
+    AuthRequired,
     /// It runs, and somebody asked that it end.
     Cancelling,
     /// It reached its goal.
@@ -142,9 +154,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn of(status: PlanStatus, cancel_requested: Option<&CancelNote>) -> Self {
+    fn of(status: PlanStatus, cancel_requested: Option<&CancelNote>, questions: &Questions) -> Self {
         match status {
             PlanStatus::Open if cancel_requested.is_some() => Self::Cancelling,
+            PlanStatus::Open if questions.is_only_auth_open() => Self::AuthRequired,
+            PlanStatus::Open if questions.is_any_open() => Self::InputRequired,
             PlanStatus::Open => Self::Running,
             PlanStatus::Completed => Self::Completed,
             PlanStatus::Failed(FailureReason::Error) => Self::Failed,
@@ -161,6 +175,8 @@ impl Phase {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::InputRequired => "input_required",
+            Self::AuthRequired => "auth_required",
             Self::Cancelling => "cancelling",
             Self::Completed => "completed",
             Self::Failed => "failed",

@@ -1,5 +1,9 @@
 //! The payloads of our event types. Unknown members are allowed everywhere and are kept by [`crate::Payload`].
 
+mod question;
+
+pub use question::{AnswerOutcome, InputReceived, InputRequested, QuestionKind};
+
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -31,6 +35,8 @@ typed!(
     SubplanSpawned,
     SubplanCompleted,
     ArtifactProduced,
+    InputRequested,
+    InputReceived,
     CancelRequested,
 );
 

@@ -6,8 +6,9 @@ use crate::event_type::EventType;
 use crate::ids::PlanId;
 use crate::payload::{Payload, PayloadError};
 use crate::vocabulary::{
-    ArtifactProduced, CancelRequested, DecisionMade, FailureReason, PlanCompleted, PlanFailed, PlanStarted,
-    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, FailureReason, InputReceived,
+    InputRequested, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled,
+    ToolCompleted,
 };
 
 /// The part of an event that decides what may follow.
@@ -27,8 +28,33 @@ pub enum Fact {
     Spawned(PlanId),
     /// A child's end is reported.
     ChildEnded(PlanId),
+    /// A question is asked.
+    Asked {
+        /// The question.
+        request_id: Arc<str>,
+        /// What is asked.
+        question: Question,
+    },
+    /// A question is answered, or is not open any more.
+    Answered {
+        /// The question.
+        request_id: Arc<str>,
+        /// What came of it.
+        outcome: AnswerOutcome,
+        /// The digest of the arguments that the answer is about.
+        arguments_digest: Option<Arc<str>>,
+    },
     /// Nothing that matters here.
     Other,
+}
+
+/// What matters of an open question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// Where this only repeats it: the plan that asks.
+    pub for_plan_id: Option<PlanId>,
+    /// The digest of what is to be approved.
+    pub arguments_digest: Option<Arc<str>>,
 }
 
 impl Fact {
@@ -68,6 +94,20 @@ impl Fact {
             EventType::ArtifactProduced => {
                 payload.read::<ArtifactProduced>().map_err(shape)?;
                 Self::Other
+            }
+            EventType::InputRequested => {
+                let asked = payload.read::<InputRequested>().map_err(shape)?;
+                let arguments_digest = asked.arguments_digest.map(Arc::from);
+                let question = Question { for_plan_id: asked.for_plan_id, arguments_digest };
+                Self::Asked { request_id: asked.request_id.into(), question }
+            }
+            EventType::InputReceived => {
+                let answer = payload.read::<InputReceived>().map_err(shape)?;
+                Self::Answered {
+                    request_id: answer.request_id.into(),
+                    outcome: answer.outcome,
+                    arguments_digest: answer.arguments_digest.map(Arc::from),
+                }
             }
             EventType::CancelRequested => {
                 payload.read::<CancelRequested>().map_err(shape)?;

@@ -67,6 +67,44 @@ pub enum Refusal {
         /// The child.
         child_plan_id: PlanId,
     },
+    /// An InputReceived without its open InputRequested.
+    #[error("plan {plan_id} has no open question '{request_id}'; it may have been answered already")]
+    RequestNotOpen {
+        /// The plan.
+        plan_id: PlanId,
+        /// The question.
+        request_id: String,
+    },
+    /// An InputRequested with the id of a question that is open.
+    #[error("plan {plan_id} already has an open question '{request_id}'")]
+    RequestOpen {
+        /// The plan.
+        plan_id: PlanId,
+        /// The question.
+        request_id: String,
+    },
+    /// An answer on an ancestor that only repeats the question.
+    #[error("plan {plan_id} only repeats the question '{request_id}'; answer it on plan {for_plan_id}")]
+    RequestElsewhere {
+        /// The plan.
+        plan_id: PlanId,
+        /// The question.
+        request_id: String,
+        /// The plan that asks.
+        for_plan_id: PlanId,
+    },
+    /// An answer that is about other arguments than the question.
+    #[error(
+        "the answer to '{request_id}' of plan {plan_id} is about other arguments; read the question again"
+    )]
+    ArgumentsChanged {
+        /// The plan.
+        plan_id: PlanId,
+        /// The question.
+        request_id: String,
+        /// The digest of the arguments that the question is about; none if it has no arguments.
+        arguments_digest: Option<String>,
+    },
     /// Somebody who is not the owner publishes on an owned tree.
     #[error("plan {plan_id} is run by executor {owner}; only it may publish this")]
     NotOwner {

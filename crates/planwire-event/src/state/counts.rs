@@ -19,6 +19,8 @@ pub struct Counts {
     pub subplan_failures: u64,
     /// Events of ArtifactProduced.
     pub artifacts: u64,
+    /// Questions, without those that are repeated for a subplan.
+    pub questions: u64,
     /// Events of custom types.
     pub custom: u64,
 }
@@ -36,4 +38,6 @@ pub struct Omitted {
     pub artifact_events: u64,
     /// Open calls.
     pub open_calls: u64,
+    /// Open questions.
+    pub questions: u64,
 }

@@ -8,7 +8,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     ARTIFACTS_MAX, ArtifactRecord, CALL_ID_BYTES_MAX, CallRecord, CancelNote, ChildRecord, ChildState,
-    Counts, DECISIONS_MAX, DecisionRecord, Detail, Kept, Omitted, Phase, STEPS_MAX, StepKind, StepRecord,
+    Counts, DECISIONS_MAX, DecisionRecord, Detail, Kept, Omitted, Phase, QUESTIONS_MAX, Questions, STEPS_MAX,
+    StepKind, StepRecord,
 };
 use crate::cursor::{Cursor, Position, Seq};
 use crate::event::StoredEvent;
@@ -18,8 +19,9 @@ use crate::lifecycle::PlanStatus;
 use crate::limits::OPEN_ITEMS_MAX;
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{
-    ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, Object, PlanCompleted,
-    PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, InputReceived,
+    InputRequested, Object, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
+    ToolCalled, ToolCompleted,
 };
 
 /// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
@@ -84,6 +86,8 @@ pub struct PlanState {
     /// Tool calls that have not ended, by their id.
     #[serde(serialize_with = "values")]
     pub open_calls: BTreeMap<String, CallRecord>,
+    /// Its open questions, oldest first; at most [`QUESTIONS_MAX`].
+    pub questions: Questions,
     /// Its subplans in order of their spawn.
     pub children: Kept<ChildRecord>,
     /// Its artifacts in order of first appearance; at most [`ARTIFACTS_MAX`].
@@ -159,6 +163,7 @@ impl PlanState {
             steps: Kept::default(),
             decisions: Vec::new(),
             open_calls: BTreeMap::new(),
+            questions: Questions::default(),
             children: Kept::default(),
             artifacts: Kept::default(),
             counts: Counts { events: 1, ..Counts::default() },
@@ -200,12 +205,14 @@ impl PlanState {
             EventType::SubplanSpawned => self.subplan_spawned(event.read()),
             EventType::SubplanCompleted => self.subplan_completed(event.read()),
             EventType::ArtifactProduced => self.artifact_produced(event.read()),
+            EventType::InputRequested => self.input_requested(event.read(), stored),
+            EventType::InputReceived => self.input_received(event.read()),
             EventType::CancelRequested => self.cancel_requested(event.read(), event.timestamp()),
             EventType::Custom(_) => self.counts.custom += 1,
             // The writer accepts one PlanStarted in each plan.
             EventType::PlanStarted => {}
         }
-        self.phase = Phase::of(self.status, self.cancel_requested.as_ref());
+        self.phase = Phase::of(self.status, self.cancel_requested.as_ref(), &self.questions);
     }
 
     /// How much is kept of it.
@@ -246,6 +253,8 @@ impl PlanState {
         let measured_ms = at.millis_since(self.started_at);
         self.duration_ms = Some(if duration_ms > 0 { duration_ms } else { measured_ms });
         self.open_calls.clear();
+        self.questions = Questions::default();
+        self.omitted.questions = 0;
         self.open_children = HashMap::new();
         self.omitted.open_calls = 0;
         let completed = status == PlanStatus::Completed;
@@ -369,6 +378,35 @@ impl PlanState {
             Some(artifact) => artifact.add(&produced, detail),
             None => self.omitted.artifact_events += 1,
         }
+    }
+
+    fn input_requested(&mut self, payload: Option<InputRequested>, stored: &StoredEvent) {
+        let repeated = payload.as_ref().is_some_and(|asked| asked.for_plan_id.is_some());
+        self.counts.questions += u64::from(!repeated);
+        let Some(asked) = payload else { return };
+        let detail = self.detail;
+        if !repeated {
+            let of_call = asked.arguments.as_ref().is_some_and(|arguments| arguments.contains_key("tool"));
+            let kind = if of_call { StepKind::Tool } else { StepKind::Question };
+            if let Some(step) = self.step(&asked.step, kind) {
+                step.ask();
+            }
+        }
+        self.questions.ask(asked, detail, detail.items(QUESTIONS_MAX), stored.event.timestamp(), stored.seq);
+        self.omitted.questions = self.questions.beyond();
+    }
+
+    fn input_received(&mut self, payload: Option<InputReceived>) {
+        let Some(answer) = payload else { return };
+        let closed = self.questions.close(&answer.request_id);
+        self.omitted.questions = self.questions.beyond();
+        let own = closed.filter(|question| question.for_plan_id.is_none());
+        let Some(step) = own.and_then(|question| self.steps.named_mut(&question.step)) else { return };
+        step.answered((answer.outcome != AnswerOutcome::Answered).then(|| Failure {
+            code: answer.outcome.as_str().into(),
+            message: format!("the question was {}", answer.outcome.as_str()),
+            step: None,
+        }));
     }
 
     fn cancel_requested(&mut self, payload: Option<CancelRequested>, at: Timestamp) {

@@ -15,6 +15,8 @@ pub enum StepKind {
     Decision,
     /// It runs subplans.
     Subplan,
+    /// It asks somebody.
+    Question,
 }
 
 /// How a step stands.
@@ -110,6 +112,22 @@ impl StepRecord {
             }
         }
         self.state = self.settled();
+    }
+
+    /// A question is asked: the step's own, or whether its tool may be called.
+    pub(super) fn ask(&mut self) {
+        self.attempts = self.attempts.max(1);
+        self.items.open += 1;
+        self.state = StepState::Running;
+    }
+
+    /// A question is no longer open: `error` says why nobody answered it.
+    pub(super) fn answered(&mut self, error: Option<Failure>) {
+        if error.is_some() || self.kind == StepKind::Question {
+            return self.finish(error);
+        }
+        // The call that was approved follows.
+        self.items.open = self.items.open.saturating_sub(1);
     }
 
     fn settled(&self) -> StepState {

@@ -151,6 +151,10 @@ fn every_refusal_is_listed() {
         Refusal::CallUnknown { plan_id: plan_id(), call_id: text() },
         Refusal::CallOpen { plan_id: plan_id(), call_id: text() },
         Refusal::ChildOpen { plan_id: plan_id(), child_plan_id: plan_id() },
+        Refusal::RequestNotOpen { plan_id: plan_id(), request_id: text() },
+        Refusal::RequestOpen { plan_id: plan_id(), request_id: text() },
+        Refusal::RequestElsewhere { plan_id: plan_id(), request_id: text(), for_plan_id: plan_id() },
+        Refusal::ArgumentsChanged { plan_id: plan_id(), request_id: text(), arguments_digest: None },
         Refusal::NotOwner { plan_id: plan_id(), owner: text() },
         Refusal::LimitExceeded { plan_id: plan_id(), what: text(), max: 1 },
     ];
@@ -173,6 +177,7 @@ fn limits_are_those_of_the_code() {
         ("At most 10,000 calls are open", limits::OPEN_ITEMS_MAX == 10_000),
         ("repeatable, at most 64", limits::FILTER_TYPES_MAX == 64),
         ("At most 10,000 subplans", limits::OPEN_ITEMS_MAX == 10_000),
+        ("At most 10,000 questions", limits::OPEN_ITEMS_MAX == 10_000),
     ] {
         assert!(limit && EVENTS_MD.contains(text), "{text}");
     }
