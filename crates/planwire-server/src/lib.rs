@@ -19,6 +19,7 @@
 //! a single event larger than that counts once more. At most [`config::SSE_REPLAYS_MAX`] streams that are behind hold
 //! [`config::SSE_REPLAY_BYTES_MAX`] besides. The kernel adds about [`config::UNSENT_BYTES_MAX`].
 
+mod a2a;
 mod accept;
 mod app;
 mod blobs;
