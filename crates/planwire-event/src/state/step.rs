@@ -128,6 +128,7 @@ impl StepRecord {
         }
         // The call that was approved follows.
         self.items.open = self.items.open.saturating_sub(1);
+        self.state = self.settled();
     }
 
     fn settled(&self) -> StepState {
@@ -150,9 +151,9 @@ impl StepRecord {
         self.state = self.settled();
     }
 
-    /// The plan failed with the failure of this step, whatever was decided about it.
+    /// The plan failed with the failure of this step, whatever was decided or answered about it.
     pub(super) fn plan_failed(&mut self) {
-        if self.state == StepState::Recovered {
+        if matches!(self.state, StepState::Recovered | StepState::Ok) {
             self.state = StepState::Failed;
         }
     }

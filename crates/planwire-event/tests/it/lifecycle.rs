@@ -3,7 +3,7 @@
 use planwire_event::lifecycle::{Fact, Known};
 use planwire_event::limits::{OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
 use planwire_event::vocabulary::FailureReason;
-use planwire_event::{EventType, PlanLifecycle, PlanStatus, Producer, Refusal, Seq};
+use planwire_event::{EventType, Payload, PlanLifecycle, PlanStatus, Producer, Refusal, Seq};
 use serde_json::{Value, json};
 
 use crate::fixture::{Log, plan};
@@ -124,6 +124,55 @@ fn calls_are_matched_by_their_id() {
     check(&after(&[STARTED, CALLED, COMPLETED]), "accepted");
 }
 
+const ASKED: &str = r#"me root InputRequested {"request_id":"q1","kind":"input","question":"?"}"#;
+const ANSWERED: &str = r#"me root InputReceived {"request_id":"q1","value":1,"answered_by":"me"}"#;
+
+#[test]
+fn a_question_is_answered_once() {
+    let not_open = "plan root has no open question 'q1'; it may have been answered already";
+    check(&after(&[STARTED, ANSWERED]), not_open);
+    check(&after(&[STARTED, ASKED, ASKED]), "plan root already has an open question 'q1'");
+    check(&after(&[STARTED, ASKED, ANSWERED]), "accepted");
+    check(&after(&[STARTED, ASKED, ANSWERED, ANSWERED]), not_open);
+    check(&after(&[STARTED, ASKED, ANSWERED, ASKED]), "accepted");
+    check(&after(&[STARTED, ASKED, COMPLETED]), "accepted");
+    check(&after(&[STARTED, ASKED, COMPLETED, ANSWERED]), "plan root has ended; nothing can follow");
+}
+
+#[test]
+fn an_answer_is_about_the_arguments_that_were_shown() {
+    let asked = ASKED.replace("\"?\"", "\"?\",\"arguments_digest\":\"aa\"");
+    let about =
+        |digest: &str| ANSWERED.replace("\"me\"", &format!("\"me\",\"arguments_digest\":\"{digest}\""));
+    let changed = "the answer to 'q1' of plan root is about other arguments; read the question again";
+    check(&after(&[STARTED, &asked, &about("bb")]), changed);
+    check(&after(&[STARTED, ASKED, &about("aa")]), changed);
+    check(&after(&[STARTED, &asked, &about("aa")]), "accepted");
+    check(&after(&[STARTED, &asked, ANSWERED]), "accepted");
+}
+
+#[test]
+fn anybody_answers_where_it_is_asked_and_the_owner_does_the_rest() {
+    let (asked, repeated) = (
+        ASKED.replacen("me", "exec1", 1),
+        ASKED.replacen("me", "exec1", 1).replace("\"?\"", "\"?\",\"for_plan_id\":\"kid\""),
+    );
+    check(&after(&[OWNED, ASKED]), "plan root is run by executor exec1; only it may publish this");
+    check(&after(&[OWNED, &asked, ANSWERED]), "accepted");
+    let elsewhere = "plan root only repeats the question 'q1'; answer it on plan kid";
+    check(&after(&[OWNED, &repeated, ANSWERED]), elsewhere);
+    check(&after(&[OWNED, &repeated, &ANSWERED.replacen("me", "exec1", 1)]), "accepted");
+    for outcome in ["expired", "withdrawn"] {
+        let gone = ANSWERED.replace("\"value\":1", &format!("\"outcome\":\"{outcome}\""));
+        let owner_only = "plan root is run by executor exec1; only it may publish this";
+        check(&after(&[OWNED, &asked, &gone]), owner_only);
+        check(&after(&[OWNED, &asked, &gone.replacen("me", "exec1", 1)]), "accepted");
+        check(&after(&[STARTED, ASKED, &gone]), "accepted");
+    }
+    // A tree without an owner is its publishers' affair.
+    check(&after(&[STARTED, &repeated.replacen("exec1", "me", 1), ANSWERED]), "accepted");
+}
+
 #[test]
 fn only_the_owner_publishes_on_an_owned_tree() {
     let expected = "plan root is run by executor exec1; only it may publish this";
@@ -215,12 +264,17 @@ fn announced_children_are_those_whose_end_is_not_reported() {
     assert_eq!(announced, [&plan("b")]);
 }
 
+fn fact_of(event_type: &str, payload: &Value) -> Fact {
+    Fact::of(&event_type.parse().unwrap(), &Payload::of(payload).unwrap()).unwrap()
+}
+
 #[test]
 fn what_was_not_stored_is_taken_back() {
     let mut log = Log::default();
     log.put("root", "PlanStarted", json!({"name": "r"}));
     log.put("root", "ToolCalled", json!({"call_id": "c1", "tool": "t"}));
     log.put("root", "SubplanSpawned", json!({"child_plan_id": "kid"}));
+    log.put("root", "InputRequested", json!({"request_id": "q1", "kind": "auth", "question": "?"}));
     let before = log.plans.remove(&plan("root")).unwrap();
     let mut plan_lifecycle = before.clone();
     let facts = [
@@ -229,11 +283,13 @@ fn what_was_not_stored_is_taken_back() {
         Fact::CallEnded("c1".into()),
         Fact::Spawned(plan("kid2")),
         Fact::ChildEnded(plan("kid")),
+        fact_of("InputRequested", &json!({"request_id": "q2", "kind": "auth", "question": "?"})),
+        fact_of("InputReceived", &json!({"request_id": "q1", "answered_by": "me"})),
         Fact::Failed(FailureReason::TimedOut),
     ];
     let undos: Vec<_> = facts.iter().map(|fact| plan_lifecycle.apply(fact)).collect();
     assert_eq!(plan_lifecycle.status(), PlanStatus::Failed(FailureReason::TimedOut));
-    assert_eq!(plan_lifecycle.seq(), Seq::new(9));
+    assert_eq!(plan_lifecycle.seq(), Seq::new(12));
     undos.into_iter().rev().for_each(|undo| plan_lifecycle.revert(undo));
     assert_eq!(plan_lifecycle, before);
 }

@@ -14,7 +14,8 @@ fn any_event() -> impl Strategy<Value = (&'static str, String, &'static str, Val
     let producer = prop_oneof![9 => Just("exec1"), 1 => Just("http:me")];
     let plan = prop_oneof![1 => Just(0u8), 2 => 0..9u8].prop_map(|number| format!("p{number}"));
     let call = (0..3u8).prop_map(|number| format!("c{number}"));
-    let child = plan.clone();
+    let (child, asker) = (plan.clone(), plan.clone());
+    let request = (0..3u8).prop_map(|number| format!("q{number}"));
     let failed = json!({"reason": "error", "error": {"code": "c", "message": "m"}});
     let body = prop_oneof![
         1 => any::<bool>().prop_map(|owned| {
@@ -30,6 +31,14 @@ fn any_event() -> impl Strategy<Value = (&'static str, String, &'static str, Val
         9 => child.clone().prop_map(|child| ("SubplanSpawned", json!({"child_plan_id": child, "step": "s9"}))),
         3 => (child, any::<bool>())
             .prop_map(|(child, ok)| ("SubplanCompleted", json!({"child_plan_id": child, "ok": ok}))),
+        3 => (request.clone(), proptest::option::weighted(0.3, asker), 0..2u8).prop_map(|(request, asks, step)| {
+            let kind = if step == 0 { "auth" } else { "input" };
+            let step = format!("q{step}");
+            ("InputRequested", json!({"request_id": request, "kind": kind, "question": "?", "for_plan_id": asks, "step": step}))
+        }),
+        3 => (request, prop_oneof![4 => Just("answered"), 1 => Just("expired")]).prop_map(|(request, outcome)| {
+            ("InputReceived", json!({"request_id": request, "outcome": outcome, "answered_by": "me"}))
+        }),
         1 => Just(("acme.hit", json!({}))),
     ];
     (producer, plan, body)
@@ -66,6 +75,7 @@ struct Audited {
     ended: bool,
     calls: HashSet<String>,
     children: HashSet<String>,
+    questions: HashSet<String>,
 }
 
 fn text(event: &StoredEvent, member: &str) -> String {
@@ -93,6 +103,8 @@ fn audit(events: &[StoredEvent]) {
             "PlanCompleted" | "PlanFailed" => plan.ended = true,
             "ToolCalled" => assert!(plan.calls.insert(text(event, "call_id"))),
             "ToolCompleted" => assert!(plan.calls.remove(&text(event, "call_id"))),
+            "InputRequested" => assert!(plan.questions.insert(text(event, "request_id"))),
+            "InputReceived" => assert!(plan.questions.remove(&text(event, "request_id"))),
             "SubplanSpawned" => assert!(plan.children.insert(text(event, "child_plan_id"))),
             "SubplanCompleted" => assert!(plan.children.remove(&text(event, "child_plan_id"))),
             _ => {}

@@ -1,8 +1,9 @@
 //! The fold over one plan.
 
 use planwire_event::state::{
-    ARTIFACTS_MAX, ArtifactSource, CALL_ID_BYTES_MAX, ChildState, DECISIONS_MAX, Detail, Phase, STEPS_MAX,
-    SUMMARY_ITEMS_MAX, SUMMARY_TEXT_CHARS_MAX, StepKind, StepState, TEXT_CHARS_MAX,
+    ARTIFACTS_MAX, ArtifactSource, CALL_ID_BYTES_MAX, ChildState, DECISIONS_MAX, Detail, Phase,
+    QUESTION_BYTES_MAX, QUESTIONS_MAX, STEPS_MAX, SUMMARY_ITEMS_MAX, SUMMARY_TEXT_CHARS_MAX, StepKind,
+    StepState, TEXT_CHARS_MAX,
 };
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{PlanState, PlanStatus};
@@ -115,6 +116,99 @@ fn each_reason_is_a_phase_of_its_own() {
     assert_eq!(state.cancel_requested.unwrap().requested_by, "ann", "the first request counts");
     log.put("p", "PlanCompleted", json!({}));
     assert_eq!(fold(&log).phase.as_str(), "completed");
+}
+
+fn ask(log: &mut Log, request_id: &str, step: &str, kind: &str) {
+    let payload = json!({"request_id": request_id, "step": step, "kind": kind, "question": "Which branch?",
+        "schema": {"type": "string"}});
+    log.put("p", "InputRequested", payload);
+}
+
+fn answer(log: &mut Log, request_id: &str, outcome: &str) {
+    let payload =
+        json!({"request_id": request_id, "outcome": outcome, "value": "main", "answered_by": "ann"});
+    log.put("p", "InputReceived", payload);
+}
+
+#[test]
+fn a_plan_waits_while_a_question_is_open() {
+    let mut log = started();
+    let phase = |log: &Log| fold(log).phase.as_str();
+    ask(&mut log, "q1", "login", "auth");
+    assert_eq!(phase(&log), "auth_required");
+    ask(&mut log, "q2", "branch", "input");
+    assert_eq!(phase(&log), "input_required");
+    call(&mut log, "c1", "list", 1);
+    assert_eq!(phase(&log), "input_required", "work that goes on beside it changes nothing");
+    let state = fold(&log);
+    let question = &state.questions[1];
+    assert_eq!((question.request_id.as_str(), question.step.as_str()), ("q2", "branch"));
+    assert_eq!((question.schema.clone(), question.seq.get()), (Some(json!({"type": "string"})), 3));
+    let step = state.steps.named("branch").unwrap();
+    assert_eq!((step.kind, step.state), (StepKind::Question, StepState::Running));
+    answer(&mut log, "q2", "answered");
+    assert_eq!(phase(&log), "auth_required");
+    answer(&mut log, "q1", "expired");
+    assert_eq!(phase(&log), "running");
+    let state = fold(&log);
+    assert_eq!((state.questions.len(), state.counts.questions), (0, 2));
+    assert_eq!(state.steps.named("branch").unwrap().state, StepState::Ok);
+    let expired = state.steps.named("login").unwrap();
+    assert_eq!(
+        (expired.state, expired.error.as_ref().unwrap().code.as_str()),
+        (StepState::Failed, "expired")
+    );
+    ask(&mut log, "q3", "branch", "input");
+    log.put("p", "CancelRequested", json!({"requested_by": "ann"}));
+    assert_eq!(phase(&log), "cancelling");
+    fail(&mut log, "cancelled");
+    assert_eq!((phase(&log), fold(&log).questions.len()), ("cancelled", 0));
+}
+
+#[test]
+fn an_approval_belongs_to_the_step_whose_tool_it_approves() {
+    let mut log = started();
+    let arguments = json!({"tool": "exec", "arguments": {}});
+    let payload = json!({"request_id": "q1", "step": "list", "kind": "approval", "question": "Go?",
+        "arguments": arguments, "arguments_digest": "aa"});
+    log.put("p", "InputRequested", payload);
+    assert_eq!(fold(&log).questions[0].arguments, arguments.as_object().cloned());
+    answer(&mut log, "q1", "answered");
+    call(&mut log, "c1", "list", 1);
+    end(&mut log, "c1", "list", true);
+    let step = fold(&log).steps.named("list").unwrap().clone();
+    assert_eq!((step.kind, step.state, step.items.ok), (StepKind::Tool, StepState::Ok, 1));
+}
+
+#[test]
+fn a_repeated_question_is_open_and_no_step_of_this_plan() {
+    let mut log = started();
+    let payload =
+        json!({"request_id": "q1", "step": "s", "kind": "input", "question": "?", "for_plan_id": "kid"});
+    log.put("p", "InputRequested", payload);
+    let state = fold(&log);
+    assert_eq!((state.phase, state.counts.questions, state.steps.len()), (Phase::InputRequired, 0, 0));
+    assert_eq!(state.questions[0].for_plan_id.as_ref().unwrap().as_str(), "kid");
+    answer(&mut log, "q1", "answered");
+    assert_eq!(fold(&log).phase, Phase::Running);
+}
+
+#[test]
+fn questions_beyond_the_limit_still_hold_the_plan() {
+    let mut log = started();
+    let long = json!({"enum": ["x".repeat(QUESTION_BYTES_MAX)]});
+    for number in 0..=QUESTIONS_MAX {
+        let payload =
+            json!({"request_id": format!("q{number}"), "kind": "auth", "question": "?", "schema": long});
+        log.put("p", "InputRequested", payload);
+    }
+    let state = fold(&log);
+    assert_eq!((state.questions.len(), state.omitted.questions), (QUESTIONS_MAX, 1));
+    assert_eq!(state.questions[0].schema, None, "a schema that is too large is only in the event");
+    (0..QUESTIONS_MAX).for_each(|number| answer(&mut log, &format!("q{number}"), "answered"));
+    assert_eq!(fold(&log).phase, Phase::AuthRequired);
+    answer(&mut log, &format!("q{QUESTIONS_MAX}"), "withdrawn");
+    assert_eq!(fold(&log).phase, Phase::Running);
 }
 
 #[test]
