@@ -14,6 +14,7 @@
 mod bench;
 mod coverage;
 mod lines;
+mod packages;
 mod report;
 mod soak;
 mod system;

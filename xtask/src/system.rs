@@ -40,8 +40,14 @@ fn packages(llvm_major: u32) -> Vec<Package> {
         row("git", "git", "the demo's tests build repositories, and one runs without git on purpose"),
         row("curl", "curl", "the README's way to follow a stream is tested with the real program"),
         row("chromium", "chromium", "the page is tested in a real browser"),
-        row("npm", "npm", "installs the driver of that browser below target/tools"),
-        row("pip3", "python3-pip", "installs ready-made cargo tools; without it they are compiled"),
+        row(
+            "npm",
+            "npm",
+            "installs the driver of that browser, and clients that tests run, below target/tools",
+        ),
+        row("node", "nodejs", "runs the TypeScript client and the driver of that browser"),
+        row("python3", "python3", "runs the Python client and the official A2A clients"),
+        row("pip3", "python3-pip", "installs these below target/tools, and ready-made cargo tools"),
     ]
 }
 

@@ -1,8 +1,9 @@
 //! `cargo xtask test`: all checks, in the order in which they fail fastest.
 //!
-//! Tests are told three things by their environment: `PLANWIRE_COUNTS` (`ci` or `soak`) chooses how
+//! Tests are told by their environment what there is: `PLANWIRE_COUNTS` (`ci` or `soak`) chooses how
 //! often they repeat; to the file `PLANWIRE_SKIPPED_FILE` a test that can not run here appends a line
-//! `test: reason`; `PLANWIRE_CHROMIUM` and `PLANWIRE_PLAYWRIGHT` name the browser and its driver.
+//! `test: reason`; `PLANWIRE_CHROMIUM`, `PLANWIRE_PYTHON` and `PLANWIRE_NODE_MODULES` name the browser, a Python with
+//! the packages that tests use, and the folder of those of npm.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::coverage::{self, Build};
+use crate::packages;
 use crate::report::{Report, Runner, run as run_command};
 use crate::system::{self, Missing};
 use crate::tools;
@@ -96,10 +98,12 @@ pub(crate) fn tell_tests(workspace: &Workspace, command: &mut Command, tier: Tie
             Tier::Soak => "soak",
         },
     );
-    if let Some(browser) = tools::browser(workspace) {
-        command.env("PLANWIRE_CHROMIUM", browser.chromium);
-        command.env("PLANWIRE_PLAYWRIGHT", browser.driver);
-    }
+    let found = [
+        ("PLANWIRE_CHROMIUM", workspace.find("chromium")),
+        ("PLANWIRE_PYTHON", packages::python(workspace)),
+        ("PLANWIRE_NODE_MODULES", packages::node(workspace)),
+    ];
+    command.envs(found.into_iter().filter_map(|(name, path)| Some((name, path?))));
     Ok(skips)
 }
 

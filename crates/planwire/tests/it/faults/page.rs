@@ -71,12 +71,13 @@ struct Browser {
 impl Browser {
     /// None where there is no browser.
     fn start() -> Option<Self> {
-        let (Some(chromium), Some(driver)) =
-            (std::env::var_os("PLANWIRE_CHROMIUM"), std::env::var_os("PLANWIRE_PLAYWRIGHT"))
+        let (Some(chromium), Some(modules)) =
+            (std::env::var_os("PLANWIRE_CHROMIUM"), std::env::var_os("PLANWIRE_NODE_MODULES"))
         else {
-            skip(TEST, "there is no browser with its driver (PLANWIRE_CHROMIUM, PLANWIRE_PLAYWRIGHT)");
+            skip(TEST, "there is no browser with its driver (PLANWIRE_CHROMIUM, PLANWIRE_NODE_MODULES)");
             return None;
         };
+        let driver = PathBuf::from(modules).join("playwright-core");
         let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/page.mjs");
         let mut command = Command::new("node");
         command.arg(script).arg(driver).arg(chromium).stdin(Stdio::piped()).stdout(Stdio::piped());
