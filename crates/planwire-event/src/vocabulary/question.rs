@@ -86,6 +86,9 @@ pub struct InputReceived {
     /// The digest of the arguments that the answer is about, if the question has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arguments_digest: Option<String>,
+    /// The message that brought the answer, if it came as one; as [`Origin::message`](super::Origin::message).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<Value>,
 }
 
 /// What came of a question.
