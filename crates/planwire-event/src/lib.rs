@@ -11,9 +11,11 @@
 //! - [`event_type`], [`event`]: the event as published and as stored.
 //! - [`filter`]: which events a reader wants.
 //! - [`lifecycle`], [`state`]: what may follow what, and what the events of a plan add up to.
+//! - [`answer`]: whether an answer fits its question.
 //! - [`expression`]: CEL within bounds.
 //! - [`schema`]: JSON Schema of each payload.
 
+pub mod answer;
 pub mod clock;
 pub mod cursor;
 pub mod digest;
