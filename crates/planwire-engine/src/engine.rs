@@ -3,6 +3,7 @@
 //! An engine is one executor: everything that it publishes has its `executor_id` as producer, and it owns the trees
 //! that it starts. Requests to end a plan are events that it follows, wherever they were published.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
@@ -23,10 +24,11 @@ use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::catalog;
-use crate::document::{Document, Folder, Resolved};
+use crate::document::{Diagnostic, Document, Folder, Resolved};
 use crate::effect::BeforeEffect;
 use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::orphans::{self, OrphansError};
+use crate::secrets::Secrets;
 use crate::shared::{Shared, Tree};
 use crate::stop::{StopReason, Stopper};
 use crate::tool::ToolSet;
@@ -55,6 +57,8 @@ pub struct EngineConfig {
     pub plans_max: usize,
     /// What documents may call. Default: [`ToolSet::standard`].
     pub tools: ToolSet,
+    /// What documents may name by `secret("NAME")`. Default: none.
+    pub secrets: Secrets,
     /// Is called between an event and its effect, for tests of crashes. Default: none.
     pub before_effect: Option<BeforeEffect>,
 }
@@ -66,6 +70,7 @@ impl Default for EngineConfig {
             folder: PathBuf::from("/"),
             plans_max: PLANS_MAX_DEFAULT,
             tools: ToolSet::standard(),
+            secrets: Secrets::none(),
             before_effect: None,
         }
     }
@@ -141,7 +146,8 @@ impl Engine {
     ) -> Result<Self, SubscribeError> {
         let executor_id: Arc<str> = ids.next_id().to_string().into();
         let publisher = bus.publisher(Producer::new(Arc::clone(&executor_id)));
-        let shared = Shared::new(publisher, executor_id, clock, ids, config.tools, config.before_effect);
+        let (tools, secrets, before_effect) = (config.tools, config.secrets, config.before_effect);
+        let shared = Shared::new(publisher, executor_id, clock, ids, tools, secrets, before_effect);
         let shared = Arc::new(shared);
         let followed = Arc::clone(&shared);
         let follow = Handler::future(move |event| {
@@ -169,7 +175,7 @@ impl Engine {
         &self.inner.shared.executor_id
     }
 
-    /// The tools that documents may call, for checking documents.
+    /// The tools that documents may call and the secrets that they may name, for checking documents.
     #[must_use]
     pub fn tools(&self) -> &ToolSet {
         &self.inner.shared.tools
@@ -208,6 +214,7 @@ impl Engine {
     async fn start_plan(&self, request: StartRequest) -> Result<Started, StartError> {
         let inner = &self.inner;
         let (resolved, folder) = inner.resolve(request.document)?;
+        inner.check_secrets(&resolved)?;
         let inputs = resolved
             .document
             .check_inputs(&request.inputs, &folder)
@@ -318,6 +325,25 @@ impl Inner {
                 Ok((resolved, folder))
             }
         }
+    }
+
+    /// Refuses a document that names a secret which there is not, or holds the value of one.
+    fn check_secrets(&self, resolved: &Resolved) -> Result<(), StartError> {
+        let (document, secrets) = (&resolved.document, &self.shared.secrets);
+        let unknown = document.secrets().into_iter().find(|name| !secrets.contains(name));
+        let message = if let Some(name) = unknown {
+            format!("there is no secret named '{name}'; it has to be configured before the plan can run")
+        } else if let Cow::Owned(_) = secrets.redactor().text(&resolved.body) {
+            "the document holds the value of a secret; write ${secret('NAME')} in its place".to_owned()
+        } else {
+            return Ok(());
+        };
+        let diagnostic = Diagnostic::of_file(&document.name, message);
+        let message = diagnostic.to_string();
+        Err(StartError::Invalid {
+            message,
+            diagnostics: serde_json::to_value([diagnostic]).unwrap_or_default(),
+        })
     }
 
     fn roots(&self) -> MutexGuard<'_, HashMap<PlanId, Option<AbortHandle>>> {

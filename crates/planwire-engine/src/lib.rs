@@ -9,9 +9,11 @@
 //! - [`executor`]: one plan, from its first event to its last.
 //! - [`decision`], [`tool_runner`], [`spawner`]: the other three that publish.
 //! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
+//! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`stop`]: the request to end, handed down a tree.
 //! - [`effect`]: the moment between an event and its effect, for tests of crashes.
 
+mod base64;
 mod catalog;
 pub mod decision;
 pub mod document;
@@ -21,6 +23,8 @@ pub mod executor;
 mod failure;
 pub mod orphans;
 pub mod output;
+pub mod redaction;
+pub mod secrets;
 pub mod shared;
 pub mod spawner;
 pub mod stop;
@@ -31,4 +35,6 @@ pub mod tools;
 
 pub use effect::{BeforeEffect, EffectPoint, Module};
 pub use engine::{Engine, EngineConfig};
+pub use redaction::Redactor;
+pub use secrets::{Secrets, SecretsError};
 pub use tool::{Tool, ToolSet};

@@ -9,11 +9,13 @@ use std::time::Duration;
 use planwire_bus::{Attachments, PublishError, Published, Publisher};
 use planwire_event::vocabulary::TypedPayload;
 use planwire_event::{Clock, Digest, Event, IdGenerator, Payload, PayloadError, PlanId, Timestamp};
-use planwire_store::Document;
+use planwire_store::{Blob, Document};
 use tokio::sync::Semaphore;
 
 use crate::document::Resolved;
 use crate::effect::{BeforeEffect, EffectPoint};
+use crate::redaction::redact_payload;
+use crate::secrets::Secrets;
 use crate::stop::{StopReason, Stopper};
 use crate::tool::ToolSet;
 
@@ -44,6 +46,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) tools: ToolSet,
+    pub(crate) secrets: Secrets,
     pub(crate) calls: Semaphore,
     pub(crate) before_effect: Option<BeforeEffect>,
     open: Mutex<HashMap<PlanId, Stopper>>,
@@ -56,29 +59,54 @@ impl Shared {
         clock: Arc<dyn Clock>,
         ids: Arc<IdGenerator>,
         tools: ToolSet,
+        secrets: Secrets,
         before_effect: Option<BeforeEffect>,
     ) -> Self {
         let calls = Semaphore::new(crate::tool_runner::CALLS_MAX);
-        Self { publisher, executor_id, clock, ids, tools, calls, before_effect, open: Mutex::default() }
+        let tools = tools.with_secrets(secrets.clone());
+        let open = Mutex::default();
+        Self { publisher, executor_id, clock, ids, tools, secrets, calls, before_effect, open }
     }
 
-    /// Makes an event of a payload, now.
+    /// Makes an event of a payload, now. No value of a secret is in it.
     pub(crate) fn event<T: TypedPayload>(
         &self,
         plan_id: &PlanId,
         payload: &T,
     ) -> Result<Event, PayloadError> {
-        Event::of(&self.ids, &*self.clock, plan_id.clone(), payload)
+        self.event_at(plan_id, payload, self.clock.now())
     }
 
-    /// Makes an event of a payload, at a time that the payload counts with.
+    /// Makes an event of a payload, at a time that the payload counts with. No value of a secret is in it.
+    ///
+    /// Every event of the engine is made here.
     pub(crate) fn event_at<T: TypedPayload>(
         &self,
         plan_id: &PlanId,
         payload: &T,
         at: Timestamp,
     ) -> Result<Event, PayloadError> {
-        Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), at, Payload::of(payload)?)
+        let payload = self.payload(payload)?;
+        Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), at, payload)
+    }
+
+    fn payload<T: TypedPayload>(&self, payload: &T) -> Result<Payload, PayloadError> {
+        let written = Payload::of(payload)?;
+        let redactor = self.secrets.redactor();
+        if redactor.is_idle() {
+            return Ok(written);
+        }
+        let mut value = written.to_value();
+        if !redact_payload(redactor, &mut value) {
+            return Ok(written);
+        }
+        Ok(Payload::of(&value)?)
+    }
+
+    /// Makes what is kept beside the log of bytes. No value of a secret is in it.
+    pub(crate) fn blob(&self, bytes: &[u8]) -> Blob {
+        let body = self.secrets.redactor().bytes(bytes);
+        Blob { digest: Digest::of(&body), body: Arc::from(&*body) }
     }
 
     /// Publishes events in order and returns when all are durable; then says so to the hook of crash tests.

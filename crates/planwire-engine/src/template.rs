@@ -1,12 +1,18 @@
 //! Values with `${..}` in them: the arguments, inputs, outputs and texts of a plan document.
 //!
 //! A text that is exactly one `${expression}` gives the expression's value with its type; any other text has each
-//! `${..}` replaced, texts as they are and everything else as JSON. `$${` stands for `${` itself.
+//! `${..}` replaced, texts as they are and everything else as JSON. `$${` stands for `${` itself. In the place of a
+//! secret stands a marker; [`Template::slots`] says where the value belongs.
 
 use planwire_event::expression::{EvaluateError, Expression, Variables};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::output::size;
+use crate::secrets::marker;
+use crate::secrets::slots::{Key, Slot, SlotPiece, Slots};
+
+/// The one member of what stands for an argument that is a secret as a whole: `{"$secret": "NAME"}`.
+pub const SECRET_MEMBER: &str = "$secret";
 
 /// Bytes of one text that a template makes.
 pub const TEXT_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -22,6 +28,8 @@ pub enum Template {
     Literal(Value),
     /// One expression; its value keeps its type.
     Expression(Box<Expression>),
+    /// The secret of this name.
+    Secret(String),
     /// A text with expressions in it.
     Text(Vec<Part>),
     /// A list of templates.
@@ -37,6 +45,8 @@ pub enum Part {
     Literal(String),
     /// Replaced by its value.
     Expression(Box<Expression>),
+    /// The secret of this name.
+    Secret(String),
 }
 
 /// Why a template has no value.
@@ -67,6 +77,7 @@ impl Template {
     fn evaluate_within(&self, variables: &Variables<'_>, left: &mut usize) -> Result<Value, TemplateError> {
         let value = match self {
             Self::Literal(value) => return Ok(value.clone()),
+            Self::Secret(name) => return Ok(json!({SECRET_MEMBER: name})),
             Self::Expression(expression) => expression.evaluate(variables)?,
             Self::Text(parts) => text_of(parts, variables).map(Value::String)?,
             Self::List(items) => {
@@ -86,10 +97,72 @@ impl Template {
         Ok(value)
     }
 
+    /// Where secrets belong in the value.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Template::evaluate`].
+    pub(crate) fn slots(&self, variables: &Variables<'_>) -> Result<Slots, TemplateError> {
+        let mut slots = Slots::default();
+        self.add_slots(variables, &mut Vec::new(), &mut slots)?;
+        Ok(slots)
+    }
+
+    fn add_slots(
+        &self,
+        variables: &Variables<'_>,
+        path: &mut Vec<Key>,
+        slots: &mut Slots,
+    ) -> Result<(), TemplateError> {
+        let pieces = match self {
+            Self::Literal(_) | Self::Expression(_) => return Ok(()),
+            Self::Secret(name) => vec![SlotPiece::Secret(name.clone())],
+            Self::Text(parts) if parts.iter().any(|part| matches!(part, Part::Secret(_))) => {
+                parts.iter().map(|part| slot_piece(part, variables)).collect::<Result<_, _>>()?
+            }
+            Self::Text(_) => return Ok(()),
+            Self::List(items) => {
+                for (at, item) in items.iter().enumerate() {
+                    path.push(Key::Item(at));
+                    item.add_slots(variables, path, slots)?;
+                    path.pop();
+                }
+                return Ok(());
+            }
+            Self::Object(members) => {
+                for (name, member) in members {
+                    path.push(Key::Member(name.clone()));
+                    member.add_slots(variables, path, slots)?;
+                    path.pop();
+                }
+                return Ok(());
+            }
+        };
+        slots.0.push(Slot { path: path.clone(), pieces });
+        Ok(())
+    }
+
+    /// Calls `see` with the name of every secret of this template.
+    pub fn each_secret<'a>(&'a self, see: &mut impl FnMut(&'a str)) {
+        match self {
+            Self::Literal(_) | Self::Expression(_) => {}
+            Self::Secret(name) => see(name),
+            Self::Text(parts) => {
+                for part in parts {
+                    if let Part::Secret(name) = part {
+                        see(name);
+                    }
+                }
+            }
+            Self::List(items) => items.iter().for_each(|item| item.each_secret(see)),
+            Self::Object(members) => members.iter().for_each(|(_, member)| member.each_secret(see)),
+        }
+    }
+
     /// Calls `see` with every expression of this template.
     pub fn each_expression<'a>(&'a self, see: &mut impl FnMut(&'a Expression)) {
         match self {
-            Self::Literal(_) => {}
+            Self::Literal(_) | Self::Secret(_) => {}
             Self::Expression(expression) => see(expression),
             Self::Text(parts) => {
                 for part in parts {
@@ -166,11 +239,21 @@ fn closing(text: &str) -> Option<usize> {
     None
 }
 
+fn slot_piece(part: &Part, variables: &Variables<'_>) -> Result<SlotPiece, TemplateError> {
+    Ok(match part {
+        Part::Secret(name) => SlotPiece::Secret(name.clone()),
+        Part::Literal(_) | Part::Expression(_) => {
+            SlotPiece::Text(text_of(std::slice::from_ref(part), variables)?)
+        }
+    })
+}
+
 fn text_of(parts: &[Part], variables: &Variables<'_>) -> Result<String, TemplateError> {
     let mut text = String::new();
     for part in parts {
         match part {
             Part::Literal(literal) => text.push_str(literal),
+            Part::Secret(name) => text.push_str(&marker(name)),
             Part::Expression(expression) => match expression.evaluate(variables)? {
                 Value::String(value) => text.push_str(&value),
                 value => text.push_str(&value.to_string()),
@@ -234,6 +317,35 @@ mod tests {
         let mut seen = Vec::new();
         template.each_expression(&mut |expression| seen.push(expression.source().to_owned()));
         assert_eq!(seen, ["x.list", "x.text", "x.list"]);
+    }
+
+    #[test]
+    fn secrets_show_as_markers_and_say_where_they_belong() {
+        let value = json!("you");
+        let variables = Variables::new().with("x", &value);
+        let text = vec![
+            Part::Literal("for ".to_owned()),
+            Part::Expression(expression("x")),
+            Part::Secret("B".to_owned()),
+        ];
+        let template = Template::Object(vec![
+            (
+                "plain".to_owned(),
+                Template::Text(vec![Part::Literal("a".to_owned()), Part::Literal("b".to_owned())]),
+            ),
+            ("list".to_owned(), Template::List(vec![Template::Secret("A".to_owned()), Template::Text(text)])),
+        ]);
+        let shown = template.evaluate(&variables).unwrap();
+        assert_eq!(shown, json!({"plain": "ab", "list": [{"$secret": "A"}, "for you***B***"]}));
+        let secret = |name: &str| SlotPiece::Secret(name.to_owned());
+        let text = |text: &str| SlotPiece::Text(text.to_owned());
+        let slot = |at, pieces| Slot { path: vec![Key::Member("list".to_owned()), Key::Item(at)], pieces };
+        let slots = template.slots(&variables).unwrap();
+        let wanted = [slot(0, vec![secret("A")]), slot(1, vec![text("for "), text("you"), secret("B")])];
+        assert_eq!(slots.0, wanted);
+        let mut names = Vec::new();
+        template.each_secret(&mut |name| names.push(name));
+        assert_eq!(names, ["A", "B"]);
     }
 
     #[test]

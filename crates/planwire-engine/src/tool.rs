@@ -13,6 +13,8 @@ use planwire_event::vocabulary::Object;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::redaction::Redactor;
+use crate::secrets::Secrets;
 use crate::stop::Stop;
 
 /// Something that a step can call.
@@ -71,6 +73,8 @@ pub struct ToolContext {
     pub folder: PathBuf,
     /// Says when the call should end.
     pub stop: Stop,
+    /// Replaces values of secrets. All that a call gives back goes through it; a tool that cuts a text does it before.
+    pub redactor: Redactor,
 }
 
 /// What a call gave.
@@ -121,9 +125,13 @@ pub(crate) fn read_arguments<T: DeserializeOwned>(arguments: Object) -> Result<T
     serde_json::from_value(Value::Object(arguments)).map_err(|error| ToolError::argument(error.to_string()))
 }
 
-/// The tools that documents may call, by name. Cheap to clone.
+/// The tools that documents may call, by name, and the secrets that they may name. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ToolSet(BTreeMap<&'static str, Arc<dyn Tool>>);
+pub struct ToolSet {
+    tools: BTreeMap<&'static str, Arc<dyn Tool>>,
+    /// `None`: not known here; any name will do.
+    secrets: Option<Secrets>,
+}
 
 impl ToolSet {
     /// No tools.
@@ -132,7 +140,7 @@ impl ToolSet {
         Self::default()
     }
 
-    /// The tools of this crate: `exec`, `file.list`, `file.read`, `file.digest`, `file.write`.
+    /// The tools of this crate: `exec`, `file.list`, `file.read`, `file.digest`, `file.write`, `http`.
     #[must_use]
     pub fn standard() -> Self {
         Self::empty()
@@ -141,29 +149,43 @@ impl ToolSet {
             .with(Arc::new(crate::tools::file::Read))
             .with(Arc::new(crate::tools::file::DigestFiles))
             .with(Arc::new(crate::tools::file::Write))
+            .with(Arc::new(crate::tools::http::Http::default()))
     }
 
     /// Adds a tool, or replaces the one of its name.
     #[must_use]
     pub fn with(mut self, tool: Arc<dyn Tool>) -> Self {
-        self.0.insert(tool.name(), tool);
+        self.tools.insert(tool.name(), tool);
         self
+    }
+
+    /// Says which secrets there are, so that a document that names another is refused when it is checked.
+    #[must_use]
+    pub fn with_secrets(mut self, secrets: Secrets) -> Self {
+        self.secrets = Some(secrets);
+        self
+    }
+
+    /// The secrets that documents may name; `None`: not known, so that any name will do.
+    #[must_use]
+    pub const fn secrets(&self) -> Option<&Secrets> {
+        self.secrets.as_ref()
     }
 
     /// The tool of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Arc<dyn Tool>> {
-        self.0.get(name)
+        self.tools.get(name)
     }
 
     /// All tools, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Tool>> {
-        self.0.values()
+        self.tools.values()
     }
 }
 
 impl fmt::Debug for ToolSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.tools.keys()).finish()
     }
 }

@@ -14,6 +14,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::failure::failure;
 use crate::output::fit;
+use crate::redaction::Redactor;
+use crate::secrets::slots::Slots;
 use crate::shared::Shared;
 use crate::stop::{Stop, StopReason, Stopper};
 use crate::tool::{ToolContext, ToolError, ToolOutput};
@@ -31,6 +33,8 @@ pub(crate) struct Call {
     pub(crate) step: String,
     pub(crate) tool: String,
     pub(crate) arguments: Object,
+    /// Where the arguments hold secrets, which only the tool sees.
+    pub(crate) slots: Slots,
     pub(crate) attempt: u32,
     /// Timestamp of its `ToolCalled`.
     pub(crate) called_at: Timestamp,
@@ -75,8 +79,20 @@ pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<std::path::Path>, call:
     let result = AssertUnwindSafe(attempt(&shared, &folder, &call, &stop)).catch_unwind().await;
     let result = result
         .unwrap_or_else(|_| Err(ToolError::new("failed", format!("tool {} ended unexpectedly", call.tool))));
+    let result = redacted(shared.secrets.redactor(), result);
     let duration_ms = shared.clock.now().millis_since(call.called_at);
     Called { call, result, duration_ms }
+}
+
+/// What a call gave, without values of secrets: before it is made to fit, so that no cut goes through one.
+fn redacted(redactor: &Redactor, result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, ToolError> {
+    match result {
+        Ok(mut output) => {
+            redactor.value(&mut output.value, output.truncated);
+            Ok(output)
+        }
+        Err(error) => Err(ToolError::new(redactor.text(&error.code), redactor.text(&error.message))),
+    }
 }
 
 async fn attempt(
@@ -94,8 +110,10 @@ async fn attempt(
         permit = shared.calls.acquire() => permit,
     };
     let inner = Stopper::new();
-    let context = ToolContext { folder: folder.into(), stop: inner.handle() };
-    let mut running = tool.call(call.arguments.clone(), context);
+    let redactor = shared.secrets.redactor().clone();
+    let context = ToolContext { folder: folder.into(), stop: inner.handle(), redactor };
+    let arguments = call.slots.fill(call.arguments.clone(), &shared.secrets)?;
+    let mut running = tool.call(arguments, context);
     let (reason, error) = tokio::select! {
         biased;
         reason = stop.wait() => { let error = stopped(&reason); (reason, error) }

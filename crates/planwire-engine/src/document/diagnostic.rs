@@ -43,7 +43,7 @@ impl Diagnostic {
     }
 
     /// A problem of a file as a whole, such as one that cannot be read.
-    pub(super) fn of_file(file: &str, message: impl Into<String>) -> Self {
+    pub(crate) fn of_file(file: &str, message: impl Into<String>) -> Self {
         Self {
             file: file.to_owned(),
             line: 1,

@@ -22,6 +22,7 @@ mod reading;
 mod references;
 mod resolve;
 mod schema;
+mod secrets;
 mod source;
 mod steps;
 

@@ -39,6 +39,7 @@ pub(super) fn document(source: &Source, node: &Node, loader: &mut Loader<'_>) ->
         inputs: BTreeSet::new(),
         current: None,
         needs: BTreeMap::new(),
+        secrets_allowed: false,
     };
     reading.document(node)
 }

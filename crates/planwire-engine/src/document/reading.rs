@@ -9,6 +9,7 @@ use super::diagnostic::{Diagnostic, did_you_mean, quoted};
 use super::node::{Key, Node, NodeValue};
 use super::references::Kind;
 use super::resolve::Loader;
+use super::secrets::is_secret;
 use super::source::{Place, Source, Style};
 use crate::template::{NotClosed, Part, Piece, Template, split};
 
@@ -25,6 +26,8 @@ pub(super) struct Reading<'r, 'l> {
     /// The step that is being read, and which steps it refers to, where first.
     pub(super) current: Option<String>,
     pub(super) needs: BTreeMap<usize, Place>,
+    /// Whether what is read are arguments of a tool, which may name secrets.
+    pub(super) secrets_allowed: bool,
 }
 
 impl Reading<'_, '_> {
@@ -205,8 +208,15 @@ impl Reading<'_, '_> {
             match piece {
                 Piece::Literal(literal) => parts.push(Part::Literal(literal.clone())),
                 Piece::Expression(source, start) => {
-                    match self.compile(source, Written { text, style, place, start: *start }, variables) {
-                        Some(expression) => parts.push(Part::Expression(Box::new(expression))),
+                    let written = Written { text, style, place, start: *start };
+                    let part = match self.secret(source, written) {
+                        Some(secret) => secret.map(Part::Secret),
+                        None => self
+                            .compile(source, written, variables)
+                            .map(|expression| Part::Expression(Box::new(expression))),
+                    };
+                    match part {
+                        Some(part) => parts.push(part),
                         None => sound = false,
                     }
                 }
@@ -218,6 +228,7 @@ impl Reading<'_, '_> {
         let only = if parts.len() <= 1 { parts.pop() } else { None };
         Some(match only {
             Some(Part::Expression(expression)) => Template::Expression(expression),
+            Some(Part::Secret(name)) => Template::Secret(name),
             Some(Part::Literal(literal)) => Template::Literal(literal.into()),
             None if parts.is_empty() => Template::Literal(text.into()),
             None => Template::Text(parts),
@@ -242,6 +253,10 @@ impl Reading<'_, '_> {
                 sound.then_some(expression)
             }
             Err(error) => {
+                if is_secret(&error.kind) {
+                    self.secret_in_expression(source, error.offset, written);
+                    return None;
+                }
                 let place = written.place_of(self.source, error.offset);
                 let hint = self.hint_of(&error.kind, source);
                 self.problem_maybe(place, error.kind.to_string(), hint);

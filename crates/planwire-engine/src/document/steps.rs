@@ -170,7 +170,7 @@ impl Reading<'_, '_> {
         let with = match with {
             Some(node) => {
                 self.members(node, "'with'")?;
-                self.template(node, &TOOL_VARIABLES)
+                self.arguments(node, &TOOL_VARIABLES)
             }
             None => Some(Template::Object(Vec::new())),
         };

@@ -156,6 +156,7 @@ impl Run {
     fn tool_called(&self, step: &Step, tool: &ToolStep, attempt: u32) -> Result<(Event, Call), StepFailure> {
         let number = json!(attempt);
         let variables = self.values.variables().with("attempt", &number);
+        let slots = tool.with.slots(&variables)?;
         let called = ToolCalled {
             call_id: format!("{}-{attempt}", step.id),
             step: step.id.clone(),
@@ -169,6 +170,7 @@ impl Run {
             step: called.step,
             tool: called.tool,
             arguments: called.arguments,
+            slots,
             attempt,
             called_at: event.timestamp(),
             timeout: tool.timeout,

@@ -1,12 +1,10 @@
 //! The end of a plan: outputs, artifacts and the terminal event.
 
-use std::sync::Arc;
-
 use planwire_bus::Attachments;
 use planwire_event::vocabulary::{
     ArtifactPart, ArtifactProduced, Failure, FailureReason, Object, PlanCompleted, PlanFailed,
 };
-use planwire_event::{Digest, Event, Timestamp};
+use planwire_event::{Event, Timestamp};
 use planwire_store::{BLOB_BYTES_MAX, Blob};
 use serde_json::Value;
 
@@ -136,7 +134,7 @@ impl Run {
                 if text.len() <= ARTIFACT_INLINE_BYTES_MAX {
                     (ArtifactPart::Text(text), None)
                 } else {
-                    blob_of(text.as_bytes())
+                    self.blob_of(text.as_bytes())
                 }
             }
             model::ArtifactPart::Data(template) => {
@@ -144,7 +142,7 @@ impl Run {
                 if size(&value) <= ARTIFACT_INLINE_BYTES_MAX {
                     (ArtifactPart::Data(value), None)
                 } else {
-                    blob_of(value.to_string().as_bytes())
+                    self.blob_of(value.to_string().as_bytes())
                 }
             }
         };
@@ -159,19 +157,18 @@ impl Run {
         Ok((produced, blob))
     }
 
+    fn blob_of(&self, bytes: &[u8]) -> (ArtifactPart, Option<Blob>) {
+        let blob = self.shared.blob(bytes);
+        let size_bytes = u64::try_from(blob.body.len()).unwrap_or(u64::MAX);
+        (ArtifactPart::Blob { digest: blob.digest.to_string(), size_bytes }, Some(blob))
+    }
+
     fn text_of(&self, template: &Template) -> Result<String, StepFailure> {
         Ok(match template.evaluate(&self.values.variables())? {
             Value::String(text) => text,
             other => other.to_string(),
         })
     }
-}
-
-fn blob_of(bytes: &[u8]) -> (ArtifactPart, Option<Blob>) {
-    let digest = Digest::of(bytes);
-    let size_bytes = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-    let part = ArtifactPart::Blob { digest: digest.to_string(), size_bytes };
-    (part, Some(Blob { digest, body: Arc::from(bytes) }))
 }
 
 /// Adds an event to the last part, or to a new one if the log would not take what is attached in one.

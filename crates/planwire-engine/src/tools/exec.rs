@@ -17,6 +17,7 @@ use planwire_event::vocabulary::Object;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::redaction::Redactor;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 use group::Group;
 use pipes::{Excess, Pipes, Pumped};
@@ -157,7 +158,7 @@ async fn run(arguments: Arguments, context: ToolContext) -> Result<ToolOutput, T
     if matches!(end, End::Exited) {
         let status = finish(&mut group, &mut pipes).await?;
         if excess == Excess::Dropped || !pipes.truncated() {
-            return report(&program, status, &arguments.ok_exit_codes, pipes);
+            return report(&program, status, &arguments.ok_exit_codes, pipes, &context.redactor);
         }
     }
     group.end().await;
@@ -214,11 +215,18 @@ fn spawn(arguments: &Arguments, context: &ToolContext) -> Result<Group, ToolErro
     })
 }
 
-fn report(program: &str, status: ExitStatus, ok: &[i32], pipes: Pipes) -> Result<ToolOutput, ToolError> {
+fn report(
+    program: &str,
+    status: ExitStatus,
+    ok: &[i32],
+    pipes: Pipes,
+    redactor: &Redactor,
+) -> Result<ToolOutput, ToolError> {
     use std::os::unix::process::ExitStatusExt as _;
     let truncated = pipes.truncated();
     let (stdout, stderr) = pipes.texts();
-    let said = last_words(&stderr);
+    // Before the beginning of it is cut off.
+    let said = last_words(&redactor.cut_text(&stderr, truncated));
     match (status.code(), status.signal()) {
         (Some(code), _) if ok.contains(&code) => Ok(ToolOutput {
             value: json!({"exit_code": code, "stdout": stdout, "stderr": stderr}),

@@ -6,13 +6,15 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use planwire_engine::Redactor;
 use planwire_engine::stop::{StopReason, Stopper};
 use planwire_engine::tool::{ToolContext, ToolError, ToolOutput, ToolSet};
 use serde_json::{Value, json};
 
 async fn call(folder: &Path, tool: &str, arguments: Value) -> Result<ToolOutput, ToolError> {
     let stopper = Stopper::new();
-    let context = ToolContext { folder: folder.into(), stop: stopper.handle() };
+    let context =
+        ToolContext { folder: folder.into(), stop: stopper.handle(), redactor: Redactor::default() };
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     ToolSet::standard().get(tool).unwrap().call(arguments, context).await
 }
@@ -247,7 +249,11 @@ async fn work_ends_when_it_is_asked_to() {
     let stopper = Stopper::new();
     stopper.stop(StopReason::TimedOut);
     for tool in ["file.list", "file.read", "file.digest"] {
-        let context = ToolContext { folder: folder.path().into(), stop: stopper.handle() };
+        let context = ToolContext {
+            folder: folder.path().into(),
+            stop: stopper.handle(),
+            redactor: Redactor::default(),
+        };
         let Value::Object(arguments) = json!({"root": ".", "recursive": true}) else { unreachable!() };
         let result = ToolSet::standard().get(tool).unwrap().call(arguments, context).await;
         assert_eq!(result.unwrap_err(), ToolError::stopped(), "{tool}");
@@ -263,6 +269,6 @@ async fn unknown_arguments_are_named() {
     }
     assert_eq!(
         format!("{:?}", ToolSet::standard()),
-        r#"{"exec", "file.digest", "file.list", "file.read", "file.write"}"#
+        r#"{"exec", "file.digest", "file.list", "file.read", "file.write", "http"}"#
     );
 }

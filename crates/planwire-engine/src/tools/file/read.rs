@@ -15,6 +15,7 @@ use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Met, Walk, size_of};
 use super::{Attention, ROOT, Unreadable, blocking};
 use crate::output::size;
+use crate::redaction::Redactor;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Bytes of a text when the step does not say, and the most that it may ask for.
@@ -145,16 +146,16 @@ fn read(
         if paths.len() > PATHS_MAX {
             return Err(ToolError::argument(format!("paths names more than {PATHS_MAX} files")));
         }
-        let mut search = Search::new(&root, arguments, attention);
+        let mut search = Search::new(&root, arguments, context, attention);
         paths.iter().try_for_each(|path| search.file(&given(path)))?;
         return Ok(search.into_output());
     }
     let path = given(arguments.path.as_deref().unwrap_or_default());
     let kind = root.kind(&path).map_err(|error| failure(error, &shown(&path)))?;
     match (kind, &arguments.contains) {
-        (FileType::Directory, _) => search_folder(&root, path, arguments, attention),
+        (FileType::Directory, _) => search_folder(&root, path, arguments, context, attention),
         (_, Some(_)) => {
-            let mut search = Search::new(&root, arguments, attention);
+            let mut search = Search::new(&root, arguments, context, attention);
             // A single file that cannot be read is the failure of the call.
             root.open_file(&path).map_err(|error| failure(error, &shown(&path)))?;
             search.file(&path)?;
@@ -191,9 +192,10 @@ fn search_folder(
     root: &Root,
     start: PathBuf,
     arguments: &Arguments,
+    context: &ToolContext,
     attention: &Attention,
 ) -> Result<ToolOutput, ToolError> {
-    let mut search = Search::new(root, arguments, attention);
+    let mut search = Search::new(root, arguments, context, attention);
     let walk = Walk {
         root,
         start,
@@ -219,6 +221,7 @@ fn search_folder(
 struct Search<'a> {
     root: &'a Root,
     arguments: &'a Arguments,
+    redactor: &'a Redactor,
     attention: &'a Attention,
     lines: Vec<Value>,
     lines_bytes: usize,
@@ -230,10 +233,16 @@ struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    fn new(root: &'a Root, arguments: &'a Arguments, attention: &'a Attention) -> Self {
+    fn new(
+        root: &'a Root,
+        arguments: &'a Arguments,
+        context: &'a ToolContext,
+        attention: &'a Attention,
+    ) -> Self {
         Self {
             root,
             arguments,
+            redactor: &context.redactor,
             attention,
             lines: Vec::new(),
             lines_bytes: 0,
@@ -294,7 +303,9 @@ impl<'a> Search<'a> {
         if self.lines.len() >= self.arguments.max_lines || self.lines_bytes > LINES_BYTES_MAX {
             return;
         }
-        let text: String = line.trim().chars().take(LINE_CHARS_MAX).collect();
+        // Before it is cut.
+        let line = self.redactor.text(line.trim());
+        let text: String = line.chars().take(LINE_CHARS_MAX).collect();
         let item = json!({"path": shown(path), "line": number, "text": text});
         self.lines_bytes += size(&item) + 1;
         if self.lines_bytes <= LINES_BYTES_MAX {

@@ -1,0 +1,208 @@
+//! Secrets by reference: documents name them, tools get their values, events never do.
+//!
+//! A document says `secret("NAME")` in the `with` of a tool step. The event of the call has a marker in its place; the
+//! value is put in ([`slots`]) when the call begins, and nowhere else. What tools give back goes through
+//! [`Redactor`] before it becomes an event. **Invariant:** no value of a secret is in an event, an error or a `Debug`
+//! text.
+
+pub(crate) mod slots;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::redaction::Redactor;
+
+/// Secrets of one engine.
+pub const SECRETS_MAX: usize = 100;
+/// Bytes of a secret's name.
+pub const SECRET_NAME_BYTES_MAX: usize = 64;
+/// Bytes that a value must have at least: shorter ones would be found in texts that do not hold them.
+pub const SECRET_BYTES_MIN: usize = 6;
+/// Bytes of a value: the largest keys in text form are shorter.
+pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+
+/// The values of secrets by name. Cheap to clone; `Debug` shows names only.
+///
+/// ```
+/// use planwire_engine::Secrets;
+///
+/// let secrets = Secrets::new([("TOKEN".to_owned(), "ghp_16C7e42F292c6912E7".to_owned())]).unwrap();
+/// assert_eq!(format!("{secrets:?}"), r#"{"TOKEN"}"#);
+/// assert_eq!(secrets.redactor().text("token=ghp_16C7e42F292c6912E7;"), "token=***TOKEN***;");
+/// ```
+#[derive(Clone, Default)]
+pub struct Secrets {
+    values: Arc<BTreeMap<String, String>>,
+    redactor: Redactor,
+}
+
+/// Why values cannot serve as secrets. Says names and lengths, never values.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SecretsError {
+    /// The name is none.
+    #[error(
+        "'{}' is no name of a secret: letters, digits and _, at most {SECRET_NAME_BYTES_MAX}, no digit first",
+        name.escape_debug()
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
+    /// Two secrets have the same name.
+    #[error("the secret {name} is given twice")]
+    Twice {
+        /// The name.
+        name: String,
+    },
+    /// The value is too short to be told from other texts.
+    #[error("the value of secret {name} has {len_bytes} bytes, fewer than {SECRET_BYTES_MIN}")]
+    TooShort {
+        /// The name.
+        name: String,
+        /// Bytes of the value.
+        len_bytes: usize,
+    },
+    /// The value is too long.
+    #[error("the value of secret {name} has {len_bytes} bytes, more than {SECRET_BYTES_MAX}")]
+    TooLong {
+        /// The name.
+        name: String,
+        /// Bytes of the value.
+        len_bytes: usize,
+    },
+    /// There are too many.
+    #[error("more than {SECRETS_MAX} secrets")]
+    TooMany,
+    /// The value is part of what stands in its place, so that it would be found for ever.
+    #[error("the value of secret {name} is part of the markers that stand for secrets")]
+    InMarker {
+        /// The name.
+        name: String,
+    },
+    /// The values could not be prepared.
+    #[error("the values of the secrets are too large together")]
+    TooLarge,
+}
+
+impl Secrets {
+    /// No secrets.
+    #[must_use]
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// Takes names and values. A line break at the end of a value, as files have it, is not part of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretsError`] for the first name or value that cannot serve.
+    pub fn new(given: impl IntoIterator<Item = (String, String)>) -> Result<Self, SecretsError> {
+        let mut values = BTreeMap::new();
+        for (name, value) in given {
+            if !is_name(&name) {
+                return Err(SecretsError::Name { name });
+            }
+            let value = value.trim_end_matches(['\r', '\n']).to_owned();
+            let len_bytes = value.len();
+            if len_bytes < SECRET_BYTES_MIN {
+                return Err(SecretsError::TooShort { name, len_bytes });
+            }
+            if len_bytes > SECRET_BYTES_MAX {
+                return Err(SecretsError::TooLong { name, len_bytes });
+            }
+            if values.insert(name.clone(), value).is_some() {
+                return Err(SecretsError::Twice { name });
+            }
+        }
+        if values.len() > SECRETS_MAX {
+            return Err(SecretsError::TooMany);
+        }
+        let redactor = Redactor::new(&values)?;
+        Ok(Self { values: Arc::new(values), redactor })
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.values.is_empty()
+    }
+
+    /// The names, in their order.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.values.keys().map(String::as_str)
+    }
+
+    /// Whether there is a secret of this name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.values.contains_key(name)
+    }
+
+    /// What finds the values in texts.
+    #[must_use]
+    pub const fn redactor(&self) -> &Redactor {
+        &self.redactor
+    }
+
+    /// The value, for a call that is about to begin.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.values.keys()).finish()
+    }
+}
+
+/// What stands in a text for the value of a secret.
+pub(crate) fn marker(name: &str) -> String {
+    format!("***{name}***")
+}
+
+/// Whether a text can name a secret.
+pub(crate) fn is_name(text: &str) -> bool {
+    text.len() <= SECRET_NAME_BYTES_MAX
+        && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(name: &str, value: &str) -> Result<Secrets, SecretsError> {
+        Secrets::new([(name.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn values_that_cannot_be_kept_are_refused() {
+        assert!(matches!(made("A-B", "abcdef"), Err(SecretsError::Name { .. })));
+        assert!(matches!(made("1A", "abcdef"), Err(SecretsError::Name { .. })));
+        assert!(matches!(made("", "abcdef"), Err(SecretsError::Name { .. })));
+        assert!(matches!(made("A", "abcde\n"), Err(SecretsError::TooShort { len_bytes: 5, .. })));
+        let long = "x".repeat(SECRET_BYTES_MAX + 1);
+        assert!(matches!(made("A", &long), Err(SecretsError::TooLong { .. })));
+        assert!(matches!(made("TOKEN", "*TOKEN*"), Err(SecretsError::InMarker { .. })));
+        let twice = ["abcdef", "ghijkl"].map(|value| ("A".to_owned(), value.to_owned()));
+        assert!(matches!(Secrets::new(twice), Err(SecretsError::Twice { .. })));
+        let many = (0..=SECRETS_MAX).map(|at| (format!("A{at}"), format!("value-{at:04}")));
+        assert!(matches!(Secrets::new(many), Err(SecretsError::TooMany)));
+    }
+
+    #[test]
+    fn no_debug_text_and_no_message_holds_a_value() {
+        let secrets = made("TOKEN", "correct horse\n").unwrap();
+        assert_eq!(secrets.value("TOKEN"), Some("correct horse"));
+        assert_eq!(secrets.names().collect::<Vec<_>>(), ["TOKEN"]);
+        assert!(secrets.contains("TOKEN") && !secrets.contains("OTHER") && !secrets.is_empty());
+        for text in [format!("{secrets:?}"), format!("{:?}", secrets.redactor())] {
+            assert!(!text.contains("horse"), "{text}");
+        }
+        let error = made("TOKEN", "short").unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("short"));
+    }
+}
