@@ -1,7 +1,8 @@
 //! The engine: starts plans, ends them when it is asked to, and ends what a former process left open.
 //!
 //! An engine is one executor: everything that it publishes has its `executor_id` as producer, and it owns the trees
-//! that it starts. Requests to end a plan are events that it follows, wherever they were published.
+//! that it starts. Requests to end a plan and answers to questions are events that it follows, wherever they were
+//! published.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -17,7 +18,7 @@ use planwire_bus::{
     CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, PublishError, Published, Recorded,
     StartError, StartRequest, Started, SubscribeError, SubscriptionId,
 };
-use planwire_event::vocabulary::{CancelRequested, PlanStarted};
+use planwire_event::vocabulary::{CancelRequested, InputReceived, PlanStarted};
 use planwire_event::{Clock, Event, EventType, Filter, IdGenerator, PlanId, Producer};
 use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
@@ -121,8 +122,8 @@ pub struct Engine {
 
 struct Inner {
     bus: EventBus,
-    /// Follows requests to end plans.
-    cancels: SubscriptionId,
+    /// Follows requests to end plans, and answers.
+    commands: SubscriptionId,
     shared: Arc<Shared>,
     documents: BTreeMap<String, Resolved>,
     folder: Arc<Path>,
@@ -137,7 +138,7 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// [`SubscribeError`] if requests to end plans cannot be followed.
+    /// [`SubscribeError`] if requests to end plans and answers cannot be followed.
     pub fn new(
         bus: &EventBus,
         clock: Arc<dyn Clock>,
@@ -151,13 +152,14 @@ impl Engine {
         let shared = Arc::new(shared);
         let followed = Arc::clone(&shared);
         let follow = Handler::future(move |event| {
-            cancel(&followed, &event);
+            followed_event(&followed, &event);
             std::future::ready(Ok(()))
         });
-        let cancels = bus.subscribe(follow, Filter::all().with_types([EventType::CancelRequested]))?;
+        let types = [EventType::CancelRequested, EventType::InputReceived];
+        let commands = bus.subscribe(follow, Filter::all().with_types(types))?;
         let inner = Arc::new(Inner {
             bus: bus.clone(),
-            cancels,
+            commands,
             shared,
             documents: config.documents,
             folder: config.folder.into(),
@@ -249,6 +251,8 @@ impl Engine {
             depth_left: resolved.document.limits.depth,
             started_at: event.timestamp(),
             stopper,
+            above: Arc::default(),
+            waiting_above: None,
         };
         let begin = Begin { event, resolved, tree, plan };
         let (answer, started) = tokio::sync::oneshot::channel();
@@ -300,7 +304,7 @@ impl Begin {
 impl Drop for Inner {
     fn drop(&mut self) {
         // A bus that was shut down has ended the subscription already.
-        let _ = self.bus.unsubscribe(self.cancels);
+        let _ = self.bus.unsubscribe(self.commands);
     }
 }
 
@@ -409,10 +413,13 @@ impl Drop for Place {
     }
 }
 
-fn cancel(shared: &Shared, event: &Recorded) {
+/// What others publish and plans of ours follow.
+fn followed_event(shared: &Shared, event: &Recorded) {
     if let Some(request) = event.event.read::<CancelRequested>() {
         let reason = StopReason::Cancelled { by: request.requested_by, reason: request.reason };
         shared.stop(event.plan_id(), reason);
+    } else if let Some(answer) = event.event.read::<InputReceived>() {
+        shared.waiters.answered(event.plan_id(), answer);
     }
 }
 

@@ -16,8 +16,12 @@
 //! - `values`: what expressions see.
 //! - `steps`: where each step stands.
 //! - `run`: the loop; `advance`: what is ready; `settle`: what ended; `finish`: outputs and the terminal event.
+//! - `ask`: questions and their answers; `artifacts`: what is left for people; `clock`: time until the timeout.
 
 mod advance;
+mod artifacts;
+mod ask;
+mod clock;
 mod finish;
 mod run;
 mod settle;
@@ -35,7 +39,9 @@ use crate::document::Document;
 use crate::shared::{Shared, Tree};
 use crate::stop::Stopper;
 
-pub use finish::{ARTIFACT_INLINE_BYTES_MAX, ARTIFACTS_BYTES_MAX};
+pub use artifacts::{ARTIFACT_INLINE_BYTES_MAX, ARTIFACTS_BYTES_MAX, CHUNKS_MAX, URL_BYTES_MAX};
+pub(crate) use artifacts::{bytes_of, url_of};
+pub(crate) use clock::WaitingBelow;
 pub use steps::STATE_BYTES_MAX;
 
 /// A plan whose `PlanStarted` is durable.
@@ -48,6 +54,10 @@ pub(crate) struct Plan {
     pub(crate) started_at: Timestamp,
     /// Whoever holds a clone can ask for the plan's end.
     pub(crate) stopper: Stopper,
+    /// The plans above it, its parent first.
+    pub(crate) above: Arc<[PlanId]>,
+    /// Where it tells its parent whether it waits for nothing but people.
+    pub(crate) waiting_above: Option<Arc<WaitingBelow>>,
 }
 
 /// How a plan ended.

@@ -1,13 +1,13 @@
 //! Runs plan documents and publishes what happens.
 //!
-//! Four modules publish, each only what is its own: [`executor`], [`decision`] (the decision engine), [`tool_runner`]
-//! and [`spawner`]. **Invariant:** an event is durable before the effect that it announces begins, and what later
+//! Five modules publish, each only what is its own: [`executor`], [`decision`] (the decision engine), [`tool_runner`],
+//! [`spawner`] and [`question`]. **Invariant:** an event is durable before the effect that it announces begins, and what later
 //! steps see is exactly what the events say.
 //!
 //! - [`document`], [`template`]: plan documents: from text to something that can be walked.
 //! - [`engine`]: starts plans, ends them on request, and ends what a former process left open ([`orphans`]).
 //! - [`executor`]: one plan, from its first event to its last.
-//! - [`decision`], [`tool_runner`], [`spawner`]: the other three that publish.
+//! - [`decision`], [`tool_runner`], [`spawner`], [`question`]: the other four that publish.
 //! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`stop`]: the request to end, handed down a tree.
@@ -23,6 +23,7 @@ pub mod executor;
 mod failure;
 pub mod orphans;
 pub mod output;
+pub mod question;
 pub mod redaction;
 pub mod secrets;
 pub mod shared;

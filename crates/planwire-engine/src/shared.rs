@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 
 use crate::document::Resolved;
 use crate::effect::{BeforeEffect, EffectPoint};
+use crate::question::{TREE_QUESTIONS_MAX, Waiters};
 use crate::redaction::redact_payload;
 use crate::secrets::Secrets;
 use crate::stop::{StopReason, Stopper};
@@ -49,6 +50,8 @@ pub(crate) struct Shared {
     pub(crate) secrets: Secrets,
     pub(crate) calls: Semaphore,
     pub(crate) before_effect: Option<BeforeEffect>,
+    /// Who waits for answers.
+    pub(crate) waiters: Waiters,
     open: Mutex<HashMap<PlanId, Stopper>>,
 }
 
@@ -64,8 +67,8 @@ impl Shared {
     ) -> Self {
         let calls = Semaphore::new(crate::tool_runner::CALLS_MAX);
         let tools = tools.with_secrets(secrets.clone());
-        let open = Mutex::default();
-        Self { publisher, executor_id, clock, ids, tools, secrets, calls, before_effect, open }
+        let (waiters, open) = (Waiters::default(), Mutex::default());
+        Self { publisher, executor_id, clock, ids, tools, secrets, calls, before_effect, waiters, open }
     }
 
     /// Makes an event of a payload, now. No value of a secret is in it.
@@ -213,12 +216,14 @@ pub(crate) struct Tree {
     pub(crate) folder: Arc<Path>,
     plans: AtomicUsize,
     open: AtomicUsize,
+    questions: AtomicUsize,
     stored: Mutex<HashSet<Digest>>,
 }
 
 impl Tree {
     pub(crate) fn new(folder: Arc<Path>) -> Self {
-        Self { folder, plans: AtomicUsize::new(1), open: AtomicUsize::new(1), stored: Mutex::default() }
+        let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
+        Self { folder, plans, open, questions, stored: Mutex::default() }
     }
 
     /// Counts one plan more, if there may be.
@@ -240,6 +245,20 @@ impl Tree {
     /// Whether a plan that runs a subplan already should wait with the next one.
     pub(crate) fn is_crowded(&self) -> bool {
         self.open.load(Ordering::Relaxed) >= TREE_OPEN_PLANS_MAX
+    }
+
+    /// Counts one open question more, if there may be.
+    pub(crate) fn add_question(&self) -> bool {
+        let added = self.questions.fetch_add(1, Ordering::Relaxed) < TREE_QUESTIONS_MAX;
+        if !added {
+            self.question_closed();
+        }
+        added
+    }
+
+    /// A question that was added is not open any more.
+    pub(crate) fn question_closed(&self) {
+        self.questions.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What to attach so that the document of a plan is stored; nothing, once [`Tree::is_stored`] was told.

@@ -10,7 +10,7 @@ use planwire_event::vocabulary::{Object, Origin, PlanStarted, SubplanCompleted, 
 use planwire_event::{PlanId, Timestamp};
 
 use crate::document::Resolved;
-use crate::executor::{Plan, PlanEnd, run_plan};
+use crate::executor::{Plan, PlanEnd, WaitingBelow, run_plan};
 use crate::shared::{Shared, Tree};
 use crate::stop::Stopper;
 
@@ -18,7 +18,10 @@ use crate::stop::Stopper;
 #[derive(Clone, Debug)]
 pub(crate) struct Child {
     pub(crate) plan_id: PlanId,
-    pub(crate) parent_id: PlanId,
+    /// The plans above it, its parent first.
+    pub(crate) above: Arc<[PlanId]>,
+    /// Where it tells its parent whether it waits for nothing but people.
+    pub(crate) waiting_above: Arc<WaitingBelow>,
     pub(crate) document: Resolved,
     pub(crate) inputs: Object,
     /// Levels of plans that may lie below it.
@@ -51,7 +54,7 @@ impl Child {
             goal: self.document.document.goal.clone(),
             inputs: self.inputs.clone(),
             document_digest: Some(self.document.digest.to_string()),
-            parent_plan_id: Some(self.parent_id.clone()),
+            parent_plan_id: self.above.first().cloned(),
             context_id: None,
             executor_id: Some(executor_id.into()),
             origin: Some(Origin { protocol: "engine".into(), principal: executor_id.into(), message: None }),
@@ -133,6 +136,8 @@ async fn start_and_run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopp
         depth_left: child.depth_left,
         started_at: now,
         stopper,
+        above: child.above,
+        waiting_above: Some(child.waiting_above),
     };
     run_plan(shared, tree, plan).await
 }

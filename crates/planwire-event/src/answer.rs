@@ -6,7 +6,7 @@
 
 mod text;
 
-pub use text::{TextError, approval_schema, from_text, wanted};
+pub use text::{Approval, TextError, approval_schema, from_text, wanted};
 
 use std::fmt;
 

@@ -4,15 +4,26 @@ pub(super) const DOCUMENT: [&str; 7] = ["plan", "goal", "inputs", "limits", "ste
 pub(super) const INPUT: [&str; 3] = ["type", "default", "description"];
 pub(super) const INPUT_TYPES: [&str; 7] = ["string", "int", "number", "bool", "path", "list", "object"];
 pub(super) const LIMITS: [&str; 3] = ["parallel", "depth", "timeout"];
-pub(super) const TOOL_STEP: [&str; 8] =
-    ["tool", "with", "timeout", "retry", "idempotent", "when", "after", "on_error"];
+pub(super) const TOOL_STEP: [&str; 10] =
+    ["tool", "with", "approve", "expires", "timeout", "retry", "idempotent", "when", "after", "on_error"];
 pub(super) const DECIDE_STEP: [&str; 6] = ["decide", "options", "choose", "rationale", "when", "after"];
 pub(super) const PLAN_STEP: [&str; 7] = ["plan", "with", "for_each", "parallel", "when", "after", "on_error"];
+pub(super) const ASK_STEP: [&str; 8] =
+    ["ask", "kind", "answer", "schema", "expires", "when", "after", "on_error"];
+pub(super) const ASK_KINDS: [&str; 2] = ["input", "auth"];
+pub(super) const ANSWER: [&str; 3] = ["type", "enum", "description"];
+pub(super) const ANSWER_TYPES: [&str; 6] = ["string", "int", "number", "bool", "list", "object"];
+pub(super) const APPROVE_STEP: [&str; 6] = ["approve", "arguments", "expires", "when", "after", "on_error"];
+pub(super) const FAIL_STEP: [&str; 4] = ["fail", "reason", "when", "after"];
+pub(super) const FAIL_REASONS: [&str; 2] = ["error", "rejected"];
+pub(super) const ARTIFACT_STEP: [&str; 3] = ["artifact", "when", "after"];
 pub(super) const RETRY: [&str; 4] = ["attempts", "backoff", "max_backoff", "when"];
 pub(super) const OPTION: [&str; 1] = ["description"];
 pub(super) const ON_ERROR: [&str; 4] = ["decide", "options", "choose", "rationale"];
 pub(super) const RECOVERY_OPTION: [&str; 3] = ["description", "output", "fail"];
-pub(super) const ARTIFACT: [&str; 4] = ["name", "media_type", "text", "data"];
+pub(super) const ARTIFACT: [&str; 7] = ["name", "media_type", "text", "data", "url", "base64", "chunks"];
+/// The members of an artifact of which it has one.
+pub(super) const ARTIFACT_PARTS: [&str; 5] = ["text", "data", "url", "base64", "chunks"];
 
 /// Members of `steps.ID` for every step; each kind of step adds one.
 pub(super) const STEP_MEMBERS: [&str; 4] = ["ok", "skipped", "recovered", "error"];

@@ -9,6 +9,7 @@
 //! - [`Diagnostics`]: what is wrong with any other.
 //! - [`schema()`]: the shape of documents as JSON Schema.
 
+mod artifacts;
 mod body;
 mod decisions;
 mod diagnostic;
@@ -18,6 +19,7 @@ mod keys;
 pub mod model;
 mod node;
 mod parse;
+mod questions;
 mod reading;
 mod references;
 mod resolve;
@@ -29,7 +31,7 @@ mod steps;
 use std::path::Path;
 
 pub use body::BODY_BYTES_MAX;
-pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics};
+pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics, did_you_mean};
 pub use inputs::InputError;
 pub use model::{Document, Resolved};
 pub use node::{NODE_DEPTH_MAX, NODES_MAX};

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planwire_event::Digest;
+use planwire_event::answer::AnswerSchema;
 use planwire_event::expression::Expression;
+use planwire_event::vocabulary::{FailureReason, QuestionKind};
 use serde_json::Value;
 
 use crate::template::Template;
@@ -38,6 +40,11 @@ pub const PLAN_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 pub const BACKOFF_DEFAULT: Duration = Duration::from_millis(200);
 /// Longest pause between two attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
+
+/// Time to answer a question when its step does not say.
+pub const EXPIRES_DEFAULT: Duration = Duration::from_secs(24 * 3600);
+/// Longest time to answer a question.
+pub const EXPIRES_MAX: Duration = Duration::from_secs(30 * 24 * 3600);
 
 const _: () = assert!(PARALLEL_DEFAULT <= PARALLEL_MAX);
 const _: () = assert!(TOOL_TIMEOUT_DEFAULT.as_secs() <= TOOL_TIMEOUT_MAX.as_secs());
@@ -147,6 +154,38 @@ pub enum StepKind {
     Decide(Decision),
     /// Runs a plan below this one, once or for each item of a list.
     Subplan(SubplanStep),
+    /// Asks people, for something or for leave, and waits for the answer.
+    Ask(Ask),
+    /// Ends the plan.
+    Fail(Fail),
+    /// Leaves something for people.
+    Artifact(Artifact),
+}
+
+/// A question to people.
+#[derive(Debug)]
+pub struct Ask {
+    /// Evaluates to the question.
+    pub question: Template,
+    /// What is asked for.
+    pub kind: QuestionKind,
+    /// JSON Schema of the answer; `None`: anything.
+    pub schema: Option<Value>,
+    /// The same, for checking answers.
+    pub answer: Arc<AnswerSchema>,
+    /// Time to answer.
+    pub expires: Duration,
+    /// What an approval without tool is about; evaluates to an object.
+    pub arguments: Option<Template>,
+}
+
+/// The end of a plan, as its document wants it.
+#[derive(Debug)]
+pub struct Fail {
+    /// Evaluates to the message.
+    pub text: Template,
+    /// The reason of the plan's end.
+    pub reason: FailureReason,
 }
 
 /// A call of a tool, with its attempts.
@@ -156,6 +195,8 @@ pub struct ToolStep {
     pub tool: String,
     /// Arguments; evaluates to an object. `attempt` is among its variables.
     pub with: Template,
+    /// Asked before the first attempt; all attempts then have the arguments that were approved.
+    pub approve: Option<Ask>,
     /// Time of one attempt.
     pub timeout: Duration,
     /// How often it is tried.
@@ -281,4 +322,10 @@ pub enum ArtifactPart {
     Text(Template),
     /// Evaluates to any value.
     Data(Template),
+    /// Evaluates to an address.
+    Url(Template),
+    /// Evaluates to base64 of its bytes.
+    Bytes(Template),
+    /// Evaluates to a list of texts, of which each is published as an event of its own.
+    Chunks(Template),
 }

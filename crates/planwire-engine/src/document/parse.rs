@@ -3,14 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::diagnostic::{did_you_mean, quoted};
 use super::graph;
 use super::keys;
 use super::model::{
-    Artifact, ArtifactPart, DEPTH_MAX, Document, Input, InputKind, Limits, MEMBERS_MAX, PARALLEL_MAX,
-    PLAN_TIMEOUT_MAX, STEPS_MAX,
+    DEPTH_MAX, Document, Input, InputKind, Limits, MEMBERS_MAX, PARALLEL_MAX, PLAN_TIMEOUT_MAX, STEPS_MAX,
 };
 use super::node::{Key, Node, NodeValue};
 use super::reading::{Fields, Reading, is_id};
@@ -186,8 +183,7 @@ impl Reading<'_, '_> {
     fn survey(&mut self, fields: &Fields<'_>) {
         let Some(Node { value: NodeValue::Map(members), .. }) = fields.get("steps") else { return };
         for (index, (key, node)) in members.iter().take(STEPS_MAX).enumerate() {
-            let kinds = [("tool", Kind::Tool), ("decide", Kind::Decide), ("plan", Kind::Plan)];
-            let kind = kinds.into_iter().find(|(name, _)| node.get(name).is_some()).map(|(_, kind)| kind);
+            let kind = Kind::ALL.into_iter().find(|kind| node.get(kind.key()).is_some());
             self.steps.insert(key.name.clone(), (index, kind));
         }
     }
@@ -204,43 +200,5 @@ impl Reading<'_, '_> {
         let members = self.named(node, "'outputs'", MEMBERS_MAX);
         let read = members.iter().map(|(key, node)| (key.name.clone(), self.template(node, &PLAN_VARIABLES)));
         read.filter_map(|(name, template)| Some((name, template?))).collect()
-    }
-
-    fn artifacts(&mut self, node: &Node) -> Vec<Artifact> {
-        let members = self.named(node, "'artifacts'", MEMBERS_MAX);
-        members.iter().filter_map(|(key, node)| self.artifact(key, node)).collect()
-    }
-
-    fn artifact(&mut self, key: &Key, node: &Node) -> Option<Artifact> {
-        let what = format!("artifact '{}'", key.name);
-        let fields = self.fields(node, &what, &keys::ARTIFACT)?;
-        let name = match fields.get("name") {
-            Some(node) => self.template(node, &PLAN_VARIABLES),
-            None => Some(Template::Literal(Value::String(key.name.clone()))),
-        };
-        let media_type = match fields.get("media_type") {
-            Some(node) => self.text(node, "'media_type'").map(str::to_owned).filter(|text| {
-                let sound = text.split('/').count() == 2 && text.is_ascii();
-                if !sound {
-                    self.problem(node.place, format!("{} is no media type", quoted(text)));
-                }
-                sound
-            }),
-            None if fields.get("data").is_some() => Some("application/json".to_owned()),
-            None => Some("text/plain".to_owned()),
-        };
-        let part = match (fields.get("text"), fields.raw("data")) {
-            (Some(node), None) => {
-                self.text(node, "'text'")?;
-                self.template(node, &PLAN_VARIABLES).map(ArtifactPart::Text)
-            }
-            (None, Some((_, node))) => self.template(node, &PLAN_VARIABLES).map(ArtifactPart::Data),
-            _ => {
-                let message = format!("{what} must have one of 'text' and 'data'");
-                self.problem(key.place, message);
-                None
-            }
-        };
-        Some(Artifact { id: key.name.clone(), name: name?, media_type: media_type?, part: part? })
     }
 }

@@ -13,13 +13,47 @@ pub(super) enum Kind {
     Tool,
     Decide,
     Plan,
+    Ask,
+    Approve,
+    Fail,
+    Artifact,
 }
 
 impl Kind {
+    /// All kinds. One that others may be combined with comes first.
+    pub(super) const ALL: [Self; 7] =
+        [Self::Tool, Self::Decide, Self::Plan, Self::Ask, Self::Approve, Self::Fail, Self::Artifact];
+
+    /// The key that makes a step one of this kind.
+    pub(super) const fn key(self) -> &'static str {
+        match self {
+            Self::Tool => "tool",
+            Self::Decide => "decide",
+            Self::Plan => "plan",
+            Self::Ask => "ask",
+            Self::Approve => "approve",
+            Self::Fail => "fail",
+            Self::Artifact => "artifact",
+        }
+    }
+
+    /// All keys of a step of this kind.
+    pub(super) const fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Tool => &keys::TOOL_STEP,
+            Self::Decide => &keys::DECIDE_STEP,
+            Self::Plan => &keys::PLAN_STEP,
+            Self::Ask => &keys::ASK_STEP,
+            Self::Approve => &keys::APPROVE_STEP,
+            Self::Fail => &keys::FAIL_STEP,
+            Self::Artifact => &keys::ARTIFACT_STEP,
+        }
+    }
+
     /// The member of `steps.ID` that only this kind has.
     fn member(self) -> &'static str {
         match self {
-            Self::Tool => "output",
+            Self::Tool | Self::Ask | Self::Approve | Self::Fail | Self::Artifact => "output",
             Self::Decide => "chosen",
             Self::Plan => "outputs",
         }
@@ -30,6 +64,10 @@ impl Kind {
             Self::Tool => "a tool step",
             Self::Decide => "a decision",
             Self::Plan => "a subplan step",
+            Self::Ask => "a question",
+            Self::Approve => "an approval",
+            Self::Fail => "a fail step",
+            Self::Artifact => "an artifact step",
         }
     }
 }

@@ -26,7 +26,7 @@ impl Document {
                     names.insert(name);
                 }),
                 StepKind::Subplan(subplan) => names.extend(subplan.plan.document.secrets()),
-                StepKind::Decide(_) => {}
+                StepKind::Decide(_) | StepKind::Ask(_) | StepKind::Fail(_) | StepKind::Artifact(_) => {}
             }
         }
         names

@@ -58,37 +58,19 @@ impl Reading<'_, '_> {
         let what = format!("step '{}'", key.name);
         let members = self.members(node, &what)?;
         let named = |name: &str| members.iter().find(|(key, _)| key.name == name);
-        let given: Vec<&Key> =
-            ["tool", "decide", "plan"].into_iter().filter_map(named).map(|(key, _)| key).collect();
-        if let [first, second, ..] = given.as_slice() {
+        let mut given: Vec<(Kind, &Key)> =
+            Kind::ALL.into_iter().filter_map(|kind| named(kind.key()).map(|(key, _)| (kind, key))).collect();
+        // A tool may wait for approval.
+        given.retain(|(kind, _)| *kind != Kind::Approve || named("tool").is_none());
+        if let [(_, first), (_, second), ..] = given.as_slice() {
             let place = first.place.max(second.place);
             let message = format!("{what} has both '{}' and '{}'", first.name, second.name);
             self.problem_with(place, message, "a step does one thing: give each a step of its own");
             return None;
         }
-        let kind = match given.first().map(|key| key.name.as_str()) {
-            Some("tool") => Kind::Tool,
-            Some("decide") => Kind::Decide,
-            Some(_) => Kind::Plan,
-            None => {
-                let known: BTreeSet<&str> = all_keys().collect();
-                let strange = members.iter().find(|(key, _)| !known.contains(key.name.as_str()));
-                if let Some((key, _)) = strange {
-                    let hint = did_you_mean(&key.name, known, "keys");
-                    self.problem_maybe(
-                        key.place,
-                        format!("unknown key {} in {what}", quoted(&key.name)),
-                        hint,
-                    );
-                } else {
-                    self.problem_with(
-                        key.place,
-                        format!("{what} does nothing"),
-                        "give it tool:, decide: or plan:",
-                    );
-                }
-                return None;
-            }
+        let Some((kind, _)) = given.first().copied() else {
+            self.without_kind(key, members, &what);
+            return None;
         };
         let fields = self.step_fields(node, &what, kind)?;
         let when = fields.get("when").map(|node| self.expression(node, "'when'", &PLAN_VARIABLES));
@@ -100,6 +82,13 @@ impl Reading<'_, '_> {
             Kind::Tool => self.tool(&fields).map(StepKind::Tool),
             Kind::Decide => self.decision(&fields, &what).map(StepKind::Decide),
             Kind::Plan => self.subplan(&fields, &what, limits).map(StepKind::Subplan),
+            Kind::Ask => self.ask(&fields, &what).map(StepKind::Ask),
+            Kind::Approve => self.approval(&fields).map(StepKind::Ask),
+            Kind::Fail => self.fail(&fields).map(StepKind::Fail),
+            Kind::Artifact => {
+                let node = fields.raw("artifact").map(|(_, node)| node);
+                node.and_then(|node| self.artifact(key, node)).map(StepKind::Artifact)
+            }
         };
         Some(Step {
             id: key.name.clone(),
@@ -110,13 +99,22 @@ impl Reading<'_, '_> {
         })
     }
 
+    /// A step that nobody can tell the kind of.
+    fn without_kind(&mut self, key: &Key, members: &[(Key, Node)], what: &str) {
+        let known: BTreeSet<&str> = all_keys().collect();
+        if let Some((key, _)) = members.iter().find(|(key, _)| !known.contains(key.name.as_str())) {
+            let hint = did_you_mean(&key.name, known, "keys");
+            self.problem_maybe(key.place, format!("unknown key {} in {what}", quoted(&key.name)), hint);
+            return;
+        }
+        let [first @ .., last] = Kind::ALL.map(|kind| format!("{}:", kind.key()));
+        let hint = format!("give it {} or {last}", first.join(", "));
+        self.problem_with(key.place, format!("{what} does nothing"), hint);
+    }
+
     /// A key that another kind of step has gets a message of its own.
     fn step_fields<'n>(&mut self, node: &'n Node, what: &str, kind: Kind) -> Option<Fields<'n>> {
-        let known: &[&str] = match kind {
-            Kind::Tool => &keys::TOOL_STEP,
-            Kind::Decide => &keys::DECIDE_STEP,
-            Kind::Plan => &keys::PLAN_STEP,
-        };
+        let known = kind.keys();
         let mut allowed = known.to_vec();
         for (key, _) in self.members(node, what)? {
             let name = key.name.as_str();
@@ -186,9 +184,14 @@ impl Reading<'_, '_> {
             Some(node) => self.boolean(node, "'idempotent'"),
             None => Some(false),
         };
+        let approve = fields.get("approve").map(|_| self.approval(fields));
+        if let Some((key, _)) = fields.raw("expires").filter(|_| approve.is_none()) {
+            self.problem(key.place, "'expires' is only for steps with 'approve' or 'ask'");
+        }
         Some(ToolStep {
             tool: name?.to_owned(),
             with: with?,
+            approve: sound(approve)?,
             timeout: timeout?,
             retry: retry?,
             idempotent: idempotent?,
@@ -314,5 +317,5 @@ fn given(with: Option<&Node>) -> &[(Key, Node)] {
 }
 
 fn all_keys() -> impl Iterator<Item = &'static str> {
-    keys::TOOL_STEP.into_iter().chain(keys::DECIDE_STEP).chain(keys::PLAN_STEP)
+    Kind::ALL.into_iter().flat_map(Kind::keys).copied()
 }

@@ -1,17 +1,20 @@
 //! What is ready: begins steps whose needs are done, as far as there is room.
 
+use std::sync::Arc;
+
 use planwire_event::Event;
 use planwire_event::expression::Variables;
-use planwire_event::vocabulary::{DecisionMade, Object, ToolCalled, TypedPayload};
+use planwire_event::vocabulary::{DecisionMade, FailureReason, Object, ToolCalled, TypedPayload};
 use serde_json::{Value, json};
 
 use super::run::{Effect, Run};
 use super::steps::{Children, State};
 use super::values::Seen;
 use crate::decision::{self, Question};
-use crate::document::model::{Decision, ITEMS_MAX, Step, StepKind, SubplanStep, ToolStep};
+use crate::document::model::{Decision, Fail, ITEMS_MAX, Step, StepKind, SubplanStep, ToolStep};
 use crate::failure::StepFailure;
 use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
+use crate::secrets::slots::Slots;
 use crate::shared::TREE_PLANS_MAX;
 use crate::spawner::Child;
 use crate::stop::Stopper;
@@ -75,8 +78,29 @@ impl Run {
             }
         }
         match &step.kind {
-            StepKind::Tool(_) => {
-                self.states[at] = State::Due(1);
+            StepKind::Tool(tool) => {
+                match &tool.approve {
+                    Some(ask) => self.ask_for_tool(at, step, tool, ask),
+                    None => self.states[at] = State::Due(1),
+                }
+                true
+            }
+            StepKind::Ask(ask) => {
+                self.ask(at, step, ask);
+                true
+            }
+            StepKind::Fail(fail) => {
+                self.fail(at, step, fail);
+                true
+            }
+            StepKind::Artifact(artifact) => {
+                match self.leave(artifact) {
+                    Ok(()) => {
+                        let output = json!({"artifact_id": artifact.id, "media_type": artifact.media_type});
+                        self.done(at, step, Seen::Ok(output));
+                    }
+                    Err(failure) => self.step_failed(at, step, failure),
+                }
                 true
             }
             StepKind::Decide(decision) => self.decide(at, step, decision),
@@ -88,6 +112,17 @@ impl Run {
                 true
             }
         }
+    }
+
+    /// Ends the plan as its document wants it.
+    fn fail(&mut self, at: usize, step: &Step, fail: &Fail) {
+        let message = match self.text_of(&fail.text) {
+            Ok(message) => message,
+            Err(failure) => return self.step_failed(at, step, failure),
+        };
+        let code = if fail.reason == FailureReason::Rejected { "rejected" } else { "failed" };
+        self.states[at] = State::Done;
+        self.fail_plan(step, StepFailure { reason: fail.reason, ..StepFailure::new(code, message) });
     }
 
     fn decide(&mut self, at: usize, step: &Step, decision: &Decision) -> bool {
@@ -139,7 +174,7 @@ impl Run {
 
     fn call_tool(&mut self, at: usize, step: &Step, attempt: u32) -> bool {
         let StepKind::Tool(tool) = &step.kind else { return false };
-        match self.tool_called(step, tool, attempt) {
+        match self.tool_called(at, step, tool, attempt) {
             Ok((event, call)) => {
                 let stopper = Stopper::new();
                 self.effects.push(Effect::Call(at, call, stopper.handle()));
@@ -153,15 +188,22 @@ impl Run {
     }
 
     /// The event of a call, and the call as the event says it.
-    fn tool_called(&self, step: &Step, tool: &ToolStep, attempt: u32) -> Result<(Event, Call), StepFailure> {
-        let number = json!(attempt);
-        let variables = self.values.variables().with("attempt", &number);
-        let slots = tool.with.slots(&variables)?;
+    fn tool_called(
+        &self,
+        at: usize,
+        step: &Step,
+        tool: &ToolStep,
+        attempt: u32,
+    ) -> Result<(Event, Call), StepFailure> {
+        let (arguments, slots) = match self.approved.get(&at) {
+            Some(approved) => (approved.arguments.clone(), approved.slots.clone()),
+            None => self.arguments_of(tool, attempt)?,
+        };
         let called = ToolCalled {
             call_id: format!("{}-{attempt}", step.id),
             step: step.id.clone(),
             tool: tool.tool.clone(),
-            arguments: object(tool.with.evaluate(&variables)?, "with")?,
+            arguments,
             attempt,
         };
         let (event, called) = self.said(&called)?;
@@ -178,6 +220,14 @@ impl Run {
         Ok((event, call))
     }
 
+    /// The arguments of an attempt, and where they hold secrets.
+    pub(super) fn arguments_of(&self, tool: &ToolStep, attempt: u32) -> Result<(Object, Slots), StepFailure> {
+        let number = json!(attempt);
+        let variables = self.values.variables().with("attempt", &number);
+        let slots = tool.with.slots(&variables)?;
+        Ok((object(tool.with.evaluate(&variables)?, "with")?, slots))
+    }
+
     /// The event of a decision. What a recovery puts in place of the missing result is part of it, so that the event
     /// alone says what later steps see.
     pub(super) fn decision_made(&self, made: &DecisionMade) -> Result<Event, StepFailure> {
@@ -186,7 +236,7 @@ impl Run {
     }
 
     /// Makes the event of a payload, and reads back what it says in normal form: that, and nothing else, counts.
-    fn said<T: TypedPayload>(&self, payload: &T) -> Result<(Event, T), StepFailure> {
+    pub(super) fn said<T: TypedPayload>(&self, payload: &T) -> Result<(Event, T), StepFailure> {
         let event = self
             .shared
             .event(&self.plan.plan_id, payload)
@@ -278,7 +328,8 @@ impl Run {
         let (event, spawned) = self.said(&spawned).inspect_err(|_| self.tree.plan_ended())?;
         let child = Child {
             plan_id: child_id,
-            parent_id: self.plan.plan_id.clone(),
+            above: Arc::clone(&self.above_children),
+            waiting_above: Arc::clone(&self.waiting_below),
             document: document.clone(),
             inputs: spawned.inputs,
             depth_left: document.document.limits.depth.min(self.plan.depth_left - 1),

@@ -1,5 +1,6 @@
 //! The loop of one plan.
 
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,17 @@ use futures_util::FutureExt as _;
 use planwire_bus::{Attachments, PublishError};
 use planwire_event::vocabulary::{Counts, Failure, FailureReason};
 use planwire_event::{Event, PlanId};
+use planwire_store::Blob;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::sleep;
 
+use super::ask::Approved;
+use super::clock::{PlanClock, WaitingBelow, Waits};
 use super::steps::{Room, State};
 use super::values::Values;
 use super::{Plan, PlanEnd};
 use crate::failure::of_stop;
+use crate::question::{self, Outcome, Question};
 use crate::shared::{Shared, Tree};
 use crate::spawner::{self, Child, ChildEnded};
 use crate::stop::{Stop, StopReason, Stopper};
@@ -25,6 +30,7 @@ pub(super) enum Effect {
     Call(usize, Call, Stop),
     Spawn(Child, Stopper),
     Pause { step: usize, attempt: u32, pause: Duration, stop: Stop },
+    Ask(Box<Question>, Stop),
 }
 
 /// Something that has ended.
@@ -35,6 +41,7 @@ pub(super) enum Done {
         step: usize,
         attempt: u32,
     },
+    Asked(Box<Question>, Outcome),
     /// A task of ours panicked; its end cannot be told.
     Broken,
 }
@@ -52,8 +59,19 @@ pub(super) struct Run {
     pub(super) ending: Option<(FailureReason, Failure)>,
     /// Events that wait to be published together, and what they announce.
     pub(super) batch: Vec<Event>,
+    /// What is kept beside the log for events of the batch.
+    pub(super) blobs: Vec<Blob>,
+    /// Bytes of all that was kept beside the log.
+    pub(super) artifact_bytes: usize,
     pub(super) effects: Vec<Effect>,
-    pub(super) began: Instant,
+    /// What was asked to be approved, by step.
+    pub(super) approved: HashMap<usize, Approved>,
+    /// The plans above a child of this one.
+    pub(super) above_children: Arc<[PlanId]>,
+    /// The children that wait for nothing but people.
+    pub(super) waiting_below: Arc<WaitingBelow>,
+    waits: Waits,
+    clock: PlanClock,
     tasks: JoinSet<Done>,
 }
 
@@ -72,7 +90,13 @@ impl Run {
             ending: None,
             batch: Vec::new(),
             effects: Vec::new(),
-            began: Instant::now(),
+            blobs: Vec::new(),
+            artifact_bytes: 0,
+            approved: HashMap::new(),
+            above_children: [&plan.plan_id].into_iter().chain(&*plan.above).cloned().collect(),
+            waiting_below: Arc::default(),
+            waits: Waits::new(plan.waiting_above.clone()),
+            clock: PlanClock::start(plan.document.limits.timeout),
             tasks: JoinSet::new(),
             shared,
             tree,
@@ -93,7 +117,7 @@ impl Run {
 
     async fn run_steps(&mut self) -> Result<(), Lost> {
         let stop = self.plan.stopper.handle();
-        let deadline = self.began + self.plan.document.limits.timeout;
+        let waiting_below = Arc::clone(&self.waiting_below);
         loop {
             self.notice(&stop);
             self.advance();
@@ -102,14 +126,16 @@ impl Run {
                 return Ok(());
             }
             self.publish_and_begin(&stop).await?;
+            self.set_clock();
             let done = tokio::select! {
                 biased;
                 _ = stop.wait(), if self.ending.is_none() => continue,
                 // Before what ended: a plan in which something ends all the time must time out too.
-                () = sleep_until(deadline), if self.ending.is_none() => {
+                () = self.clock.run_out(), if self.ending.is_none() => {
                     self.stop_for(&StopReason::TimedOut);
                     continue;
                 }
+                () = waiting_below.changed() => continue,
                 done = self.tasks.join_next() => done,
             };
             self.take(done)?;
@@ -117,6 +143,18 @@ impl Run {
             while let Some(done) = self.tasks.try_join_next() {
                 self.take(Some(done))?;
             }
+        }
+    }
+
+    /// Time counts as long as anything but people is waited for, here or below.
+    fn set_clock(&mut self) {
+        let asking = self.states.iter().filter(|state| matches!(state, State::Asking(_))).count();
+        let waits = self.ending.is_none() && self.tasks.len() <= asking + self.waiting_below.plans();
+        self.waits.say(waits);
+        if waits {
+            self.clock.pause();
+        } else {
+            self.clock.run();
         }
     }
 
@@ -135,7 +173,8 @@ impl Run {
     async fn publish_and_begin(&mut self, stop: &Stop) -> Result<(), Lost> {
         if !self.batch.is_empty() {
             let events = std::mem::take(&mut self.batch);
-            let published = self.shared.publish(events, Attachments::default()).await;
+            let attached = Attachments { blobs: std::mem::take(&mut self.blobs), ..Attachments::default() };
+            let published = self.shared.publish(events, attached).await;
             published.map_err(|error| lost(&self.plan.plan_id, &error))?;
         }
         // What was asked to end meanwhile begins as such: its tool does not run.
@@ -163,6 +202,10 @@ impl Run {
                         _ = stop.wait() => {}
                     }
                     Done::Paused { step, attempt }
+                }
+                Effect::Ask(asked, stop) => {
+                    let (asked, outcome) = question::wait(*asked, stop).await;
+                    Done::Asked(Box::new(asked), outcome)
                 }
             }
         };
@@ -196,7 +239,9 @@ impl Run {
         self.ending = Some(why);
         for state in &self.states {
             match state {
-                State::Calling(stopper) | State::Pausing(stopper) => stopper.stop(below.clone()),
+                State::Calling(stopper) | State::Pausing(stopper) | State::Asking(stopper) => {
+                    stopper.stop(below.clone());
+                }
                 State::Spawning(children) => {
                     children.running.values().for_each(|stopper| stopper.stop(below.clone()));
                 }

@@ -26,6 +26,7 @@ impl Run {
                 self.states[step] = State::Due(attempt);
                 Ok(())
             }
+            Done::Asked(question, outcome) => self.asked(*question, outcome),
             Done::Broken => Err(Lost),
         }
     }
@@ -218,7 +219,7 @@ impl Run {
         self.values.set_step(&step.id, value);
     }
 
-    fn fail_plan(&mut self, step: &Step, failure: StepFailure) {
+    pub(super) fn fail_plan(&mut self, step: &Step, failure: StepFailure) {
         let reason = failure.reason;
         let why = format!("step {} failed", step.id);
         self.end_early((reason, failure.into_failure(Some(&step.id))), &StopReason::ParentEnds(why));

@@ -24,6 +24,8 @@ pub(super) enum State {
     Calling(Stopper),
     /// A pause before the next attempt runs; the stopper ends it.
     Pausing(Stopper),
+    /// A question is open; the stopper withdraws it.
+    Asking(Stopper),
     /// Subplans run, or wait for room.
     Spawning(Children),
     /// Nothing more comes of it.
@@ -70,12 +72,12 @@ impl Children {
 }
 
 impl State {
-    /// Calls and subplans that run.
+    /// Calls and subplans that run. A question takes no place: people may take their time.
     pub(super) fn running(&self) -> usize {
         match self {
             Self::Calling(_) => 1,
             Self::Spawning(children) => children.running.len(),
-            Self::Waiting | Self::Due(_) | Self::Pausing(_) | Self::Done => 0,
+            Self::Waiting | Self::Due(_) | Self::Pausing(_) | Self::Asking(_) | Self::Done => 0,
         }
     }
 }
@@ -83,7 +85,7 @@ impl State {
 /// The member in which a step's result is seen.
 pub(super) const fn member_of(step: &Step) -> Member {
     match step.kind {
-        StepKind::Tool(_) => Member::Output,
+        StepKind::Tool(_) | StepKind::Ask(_) | StepKind::Fail(_) | StepKind::Artifact(_) => Member::Output,
         StepKind::Decide(_) => Member::Chosen,
         StepKind::Subplan(_) => Member::Outputs,
     }

@@ -8,4 +8,5 @@ mod files;
 mod house;
 mod log_faults;
 mod plans;
+mod questions;
 mod subplans;

@@ -43,6 +43,33 @@ pub fn approval_schema() -> Value {
     })
 }
 
+/// The answer to an approval.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// Whether leave was given.
+    pub approved: bool,
+    /// What was said about it.
+    pub comment: String,
+}
+
+impl Approval {
+    /// What an answer that fits [`approval_schema`] says; none if it says neither yes nor no.
+    #[must_use]
+    pub fn of(answer: &Value) -> Option<Self> {
+        let (said, comment) = match answer {
+            Value::Object(members) => (members.get("approved")?, members.get("comment").and_then(Value::as_str)),
+            said => (said, None),
+        };
+        let approved = match said {
+            Value::Bool(approved) => *approved,
+            Value::String(word) if YES.contains(&word.to_lowercase().as_str()) => true,
+            Value::String(word) if NO.contains(&word.to_lowercase().as_str()) => false,
+            _ => return None,
+        };
+        Some(Self { approved, comment: comment.unwrap_or_default().to_owned() })
+    }
+}
+
 /// Reads a typed answer: yes and no (also as approve and deny) where a boolean or an approval is asked for, numbers,
 /// one of the options in any case of letters, texts as they are, everything else as JSON.
 ///
@@ -92,7 +119,7 @@ fn readings(kind: QuestionKind, schema: Option<&Value>, text: &str) -> Vec<Value
     for option in options_of(schema) {
         let is_meant = match option {
             Value::String(option) => option.to_lowercase() == word,
-            option => option.to_string() == trimmed,
+            option => parsed().as_ref() == Some(option),
         };
         readings.extend(is_meant.then(|| option.clone()));
     }
@@ -206,6 +233,16 @@ mod tests {
         let text = said.to_string();
         approval(approval_schema(), &text, Ok(said.clone()));
         approval(json!(null), &text, Ok(said));
+        for (answer, approved, comment) in [
+            (json!(true), true, ""),
+            (json!("No"), false, ""),
+            (json!({"approved": false, "comment": "not today"}), false, "not today"),
+        ] {
+            assert_eq!(Approval::of(&answer), Some(Approval { approved, comment: comment.to_owned() }));
+        }
+        for neither in [json!(null), json!("perhaps"), json!({"comment": "yes"})] {
+            assert_eq!(Approval::of(&neither), None);
+        }
         let unclear = "approve or deny is asked for: the text is none of the words that are understood";
         approval(json!(null), "perhaps", Err(unclear));
         assert!(from_text(QuestionKind::Approval, Some(&approval_schema()), "perhaps").is_err());

@@ -1,0 +1,187 @@
+//! Steps that ask people: the question, and what becomes of its answer.
+
+use planwire_event::answer::Approval;
+use planwire_event::vocabulary::{InputReceived, InputRequested, Object, QuestionKind};
+use planwire_event::{Digest, Payload, Timestamp};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::advance::object;
+use super::run::{Effect, Lost, Run};
+use super::steps::State;
+use super::values::Seen;
+use crate::document::model::{Ask, Step, StepKind, ToolStep};
+use crate::failure::{StepFailure, text};
+use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
+use crate::question::{Asker, Outcome, Place, Question, ROUNDS_MAX, TREE_QUESTIONS_MAX};
+use crate::secrets::slots::Slots;
+use crate::stop::Stopper;
+
+/// The arguments of a tool that were approved: with these it is called, and with no others.
+pub(super) struct Approved {
+    pub(super) arguments: Object,
+    pub(super) slots: Slots,
+}
+
+impl Run {
+    /// Asks the question of a step of its own.
+    pub(super) fn ask(&mut self, at: usize, step: &Step, ask: &Ask) {
+        let arguments = ask.arguments.as_ref().map(|template| {
+            let value = template.evaluate(&self.values.variables())?;
+            object(value, "arguments")
+        });
+        match arguments.transpose() {
+            Ok(arguments) => self.ask_about(at, step, ask, arguments),
+            Err(failure) => self.step_failed(at, step, failure),
+        }
+    }
+
+    /// Asks whether a tool may be called; its arguments are evaluated here, once.
+    pub(super) fn ask_for_tool(&mut self, at: usize, step: &Step, tool: &ToolStep, ask: &Ask) {
+        match self.arguments_of(tool, 1) {
+            Ok((arguments, slots)) => {
+                let about = json!({"tool": tool.tool, "arguments": arguments});
+                self.approved.insert(at, Approved { arguments: Object::new(), slots });
+                let Value::Object(about) = about else { return };
+                self.ask_about(at, step, ask, Some(about));
+            }
+            Err(failure) => self.step_failed(at, step, failure),
+        }
+    }
+
+    fn ask_about(&mut self, at: usize, step: &Step, ask: &Ask, arguments: Option<Object>) {
+        let question = self.question(at, step, ask, arguments);
+        if let Err(failure) = question.and_then(|question| self.put(question)) {
+            self.step_failed(at, step, failure);
+        }
+    }
+
+    fn question(
+        &self,
+        at: usize,
+        step: &Step,
+        ask: &Ask,
+        arguments: Option<Object>,
+    ) -> Result<Question, StepFailure> {
+        if arguments.iter().flat_map(|arguments| arguments.values()).map(size).sum::<usize>()
+            > TOOL_OUTPUT_BYTES_MAX
+        {
+            return Err(StepFailure::limit(format!("arguments of more than {TOOL_OUTPUT_BYTES_MAX} bytes")));
+        }
+        let now = self.shared.clock.now();
+        let expires_us = i64::try_from(ask.expires.as_micros()).unwrap_or(i64::MAX);
+        let asked = InputRequested {
+            request_id: self.shared.ids.next_id().to_string(),
+            for_plan_id: None,
+            step: step.id.clone(),
+            kind: ask.kind,
+            question: text(&self.text_of(&ask.question)?),
+            schema: ask.schema.clone(),
+            expires_at: Some(Timestamp::from_micros_clamped(now.as_micros().saturating_add(expires_us))),
+            arguments,
+            arguments_digest: None,
+        };
+        // What is approved is what the event says.
+        let (_, mut asked) = self.said(&asked)?;
+        if let Some(arguments) = &asked.arguments {
+            let normal =
+                Payload::of(arguments).map_err(|error| StepFailure::new("bad_value", error.to_string()))?;
+            asked.arguments_digest = Some(Digest::of(normal.as_str().as_bytes()).to_string());
+        }
+        let place = Place::take(&self.tree).ok_or_else(|| {
+            StepFailure::limit(format!("the tree has {TREE_QUESTIONS_MAX} open questions already"))
+        })?;
+        let asker = Asker { shared: &self.shared, plan_id: &self.plan.plan_id, above: &self.plan.above };
+        Ok(Question::new(&asker, at, asked, Instant::now() + ask.expires, place))
+    }
+
+    /// Announces a question; when that is durable, its step waits for the answer.
+    fn put(&mut self, question: Question) -> Result<(), StepFailure> {
+        let events = question.requested().map_err(|error| StepFailure::payload("the question", &error))?;
+        self.batch.extend(events);
+        let stopper = Stopper::new();
+        self.states[question.step] = State::Asking(stopper.clone());
+        self.effects.push(Effect::Ask(Box::new(question), stopper.handle()));
+        Ok(())
+    }
+
+    /// Takes in what came of a question.
+    pub(super) fn asked(&mut self, question: Question, outcome: Outcome) -> Result<(), Lost> {
+        let document = std::sync::Arc::clone(&self.plan.document);
+        let at = question.step;
+        let step = &document.steps[at];
+        if let Outcome::Answered(answer) = &outcome {
+            // What fits on its own plan fits above.
+            self.batch.extend(question.repeated(answer).map_err(|_| Lost)?);
+        }
+        let answer = match outcome {
+            Outcome::Lost => return Err(Lost),
+            Outcome::Answered(answer) if self.ending.is_none() => answer,
+            Outcome::Expired if self.ending.is_none() => {
+                let message = format!("nobody answered in time: {}", question.text);
+                self.step_failed(at, step, StepFailure::new("expired", message));
+                return Ok(());
+            }
+            Outcome::Answered(_) | Outcome::Expired | Outcome::Withdrawn => {
+                self.states[at] = State::Done;
+                return Ok(());
+            }
+        };
+        if let Some(ask) = ask_of(step) {
+            self.answered(at, step, ask, question, answer);
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, at: usize, step: &Step, ask: &Ask, question: Question, answer: InputReceived) {
+        let errors: Vec<_> = ask.answer.check(&answer.value).iter().map(ToString::to_string).collect();
+        if !errors.is_empty() {
+            return self.ask_again(at, step, question, &errors.join("; "));
+        }
+        match ask.kind {
+            QuestionKind::Approval => self.approval(at, step, &question, &answer),
+            QuestionKind::Input | QuestionKind::Auth => self.done(at, step, Seen::Ok(answer.value)),
+        }
+    }
+
+    fn ask_again(&mut self, at: usize, step: &Step, question: Question, why: &str) {
+        if question.round >= ROUNDS_MAX {
+            let message = format!("{} answers did not fit; the last: {why}", question.round);
+            return self.step_failed(at, step, StepFailure::new("answer_invalid", message));
+        }
+        if let Err(failure) = self.put(question.again(why)) {
+            self.step_failed(at, step, failure);
+        }
+    }
+
+    fn approval(&mut self, at: usize, step: &Step, question: &Question, answer: &InputReceived) {
+        let said =
+            Approval::of(&answer.value).unwrap_or(Approval { approved: false, comment: String::new() });
+        if !said.approved {
+            let comment = if said.comment.is_empty() { String::new() } else { format!(": {}", said.comment) };
+            let message = format!("{} denied it{comment}", answer.answered_by);
+            return self.step_failed(at, step, StepFailure::new("denied", message));
+        }
+        let StepKind::Tool(_) = &step.kind else {
+            let mut output = json!({"approved": true, "answered_by": answer.answered_by});
+            if !said.comment.is_empty() {
+                output["comment"] = json!(said.comment);
+            }
+            return self.done(at, step, Seen::Ok(output));
+        };
+        let arguments = question.asked.arguments.as_ref().and_then(|about| about.get("arguments"));
+        if let (Some(Value::Object(arguments)), Some(approved)) = (arguments, self.approved.get_mut(&at)) {
+            approved.arguments.clone_from(arguments);
+        }
+        self.states[at] = State::Due(1);
+    }
+}
+
+/// What a step asks.
+const fn ask_of(step: &Step) -> Option<&Ask> {
+    match &step.kind {
+        StepKind::Ask(ask) => Some(ask),
+        StepKind::Tool(tool) => tool.approve.as_ref(),
+        _ => None,
+    }
+}

@@ -1,0 +1,122 @@
+//! The time of a plan until its timeout. It stands still while the plan waits for nothing but people.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
+
+/// The time that a plan has left.
+#[derive(Debug)]
+pub(super) struct PlanClock {
+    left: Duration,
+    /// Since when it runs; none while it stands still.
+    since: Option<Instant>,
+}
+
+impl PlanClock {
+    /// Starts with a plan.
+    pub(super) fn start(timeout: Duration) -> Self {
+        Self { left: timeout, since: Some(Instant::now()) }
+    }
+
+    /// Runs on.
+    pub(super) fn run(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Stands still.
+    pub(super) fn pause(&mut self) {
+        if let Some(since) = self.since.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
+        }
+    }
+
+    /// Waits until no time is left; for ever while it stands still.
+    pub(super) async fn run_out(&self) {
+        match self.since {
+            Some(since) => sleep_until(since + self.left).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// How many of the plans right below a plan wait for nothing but people.
+#[derive(Debug, Default)]
+pub(crate) struct WaitingBelow {
+    plans: AtomicUsize,
+    changed: Notify,
+}
+
+impl WaitingBelow {
+    pub(super) fn plans(&self) -> usize {
+        self.plans.load(Ordering::Acquire)
+    }
+
+    /// Waits until the number has changed since the last time.
+    pub(super) async fn changed(&self) {
+        self.changed.notified().await;
+    }
+}
+
+/// What a plan says to the one above: whether it waits for nothing but people. A plan that ends does not.
+#[derive(Debug)]
+pub(super) struct Waits {
+    above: Option<Arc<WaitingBelow>>,
+    said: bool,
+}
+
+impl Waits {
+    pub(super) const fn new(above: Option<Arc<WaitingBelow>>) -> Self {
+        Self { above, said: false }
+    }
+
+    pub(super) fn say(&mut self, waits: bool) {
+        let Some(above) = self.above.as_ref().filter(|_| self.said != waits) else { return };
+        self.said = waits;
+        if waits {
+            above.plans.fetch_add(1, Ordering::AcqRel);
+        } else {
+            above.plans.fetch_sub(1, Ordering::AcqRel);
+        }
+        above.changed.notify_one();
+    }
+}
+
+impl Drop for Waits {
+    fn drop(&mut self) {
+        self.say(false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn clock_stands_still_while_it_is_told_to() {
+        let began = Instant::now();
+        let mut clock = PlanClock::start(Duration::from_secs(10));
+        tokio::time::advance(Duration::from_secs(4)).await;
+        clock.pause();
+        clock.pause();
+        tokio::time::advance(Duration::from_secs(1_000)).await;
+        clock.run();
+        clock.run();
+        clock.run_out().await;
+        assert_eq!(began.elapsed().as_secs(), 1_010);
+    }
+
+    #[test]
+    fn plan_that_ends_waits_for_nobody() {
+        let below = Arc::<WaitingBelow>::default();
+        let mut waits = Waits::new(Some(Arc::clone(&below)));
+        waits.say(true);
+        waits.say(true);
+        assert_eq!(below.plans(), 1);
+        drop(waits);
+        assert_eq!(below.plans(), 0);
+        Waits::new(None).say(true);
+    }
+}
