@@ -12,6 +12,7 @@ use planwire_event::{
 };
 
 use crate::merkle::Frontier;
+use crate::plan_query::{PlanPage, PlanQuery};
 
 /// Events that one page of a read may hold.
 pub const PAGE_EVENTS_MAX: usize = 1_000;
@@ -285,71 +286,6 @@ pub struct LogInfo {
     pub pruned_to: Position,
     /// Logs that this one continues; their cursors hold up to the position.
     pub lineage: Vec<(LogId, Position)>,
-}
-
-/// Whose rows of `plans` a query wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum PlanScope {
-    /// Every plan.
-    #[default]
-    All,
-    /// Plans without a parent.
-    Roots,
-    /// A plan and all below it.
-    Tree(PlanId),
-    /// These plans; at most [`PAGE_EVENTS_MAX`].
-    These(Vec<PlanId>),
-}
-
-/// In which order a query answers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum PlanOrder {
-    /// By `first_position`, falling.
-    #[default]
-    NewestFirst,
-    /// By `first_position`, rising: parents come before their children.
-    OldestFirst,
-}
-
-/// Which rows of `plans` a reader wants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlanQuery {
-    /// Whose.
-    pub scope: PlanScope,
-    /// Only plans that have not ended.
-    pub open_only: bool,
-    /// In which order.
-    pub order: PlanOrder,
-    /// Only plans whose `first_position` comes after this one in that order.
-    pub after: Option<Position>,
-    /// Rows at most; clamped to 1 to [`PAGE_EVENTS_MAX`], 0 means [`PAGE_EVENTS_MAX`].
-    pub limit: usize,
-}
-
-impl PlanQuery {
-    /// [`PlanQuery::limit`] as far as it is allowed.
-    pub(crate) fn limit(&self) -> usize {
-        if self.limit == 0 { PAGE_EVENTS_MAX } else { self.limit.min(PAGE_EVENTS_MAX) }
-    }
-}
-
-/// Rows of `plans`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlanPage {
-    /// What matched, in the order asked for.
-    pub plans: Vec<PlanRow>,
-    /// [`PlanQuery::after`] of the next page, if there is one.
-    pub next: Option<Position>,
-}
-
-impl PlanPage {
-    /// Makes a page of up to `limit + 1` rows; the one too many only says that there is a next page.
-    pub(crate) fn cut(mut plans: Vec<PlanRow>, limit: usize) -> Self {
-        let more = plans.len() > limit;
-        plans.truncate(limit);
-        let next = plans.last().filter(|_| more).map(|plan| plan.first_position);
-        Self { plans, next }
-    }
 }
 
 /// Reads a log. Every read sees all that was acknowledged before it began.

@@ -1,6 +1,7 @@
 //! Where the log lies.
 //!
 //! - [`contract`]: what every store promises: [`LogWriter`], [`EventRepository`] and what they exchange.
+//! - `plan_query`: [`PlanQuery`], which plans a reader wants, and the page that he gets.
 //! - [`merkle`]: leaves and frontier, computed by the writer, kept by the store.
 //! - `row`, `scan`: what rows and pages have in common in every store: checksum, and where a read stops.
 //! - [`memory`]: a log that is gone with the process.
@@ -10,6 +11,7 @@ pub mod contract;
 pub mod lock;
 pub mod memory;
 pub mod merkle;
+mod plan_query;
 mod row;
 mod scan;
 pub mod sqlite;
@@ -18,4 +20,5 @@ pub use contract::*;
 pub use lock::{LockError, LockFile, LockInfo};
 pub use memory::MemoryStore;
 pub use merkle::{Frontier, leaf};
+pub use plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
 pub use sqlite::{OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter};

@@ -12,9 +12,9 @@ use planwire_event::{Digest, EventId, EventTypes, Filter, LogId, PlanId, Positio
 
 use crate::contract::{
     AppendError, Appended, BLOB_CHUNK_BYTES, Batch, EventRepository, Head, LogInfo, LogWriter,
-    PAGE_EVENTS_MAX, Page, PageLimits, PlanChange, PlanOrder, PlanPage, PlanQuery, PlanRow, PlanScope,
-    StoreError,
+    PAGE_EVENTS_MAX, Page, PageLimits, PlanChange, PlanRow, StoreError,
 };
+use crate::plan_query::{PlanPage, PlanQuery, PlanScope};
 use crate::scan::Scan;
 
 /// A log in memory. Clones share it.
@@ -272,27 +272,14 @@ impl Log {
             PlanScope::Tree(plan) => self.plan(plan).map(|plan| self.below(plan)).unwrap_or_default(),
             _ => HashSet::new(),
         };
-        let wanted = |plan: &&PlanRow| {
-            let of_scope = match &query.scope {
-                PlanScope::All => true,
-                PlanScope::Roots => plan.parent_plan_id.is_none(),
-                PlanScope::Tree(_) => below.contains(&plan.plan_id),
-                PlanScope::These(plans) => plans.iter().take(PAGE_EVENTS_MAX).any(|one| *one == plan.plan_id),
-            };
-            let on = query.after.is_none_or(|after| match query.order {
-                PlanOrder::NewestFirst => plan.first_position < after,
-                PlanOrder::OldestFirst => plan.first_position > after,
-            });
-            of_scope && on && (plan.status.is_open() || !query.open_only)
+        let of_scope = |plan: &&PlanRow| match &query.scope {
+            PlanScope::All => true,
+            PlanScope::Roots => plan.parent_plan_id.is_none(),
+            PlanScope::Tree(_) => below.contains(&plan.plan_id),
+            PlanScope::Context(context_id) => plan.context_id == *context_id,
+            PlanScope::These(plans) => plans.iter().take(PAGE_EVENTS_MAX).any(|one| *one == plan.plan_id),
         };
-        let limit = query.limit();
-        let plans: Vec<PlanRow> = match query.order {
-            PlanOrder::NewestFirst => {
-                self.plans.values().rev().filter(wanted).take(limit + 1).cloned().collect()
-            }
-            PlanOrder::OldestFirst => self.plans.values().filter(wanted).take(limit + 1).cloned().collect(),
-        };
-        PlanPage::cut(plans, limit)
+        PlanPage::of(query, self.plans.values().filter(of_scope))
     }
 }
 

@@ -4,13 +4,11 @@ use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use planwire_event::{Digest, EventId, Filter, LogId, PlanId, Position, Scope, StoredEvent};
+use planwire_event::{Digest, EventId, Filter, LogId, PlanId, PlanStatus, Position, Scope, StoredEvent};
 use rusqlite::{Connection, OptionalExtension as _, Params, ToSql, params};
 
-use crate::contract::{
-    LogInfo, PAGE_EVENTS_MAX, Page, PageLimits, PlanOrder, PlanPage, PlanQuery, PlanRow, PlanScope,
-    StoreError,
-};
+use crate::contract::{LogInfo, PAGE_EVENTS_MAX, Page, PageLimits, PlanRow, StoreError};
+use crate::plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
 use crate::scan::Scan;
 use crate::sqlite::decode::{self, EventDecoder, event_columns, plan_columns};
 use crate::sqlite::error::{sql_number, store_error};
@@ -195,37 +193,34 @@ pub(crate) fn plans(connection: &mut Connection, query: &PlanQuery) -> Result<Pl
     let top = match &query.scope {
         PlanScope::All => return range_of_plans(&transaction, query, "", None),
         PlanScope::Roots => return range_of_plans(&transaction, query, " AND parent_plan_id IS NULL", None),
+        PlanScope::Context(context) => {
+            return range_of_plans(&transaction, query, " AND context_id = ?3", Some(context));
+        }
         PlanScope::These(these) => return these_plans(&transaction, query, these),
         PlanScope::Tree(top) => plan(&transaction, top.as_str())?,
     };
-    let Some(top) = top else { return Ok(PlanPage::default()) };
+    let Some(top) = top else { return Ok(PlanPage::of(query, [].iter())) };
     if top.parent_plan_id.is_none() {
-        return range_of_plans(
-            &transaction,
-            query,
-            " AND root_plan_id = ?3",
-            Some(top.root_plan_id.as_str()),
-        );
+        let root = Some(top.root_plan_id.as_str());
+        return range_of_plans(&transaction, query, " AND root_plan_id = ?3", root);
     }
-    let limit = query.limit();
-    let wanted = members_below(&transaction, &top)?
-        .into_iter()
-        .filter(|member| lies_ahead(query, member.first_position, member.is_open));
-    let wanted: Vec<_> = match query.order {
-        PlanOrder::NewestFirst => wanted.rev().take(limit + 1).collect(),
-        PlanOrder::OldestFirst => wanted.take(limit + 1).collect(),
+    let members = members_below(&transaction, &top)?;
+    let rows = |members: &[Member]| {
+        members.iter().filter_map(|member| plan(&transaction, &member.plan_id).transpose()).collect()
     };
-    let rows = wanted.iter().filter_map(|member| plan(&transaction, &member.plan_id).transpose());
-    Ok(PlanPage::cut(rows.collect::<Result<_, _>>()?, limit))
-}
-
-/// Whether a plan is on the page or on a later one.
-fn lies_ahead(query: &PlanQuery, first_position: Position, is_open: bool) -> bool {
-    let after = query.after.is_none_or(|after| match query.order {
-        PlanOrder::NewestFirst => first_position < after,
-        PlanOrder::OldestFirst => first_position > after,
-    });
-    after && (is_open || !query.open_only)
+    if !query.is_by_start() {
+        let rows: Result<Vec<_>, _> = rows(&members);
+        return Ok(PlanPage::of(query, rows?.iter()));
+    }
+    let ahead =
+        |member: &Member| query.is_ahead(member.first_position) && (member.is_open || !query.open_only);
+    let wanted = members.into_iter().filter(ahead);
+    let some = query.limit() + 1;
+    let wanted: Vec<_> = match query.order {
+        PlanOrder::OldestFirst => wanted.take(some).collect(),
+        PlanOrder::NewestFirst | PlanOrder::LastEndedFirst => wanted.rev().take(some).collect(),
+    };
+    Ok(PlanPage::cut(query, rows(&wanted)?, None))
 }
 
 fn these_plans(connection: &Connection, query: &PlanQuery, these: &[PlanId]) -> Result<PlanPage, StoreError> {
@@ -235,36 +230,66 @@ fn these_plans(connection: &Connection, query: &PlanQuery, these: &[PlanId]) -> 
     }
     found.sort_by_key(|plan: &PlanRow| plan.first_position);
     found.dedup_by_key(|plan| plan.first_position);
-    found.retain(|plan| lies_ahead(query, plan.first_position, plan.status.is_open()));
-    if query.order == PlanOrder::NewestFirst {
-        found.reverse();
-    }
-    Ok(PlanPage::cut(found, query.limit()))
+    Ok(PlanPage::of(query, found.iter()))
 }
 
-/// Plans in the order of their first positions, chosen by SQLite: what is not on the page is not decoded.
+/// Plans in their order, chosen by SQLite: what is not on the page is not decoded. `value` is what `narrower` calls ?3.
 fn range_of_plans(
     connection: &Connection,
     query: &PlanQuery,
     narrower: &str,
-    root: Option<&str>,
+    value: Option<&str>,
 ) -> Result<PlanPage, StoreError> {
-    let (side, order, from) = match query.order {
-        PlanOrder::NewestFirst => {
-            ("<", "DESC", query.after.map_or(i64::MAX, |after| sql_number(after.get())))
-        }
-        PlanOrder::OldestFirst => (">", "ASC", query.after.map_or(0, |after| sql_number(after.get()))),
+    let (place, side, order, last) = match query.order {
+        PlanOrder::NewestFirst => ("first_position", "<", "DESC", i64::MAX),
+        PlanOrder::OldestFirst => ("first_position", ">", "ASC", 0),
+        PlanOrder::LastEndedFirst => ("last_position", "<", "DESC", i64::MAX),
     };
-    let open = if query.open_only { " AND state = 'open'" } else { "" };
+    let after = query.after.map_or(last, |after| sql_number(after.get()));
+    let narrower = format!("{narrower}{}", conditions(query));
+    let limit = i64::try_from(query.limit() + 1).unwrap_or(i64::MAX);
+    let parameters = |after| -> Vec<Box<dyn ToSql>> {
+        let mut parameters: Vec<Box<dyn ToSql>> = vec![Box::new(after), Box::new(limit)];
+        parameters.extend(value.map(|value| Box::new(value.to_owned()) as Box<dyn ToSql>));
+        parameters
+    };
+    let columns = plan_columns!();
     let sql = format!(
-        "SELECT {} FROM plans WHERE first_position {side} ?1{narrower}{open} ORDER BY first_position {order} LIMIT ?2",
-        plan_columns!(),
+        "SELECT {columns} FROM plans WHERE {place} {side} ?1{narrower} ORDER BY {place} {order} LIMIT ?2"
     );
-    let limit = query.limit();
-    let rows = i64::try_from(limit + 1).unwrap_or(i64::MAX);
-    let range: [Option<&dyn ToSql>; 3] = [Some(&from), Some(&rows), root.as_ref().map(|root| root as _)];
-    let range: Vec<_> = range.into_iter().flatten().collect();
-    Ok(PlanPage::cut(plan_rows(connection, &sql, &*range)?, limit))
+    let plans = plan_rows(connection, &sql, rusqlite::params_from_iter(parameters(after)))?;
+    let total = match query.count {
+        false => None,
+        true => {
+            // ?2 must stand somewhere, as must every parameter that is given.
+            let sql = format!("SELECT count(*) FROM plans WHERE {place} {side} ?1 AND ?2 > 0{narrower}");
+            let mut select = connection.prepare_cached(&sql).map_err(store_error)?;
+            let all = rusqlite::params_from_iter(parameters(last));
+            let rows: i64 = select.query_row(all, |row| row.get(0)).map_err(store_error)?;
+            Some(u64::try_from(rows).unwrap_or(0))
+        }
+    };
+    Ok(PlanPage::cut(query, plans, total))
+}
+
+/// Conditions of a query beside its scope and its place; of our own words and numbers only.
+fn conditions(query: &PlanQuery) -> String {
+    let mut sql = String::new();
+    if query.open_only {
+        sql.push_str(" AND state = 'open'");
+    }
+    if !query.statuses.is_empty() {
+        let one = |status: &PlanStatus| match status.reason() {
+            None => format!("state = '{}'", status.state()),
+            Some(reason) => format!("state = '{}' AND reason = '{reason}'", status.state()),
+        };
+        let any: Vec<_> = query.statuses.iter().map(one).collect();
+        sql.push_str(&format!(" AND ({})", any.join(" OR ")));
+    }
+    if let Some(from) = query.ended_from {
+        sql.push_str(&format!(" AND last_position >= {}", sql_number(from.get())));
+    }
+    sql
 }
 
 /// A plan document.

@@ -6,7 +6,8 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use planwire_event::{Digest, EventId, EventTypes, Filter, PlanId, Position, Scope, StoredEvent};
 
-use crate::contract::{EventRepository, LogInfo, Page, PageLimits, PlanPage, PlanQuery, StoreError};
+use crate::contract::{EventRepository, LogInfo, Page, PageLimits, StoreError};
+use crate::plan_query::{PlanPage, PlanQuery};
 use crate::sqlite::query;
 use crate::sqlite::readers::Readers;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use planwire_event::vocabulary::FailureReason;
-use planwire_event::{Digest, EventId, EventType, EventTypes, Filter, Position, StoredEvent};
+use planwire_event::{Digest, EventId, EventType, EventTypes, Filter, PlanStatus, Position, StoredEvent};
 use planwire_store::{
     AppendError, Appended, BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, Head, LogInfo, PAGE_EVENTS_MAX, Page,
     PageLimits, PlanOrder, PlanQuery, PlanScope, StoreError,
@@ -36,6 +36,7 @@ stores!(
     batch_that_tears_the_log_is_refused,
     locked_head_is_the_one_appended_to,
     plans_are_found_by_scope_order_and_page,
+    ended_plans_are_found_by_status_context_and_end,
     plan_changes_that_contradict_are_refused,
     documents_and_blobs_are_kept_once,
     awkward_payloads_come_back_byte_for_byte,
@@ -307,7 +308,8 @@ fn plans_are_found_by_scope_order_and_page(mut store: Store) {
                 expected.reverse();
             }
             for limit in [0, 1, 2, 6] {
-                let mut query = PlanQuery { scope: scope.clone(), open_only, order, after: None, limit };
+                let scope = scope.clone();
+                let mut query = PlanQuery { scope, open_only, order, limit, ..PlanQuery::default() };
                 let mut found = Vec::new();
                 loop {
                     let page = block_on(store.repository.plans(&query)).unwrap();
@@ -321,6 +323,39 @@ fn plans_are_found_by_scope_order_and_page(mut store: Store) {
                 assert_eq!(found, expected, "{query:?}");
             }
         }
+    }
+}
+
+fn ended_plans_are_found_by_status_context_and_end(mut store: Store) {
+    let mut author = two_trees();
+    author.commit(&mut *store.writer);
+    let ask = |query: PlanQuery| {
+        let query = PlanQuery { order: PlanOrder::LastEndedFirst, count: true, ..query };
+        let page = block_on(store.repository.plans(&query)).unwrap();
+        let ids: Vec<_> = page.plans.iter().map(|row| row.plan_id.to_string()).collect();
+        (ids, page.next, page.total)
+    };
+    let ended = author.plans.values().filter(|row| !row.status.is_open());
+    let mut by_end: Vec<_> = ended.map(|row| (row.last_position.unwrap(), row.plan_id.to_string())).collect();
+    by_end.sort();
+    by_end.reverse();
+    let names = |rows: &[(Position, String)]| rows.iter().map(|(_, id)| id.clone()).collect::<Vec<_>>();
+    let total = Some(by_end.len() as u64);
+    assert!(by_end.len() >= 2, "{by_end:?}");
+    assert_eq!(ask(PlanQuery::default()), (names(&by_end), None, total));
+    let first = ask(PlanQuery { limit: 1, ..PlanQuery::default() });
+    assert_eq!(first, (names(&by_end[..1]), Some(by_end[0].0), total));
+    let rest = ask(PlanQuery { after: Some(by_end[0].0), ..PlanQuery::default() });
+    assert_eq!(rest, (names(&by_end[1..]), None, total), "the count is of all pages");
+    let from = ask(PlanQuery { ended_from: Some(by_end[0].0), ..PlanQuery::default() });
+    assert_eq!(from, (names(&by_end[..1]), None, Some(1)));
+    let open = ask(PlanQuery { statuses: vec![PlanStatus::Open], ..PlanQuery::default() });
+    assert_eq!(open, (vec![], None, Some(0)));
+    for row in author.plans.values() {
+        let scope = PlanScope::Context(Arc::clone(&row.context_id));
+        let of_context = PlanQuery { scope, order: PlanOrder::OldestFirst, ..PlanQuery::default() };
+        let found = block_on(store.repository.plans(&of_context)).unwrap().plans;
+        assert!(found.contains(row) && found.iter().all(|other| other.context_id == row.context_id));
     }
 }
 

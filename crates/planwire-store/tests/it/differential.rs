@@ -1,7 +1,7 @@
 //! A seeded walk through two stores at once: each answer of one is the answer of the other.
 
 use planwire_event::vocabulary::FailureReason;
-use planwire_event::{Digest, EventId, EventType, EventTypes, Filter, Position, Scope};
+use planwire_event::{Digest, EventId, EventType, EventTypes, Filter, PlanStatus, Position, Scope};
 use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanScope};
 
 use crate::author::{Author, log_id, plan_id};
@@ -75,8 +75,9 @@ fn filter(random: &mut Random, author: &Author) -> Filter {
 
 fn query(random: &mut Random, author: &Author) -> PlanQuery {
     let plan = plan_id(&format!("plan-{}", random.below(author.plans.len() + 2)));
-    let scope = match random.below(4) {
+    let scope = match random.below(5) {
         0 => PlanScope::All,
+        4 => PlanScope::Context(plan.as_str().into()),
         1 => PlanScope::Roots,
         2 => PlanScope::Tree(plan),
         _ => PlanScope::These(vec![plan_id("plan-0"), plan, plan_id("plan-3")]),
@@ -85,9 +86,16 @@ fn query(random: &mut Random, author: &Author) -> PlanQuery {
     PlanQuery {
         scope,
         open_only: random.below(2) == 0,
-        order: *random.of(&[PlanOrder::NewestFirst, PlanOrder::OldestFirst]),
+        statuses: match random.below(4) {
+            0 => vec![PlanStatus::Completed, PlanStatus::Failed(FailureReason::Error)],
+            1 => vec![PlanStatus::Open],
+            _ => vec![],
+        },
+        ended_from: (random.below(4) == 0).then_some(after),
+        order: *random.of(&[PlanOrder::NewestFirst, PlanOrder::OldestFirst, PlanOrder::LastEndedFirst]),
         after: (random.below(3) > 0).then_some(after),
         limit: random.below(8),
+        count: random.below(2) == 0,
     }
 }
 
