@@ -13,7 +13,7 @@ export class Backoff {
   ) {}
 
   /** The next wait in milliseconds; at least as long as the server asked for. */
-  next(askedMs = 0): number {
+  next(askedMs: number): number {
     const span = Math.min(this.mostMs, this.firstMs * 2 ** Math.min(this.#attempt++, 30));
     const wait = Math.ceil(span / 2 + (span / 2) * this.random());
     return Math.max(wait, Math.min(askedMs, ASKED_WAIT_MAX_MS));

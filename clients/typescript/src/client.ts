@@ -189,8 +189,9 @@ export class Planwire {
    * Answers an open question of a plan, of its own or one that it repeats for a subplan. Safe to repeat: the first
    * answer counts, and this one is sent under one event id.
    *
-   * @throws ProblemError `event-refused` with the refusal `request_not_open` or `arguments_changed`; `answer-invalid`
-   *   with `errors` if the value does not fit; `plan-unknown`.
+   * @throws ProblemError `answer-invalid` with `errors` if the value does not fit; `event-refused` with the refusal
+   *   `request_not_open` or `arguments_changed`; `question-none` or `question-unnamed` if no `request_id` is given and not
+   *   exactly one question is open; `plan-unknown`.
    */
   async answer(planId: string, answer: Answer, options: CallOptions = {}): Promise<Answered> {
     const body = { ...answer, event_id: answer.event_id ?? this.#makeId() };

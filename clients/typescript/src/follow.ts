@@ -165,7 +165,7 @@ export class Follow<T extends EventType = EventType> implements AsyncIterable<Fo
       this.#connected = true;
       retry.succeeded();
     }
-    if (frame.retryMs !== undefined) retry.firstMs = frame.retryMs;
+    if (frame.retryMs !== undefined) retry.askedMs = frame.retryMs;
     if (frame.event === "gap") {
       const told = parsed(frame.data) as { first_kept?: unknown };
       yield* this.#gap(typeof told.first_kept === "string" ? told.first_kept : null);

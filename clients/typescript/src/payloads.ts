@@ -248,6 +248,8 @@ export interface InputReceived extends Open {
   via?: string;
   /** The digest of the arguments that the answer is about. */
   arguments_digest?: string;
+  /** The message that brought the answer. */
+  message?: unknown;
 }
 
 /** Somebody asked that the plan and all below it end. */

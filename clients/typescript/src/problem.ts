@@ -30,6 +30,8 @@ export type ProblemKind =
   | "payload-too-large"
   | "plan-ended"
   | "plan-unknown"
+  | "question-none"
+  | "question-unnamed"
   | "shutting-down"
   | "store-busy"
   | "store-full"

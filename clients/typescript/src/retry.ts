@@ -32,6 +32,7 @@ export class Retry {
   readonly #backoff: Backoff;
   #failures = 0;
   #since: number;
+  #askedMs = 0;
 
   constructor(
     readonly runtime: Runtime,
@@ -50,14 +51,16 @@ export class Retry {
     this.#since = this.runtime.now();
   }
 
-  /** The server said after how many milliseconds to come back. */
-  set firstMs(ms: number) {
+  /** The server said after how many milliseconds to come back, at least. */
+  set askedMs(ms: number) {
+    this.#askedMs = ms;
     this.#backoff.firstMs = ms;
   }
 
   /** Waits for the next attempt; throws `error` when it is time to give up, or the signal's reason. */
   async again(error: PlanwireError, signal: AbortSignal): Promise<void> {
-    const delayMs = this.#backoff.next(error instanceof ProblemError ? error.retryAfterMs : 0);
+    const askedMs = (error instanceof ProblemError ? error.retryAfterMs : undefined) ?? this.#askedMs;
+    const delayMs = this.#backoff.next(askedMs);
     if (this.runtime.now() - this.#since + delayMs > this.policy.giveUpAfterMs) throw error;
     this.#failures += 1;
     this.note?.({ what: this.what, failures: this.#failures, delayMs, error });

@@ -54,7 +54,7 @@ test("it comes back when the server said, later each time, and with the cursor o
   );
   const { planwire, waits } = client(server);
   assert.deepEqual(await short(planwire.follow()), [1, 901, "end"]);
-  assert.deepEqual(waits, [4, 7, 14, 28, 4]);
+  assert.deepEqual(waits, [7, 7, 14, 28, 7]);
   assert.deepEqual(resumed(server), [undefined, ...new Array(4).fill(cursor(900)), cursor(901)]);
 });
 
