@@ -1,0 +1,129 @@
+"""Client of Planwire, the durable event log of plan execution.
+
+:class:`EventBus` publishes, follows, starts, answers and cancels; :class:`AsyncEventBus` does the same for asyncio.
+It needs nothing but the standard library. What the events mean and what is guaranteed stands in EVENTS.md.
+
+The rooms, from the bottom up: ``ulid``, ``shape`` and ``events`` are values; ``wire``, ``sse``, ``chunked``, ``batch``
+and ``retry`` know the protocol; ``calls`` and ``following`` are the operations, which touch neither sockets nor clocks;
+``http_sync`` and ``http_async`` are the sockets; ``bus`` and ``async_bus`` put them together.
+"""
+
+from .address import Timeouts
+from .async_bus import AsyncEventBus
+from .async_follow import AsyncFollow
+from .async_subscription import AsyncSubscription
+from .bus import URL, EventBus
+from .errors import (
+    AnswerInvalidError,
+    ConflictError,
+    CursorError,
+    CursorPrunedError,
+    DocumentError,
+    EventError,
+    EventInvalidError,
+    Gap,
+    GapError,
+    OutcomeUnknownError,
+    PlanEndedError,
+    PlanUnknownError,
+    PlanwireError,
+    ProblemError,
+    ProtocolError,
+    RefusedError,
+    UnavailableError,
+    UnreachableError,
+)
+from .events import (
+    EVENT_CLASSES,
+    Alternative,
+    ArtifactPart,
+    ArtifactProduced,
+    BaseEvent,
+    Blob,
+    CancelRequested,
+    Counts,
+    CustomEvent,
+    DecisionMade,
+    DecisionOption,
+    Failure,
+    InputReceived,
+    InputRequested,
+    Origin,
+    PlanCompleted,
+    PlanFailed,
+    PlanStarted,
+    Stored,
+    SubplanCompleted,
+    SubplanSpawned,
+    ToolCalled,
+    ToolCompleted,
+)
+from .follow import Follow
+from .results import Answered, Cancelled, Plan, Published, Question, Started
+from .retry import Retry
+from .shape import ShapeError
+from .subscription import Subscription
+from .ulid import new_id
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "EVENT_CLASSES",
+    "URL",
+    "Alternative",
+    "AnswerInvalidError",
+    "Answered",
+    "ArtifactPart",
+    "ArtifactProduced",
+    "AsyncEventBus",
+    "AsyncFollow",
+    "AsyncSubscription",
+    "BaseEvent",
+    "Blob",
+    "CancelRequested",
+    "Cancelled",
+    "ConflictError",
+    "Counts",
+    "CursorError",
+    "CursorPrunedError",
+    "CustomEvent",
+    "DecisionMade",
+    "DecisionOption",
+    "DocumentError",
+    "EventBus",
+    "EventError",
+    "EventInvalidError",
+    "Failure",
+    "Follow",
+    "Gap",
+    "GapError",
+    "InputReceived",
+    "InputRequested",
+    "Origin",
+    "OutcomeUnknownError",
+    "Plan",
+    "PlanCompleted",
+    "PlanEndedError",
+    "PlanFailed",
+    "PlanStarted",
+    "PlanUnknownError",
+    "PlanwireError",
+    "ProblemError",
+    "ProtocolError",
+    "Published",
+    "Question",
+    "RefusedError",
+    "Retry",
+    "ShapeError",
+    "Started",
+    "Stored",
+    "SubplanCompleted",
+    "SubplanSpawned",
+    "Subscription",
+    "Timeouts",
+    "ToolCalled",
+    "ToolCompleted",
+    "UnavailableError",
+    "UnreachableError",
+    "new_id",
+]

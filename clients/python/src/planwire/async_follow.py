@@ -1,0 +1,85 @@
+"""A stream of events as an asynchronous iterator."""
+
+from __future__ import annotations
+
+import asyncio
+from types import TracebackType
+from typing import AsyncIterator, Awaitable, Callable, Optional, Type
+
+from .errors import Gap, GapError
+from .events import BaseEvent
+from .following import Following
+from .http_async import AsyncStream
+from .wire import Emit, Pause, Receive, Request, Result
+
+
+class AsyncFollow(AsyncIterator[BaseEvent]):
+    """Events as they come: ``async for event in bus.follow(plan_id): ...``. See :class:`planwire.Follow`.
+
+    One task iterates at a time. If it is cancelled, the stream is closed and ends; go on later by ``cursor``.
+    """
+
+    def __init__(
+        self, following: Following, stream: AsyncStream, sleep: Callable[[float], Awaitable[object]]
+    ) -> None:
+        self._following = following
+        self._stream = stream
+        self._sleep = sleep
+        self._steps = following.steps()
+        self._result: Result = None
+        self._closed = False
+
+    @property
+    def cursor(self) -> Optional[str]:
+        """Where to go on later, ``follow(after=cursor)``: behind the last event that was given."""
+        return self._following.cursor
+
+    def __aiter__(self) -> AsyncFollow:
+        return self
+
+    async def __anext__(self) -> BaseEvent:
+        while not self._closed:
+            try:
+                step = self._steps.send(self._result)
+            except StopIteration:
+                break
+            except BaseException:
+                self.close()
+                raise
+            self._result = None
+            if isinstance(step, Emit):
+                if isinstance(step.item, Gap):
+                    raise GapError(step.item)
+                return step.item
+            try:
+                self._result = await self._perform(step)
+            except asyncio.CancelledError:
+                self.close()
+                raise
+        self.close()
+        raise StopAsyncIteration
+
+    async def _perform(self, step: object) -> Result:
+        if isinstance(step, Request):
+            return await self._stream.open(step)
+        if isinstance(step, Receive):
+            return await self._stream.receive()
+        assert isinstance(step, Pause)
+        await self._sleep(step.seconds)
+        return None
+
+    def close(self) -> None:
+        """Ends the stream."""
+        self._closed = True
+        self._stream.close()
+
+    async def __aenter__(self) -> AsyncFollow:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: Optional[Type[BaseException]],
+        error: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        self.close()
