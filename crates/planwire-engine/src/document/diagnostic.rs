@@ -172,11 +172,8 @@ pub(super) fn quoted(text: &str) -> String {
 }
 
 /// `did you mean 'x'?`, or what there is, when something is called `name` that does not exist.
-pub(super) fn did_you_mean<'a>(
-    name: &str,
-    known: impl IntoIterator<Item = &'a str>,
-    what: &str,
-) -> Option<String> {
+#[must_use]
+pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>, what: &str) -> Option<String> {
     const LISTED_MAX: usize = 25;
     const PREFIX_CHARS_MIN: usize = 4;
     let known: Vec<&str> = known.into_iter().collect();
