@@ -80,6 +80,22 @@ test("silence counts as a cut", async t => {
   assert.equal(waits.length, 2);
 });
 
+test("reader that takes its time is no silence", async t => {
+  const server = await scripted(t, stream([hello(0) + frame(1) + frame(2), end(2)]));
+  const { runtime } = world();
+  const open = new Set();
+  const sleep = (ms, signal) => (ms !== 10_000 ? runtime.sleep(ms, signal) : new Promise(resolve => {
+    open.add(resolve);
+    signal.addEventListener("abort", () => open.delete(resolve));
+  }));
+  const seen = [];
+  for await (const item of new Planwire(server.url, { runtime: { ...runtime, sleep } }).follow()) {
+    seen.push(item.kind);
+    assert.equal(open.size, 0, "no clock runs while the caller works");
+  }
+  assert.deepEqual(seen, ["event", "event", "end"]);
+});
+
 test("plan that has ended already is an end", async t => {
   const server = await scripted(t, ({ response }) => response.writeHead(204).end());
   const items = [];

@@ -207,6 +207,11 @@ test("queue has a limit, and room again when it is sent", async t => {
   await assert.rejects(planwire.publish(note(2)), LimitError);
   assert.equal((await full).length, limits.PENDING_EVENTS_MAX);
   await planwire.publish(note(2));
+  const controller = new AbortController();
+  const withdrawn = planwire.publishAll(new Array(limits.PENDING_EVENTS_MAX).fill(note(3)), { signal: controller.signal });
+  controller.abort("enough");
+  await assert.rejects(withdrawn, reason => reason === "enough");
+  await planwire.publish(note(4));
 });
 
 test("answer of something else than Planwire is said as such", async t => {
