@@ -11,6 +11,7 @@
 //! - [`demo`]: the demo on folders of all kinds
 //! - [`crash`]: `kill -9` at any instant
 //! - [`load`]: clients that never read, and clients that come and go
+//! - [`typescript`]: the TypeScript client, in Node and in a browser
 //! - [`faults`]: cut connections, a second server, signals, a browser left alone
 
 mod crash;
@@ -25,4 +26,5 @@ mod log;
 mod readme;
 mod running;
 mod terminal;
+mod typescript;
 mod usage;
