@@ -135,6 +135,10 @@ impl House {
         Self::with(MemoryStore::new(LogId::from_random(7)), |config| config)
     }
 
+    pub(crate) fn open_with(change: impl FnOnce(EngineConfig) -> EngineConfig) -> Self {
+        Self::with(MemoryStore::new(LogId::from_random(7)), change)
+    }
+
     /// A new process over the same log.
     pub(crate) fn with(store: MemoryStore, change: impl FnOnce(EngineConfig) -> EngineConfig) -> Self {
         Self::over(Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap(), change)

@@ -34,7 +34,7 @@ pub const CONNECT_TIME: Duration = Duration::from_secs(10);
 pub const TLS_TIME: Duration = Duration::from_secs(10);
 /// Addresses of one name that are tried; all are checked.
 pub const ADDRESSES_MAX: usize = 8;
-/// Bytes of a response's status line and headers.
+/// Bytes of a response's headers.
 pub const HEADER_BYTES_MAX: usize = 32 * 1024;
 /// Headers of a response.
 pub const HEADERS_MAX: usize = 100;
@@ -150,6 +150,14 @@ impl Connector {
             response = sender.send_request(message) => response.map_err(failed)?,
             () = forever(&mut driver) => std::future::pending().await,
         };
+        // While it reads, hyper takes up to twice as much.
+        let headers = response.headers();
+        if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
+            > HEADER_BYTES_MAX
+        {
+            let message = format!("{}: headers of more than {HEADER_BYTES_MAX} bytes", request.shown());
+            return Err(ToolError::new("too_large", message));
+        }
         Ok(Exchange { response, driver })
     }
 

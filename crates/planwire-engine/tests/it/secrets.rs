@@ -1,0 +1,155 @@
+//! Secrets: tools get them, events never do, whatever comes back.
+
+mod canary;
+
+use planwire_bus::StartError;
+use planwire_engine::{EngineConfig, Secrets};
+use planwire_event::vocabulary::{ToolCalled, ToolCompleted};
+use serde_json::{Value, json};
+
+use crate::house::House;
+
+const TOKEN: &str = "tok-4f9a81c2e7";
+
+fn secrets() -> Secrets {
+    Secrets::new([("TOKEN".to_owned(), TOKEN.to_owned()), ("PIN".to_owned(), "918273".to_owned())]).unwrap()
+}
+
+fn house() -> House {
+    House::open_with(|config| EngineConfig { secrets: secrets(), ..config })
+}
+
+#[tokio::test]
+async fn tools_get_values_where_events_have_markers() {
+    let house = house();
+    let events = house
+        .run(
+            r#"
+plan: use
+goal: Use secrets
+steps:
+  all:
+    tool: test.echo
+    with:
+      value:
+        whole: "${secret('TOKEN')}"
+        text: "Bearer ${ secret(\"TOKEN\") }!"
+        list: ["${plan.name}-${secret('PIN')}-${1 + 1}", "***TOKEN***", { $secret: TOKEN }]
+outputs: { got: "${steps.all.output}" }
+"#,
+        )
+        .await;
+    let got = house.probe.calls();
+    let value = json!({
+        "whole": TOKEN, "text": format!("Bearer {TOKEN}!"),
+        "list": ["use-918273-2", "***TOKEN***", {"$secret": "TOKEN"}],
+    });
+    assert_eq!(got, [json!({"value": value})]);
+    let called = &events.all::<ToolCalled>()[0];
+    assert_eq!(
+        Value::Object(called.arguments.clone())["value"],
+        json!({
+            "whole": {"$secret": "TOKEN"}, "text": "Bearer ***TOKEN***!",
+            "list": ["use-***PIN***-2", "***TOKEN***", {"$secret": "TOKEN"}],
+        })
+    );
+    let seen = json!({
+        "whole": "***TOKEN***", "text": "Bearer ***TOKEN***!",
+        "list": ["use-***PIN***-2", "***TOKEN***", {"$secret": "TOKEN"}],
+    });
+    assert_eq!(events.all::<ToolCompleted>()[0].output, Some(seen.clone()));
+    assert_eq!(events.outputs()["got"], seen, "expressions see what the event says");
+}
+
+#[tokio::test]
+async fn markers_that_come_from_outside_are_never_filled_in() {
+    let house = house();
+    house
+        .run(
+            r#"
+plan: relay
+goal: Pass on what somebody else wrote
+steps:
+  read: { tool: test.echo, with: { value: "***TOKEN***" } }
+  object: { tool: test.echo, with: { value: { $secret: TOKEN } } }
+  pass: { tool: test.echo, with: { value: ["${steps.read.output}", "${steps.object.output}"] } }
+"#,
+        )
+        .await;
+    assert!(house.probe.calls().contains(&json!({"value": ["***TOKEN***", {"$secret": "TOKEN"}]})));
+    assert!(!format!("{:?}", house.probe.calls()).contains(TOKEN));
+}
+
+#[tokio::test]
+async fn every_attempt_gets_the_value() {
+    let house = house();
+    let events = house
+        .run(
+            r#"
+plan: retry
+goal: Try again with the secret
+steps:
+  ask:
+    tool: test.echo
+    with: { value: "${attempt}:${secret('TOKEN')}", fail: "${attempt == 1 ? 'again' : ''}" }
+    retry: { attempts: 2, backoff: 1ms }
+"#,
+        )
+        .await;
+    let values: Vec<_> = house.probe.calls().iter().map(|call| call["value"].clone()).collect();
+    assert_eq!(values, [format!("1:{TOKEN}"), format!("2:{TOKEN}")]);
+    assert_eq!(events.all::<ToolCompleted>()[1].output, Some(json!("2:***TOKEN***")));
+}
+
+#[tokio::test]
+async fn documents_that_name_no_secret_or_hold_one_do_not_start() {
+    let house = house();
+    let start = async |step: &str| {
+        let document =
+            format!("{{plan: p, goal: g, steps: {{a: {{tool: test.echo, with: {{value: {step}}}}}}}}}");
+        house.try_start(&document, json!({})).await
+    };
+    let Err(StartError::Invalid { message, diagnostics }) = start("\"${secret('TOKN')}\"").await else {
+        panic!("it started");
+    };
+    assert!(
+        message.contains("unknown secret 'TOKN'") && message.contains("did you mean 'TOKEN'?"),
+        "{message}"
+    );
+    assert_eq!((&diagnostics[0]["line"], &diagnostics[0]["column"]), (&json!(1), &json!(66)));
+    let Err(StartError::Invalid { message, .. }) = start(TOKEN).await else { panic!("it started") };
+    assert!(
+        message.contains("the document holds the value of a secret") && !message.contains(TOKEN),
+        "{message}"
+    );
+    assert!(house.probe.calls().is_empty());
+}
+
+#[tokio::test]
+async fn registered_documents_are_checked_when_they_start() {
+    use planwire_bus::{DocumentSource, PlanStarter as _, StartRequest};
+    use planwire_engine::document::{Document, Folder};
+    let text = "{plan: p, goal: g, steps: {a: {plan: {plan: c, goal: g, steps: {
+        b: {tool: exec, with: {argv: [echo, \"${secret('OTHER')}\"]}}}}}}}";
+    let resolved = Document::parse(text, "p.yaml", Folder::None).unwrap();
+    assert_eq!(resolved.document.secrets().into_iter().collect::<Vec<_>>(), ["OTHER"]);
+    let house = House::open_with(|config| EngineConfig {
+        documents: [("p".to_owned(), resolved)].into(),
+        secrets: secrets(),
+        ..config
+    });
+    let request = StartRequest {
+        document: DocumentSource::Registered("p".into()),
+        inputs: serde_json::Map::new(),
+        origin: planwire_event::vocabulary::Origin {
+            protocol: "cli".into(),
+            principal: "tester".into(),
+            message: None,
+        },
+        context_id: None,
+    };
+    let Err(StartError::Invalid { message, .. }) = house.engine.start(request).await else {
+        panic!("it started");
+    };
+    assert!(message.contains("there is no secret named 'OTHER'"), "{message}");
+}
