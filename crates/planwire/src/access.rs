@@ -7,6 +7,8 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
+use crate::config::Settings;
+use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follower, From, PlaceFollower};
 use crate::output::{Output, tell};
@@ -39,10 +41,13 @@ impl Access {
     /// # Errors
     ///
     /// As for [`Access::open_log`].
-    pub(crate) async fn open(place: &Place) -> Result<Self, Failure> {
+    pub(crate) async fn open(place: &Place, settings: &Settings) -> Result<Self, Failure> {
         let mut access = Self::open_log(place).await?;
         if let Self::Here(house) = &mut access {
-            house.start_engine().await?;
+            // Those of a folder are read by `serve` alone: one that is broken must not be in the way of another.
+            let tools = settings.tools(|name| std::env::var_os(name))?;
+            let documents = documents::registered(None, &tools)?;
+            house.start_engine(settings.engine(tools, documents)?).await?;
         }
         Ok(access)
     }

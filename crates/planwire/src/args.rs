@@ -6,8 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planwire_event::{Cursor, EventType, PlanId};
 
-/// Where `serve` and `demo` listen if nothing else is said.
-pub(crate) const LISTEN_DEFAULT: &str = "127.0.0.1:7420";
+use crate::config::Flags;
 
 /// Planwire: the durable event log of plan execution.
 ///
@@ -39,6 +38,9 @@ pub(crate) struct GlobalArguments {
     /// Folder of the log [default: $PLANWIRE_DATA, else $XDG_DATA_HOME/planwire].
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// The configuration [default: $PLANWIRE_CONFIG, else $XDG_CONFIG_HOME/planwire/planwire.toml if there is one].
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Write JSON Lines: events in their wire form, plans as objects.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -59,7 +61,7 @@ pub(crate) enum ColorChoice {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Inspect a folder with a real plan, live in the terminal and on a page, and write a report.
+    /// Inspect a folder with a real plan, live in the terminal and on a page, with a report.
     Demo(DemoArguments),
     /// Run a plan and follow it until it ends.
     Run(RunArguments),
@@ -81,6 +83,10 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Print the JSON Schema of event payloads, or of plan documents.
     Schema(SchemaArguments),
+    /// Print the configuration that holds, and where each value comes from.
+    Config(ConfigArguments),
+    /// Print what a shell needs to complete the command line.
+    Completions(CompletionsArguments),
 }
 
 /// Arguments of `demo`.
@@ -110,13 +116,28 @@ pub(crate) struct RunArguments {
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "More can be set in the configuration: `planwire config --reference` lists all, `planwire config` \
+what holds."
+)]
 pub(crate) struct ServeArguments {
-    /// Address to listen on; port 0 takes a free one. Only loopback addresses are served.
-    #[arg(long, default_value = LISTEN_DEFAULT, value_name = "ADDRESS")]
-    pub(crate) listen: SocketAddr,
+    /// What the configuration says too.
+    #[command(flatten)]
+    pub(crate) flags: ServeFlags,
+}
+
+/// Flags of `serve`, which `config` takes to show what `serve` would do.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeFlags {
+    /// Address to listen on; port 0 takes a free one. Only loopback addresses are served [default: 127.0.0.1:7420].
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Folder of plan documents that can be started by name [default: those that come with planwire].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) plans: Option<PathBuf>,
     /// Let any local client start documents that it sends along, which can run any program.
-    #[arg(long)]
-    pub(crate) allow_inline_documents: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) allow_inline_documents: Option<bool>,
 }
 
 /// Arguments of `plans`.
@@ -249,6 +270,76 @@ pub(crate) struct SchemaArguments {
     /// One event type, or `plan` for plan documents [default: all event types].
     #[arg(value_name = "TYPE")]
     pub(crate) name: Option<String>,
+}
+
+/// Arguments of `config`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Strongest first: flags, PLANWIRE_* variables, the file, defaults. What is printed is itself a file \
+that says the same."
+)]
+pub(crate) struct ConfigArguments {
+    /// Print the page that tells all keys, as Markdown.
+    #[arg(long)]
+    pub(crate) reference: bool,
+    /// Those of `serve`.
+    #[command(flatten)]
+    pub(crate) flags: ServeFlags,
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  planwire completions bash > ~/.local/share/bash-completion/completions/planwire\n  \
+planwire completions zsh > ~/.zfunc/_planwire   # with fpath+=~/.zfunc before compinit\n  \
+planwire completions fish > ~/.config/fish/completions/planwire.fish"
+)]
+pub(crate) struct CompletionsArguments {
+    /// The shell.
+    #[arg(value_enum, value_name = "SHELL")]
+    pub(crate) shell: ShellName,
+}
+
+/// A shell whose command line can be completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ShellName {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+impl Arguments {
+    /// What the command line sets of the configuration.
+    pub(crate) fn flags(&self) -> Flags {
+        let mut flags = Flags::new();
+        if let Some(data) = self.global.data.as_ref().filter(|data| !data.as_os_str().is_empty()) {
+            flags.push(("data", data.into()));
+        }
+        let serve = match &self.command {
+            Command::Serve(arguments) => &arguments.flags,
+            Command::Config(arguments) => &arguments.flags,
+            _ => return flags,
+        };
+        if let Some(listen) = serve.listen {
+            flags.push(("server.listen", listen.to_string().into()));
+        }
+        if let Some(plans) = &serve.plans {
+            flags.push(("engine.plans", plans.into()));
+        }
+        if let Some(allow) = serve.allow_inline_documents {
+            flags.push(("server.allow_inline_documents", allow.to_string().into()));
+        }
+        flags
+    }
+
+    /// Whether the command looks at no configuration, so that a broken one does not keep it from its work.
+    pub(crate) const fn needs_no_config(&self) -> bool {
+        match &self.command {
+            Command::Check(_) | Command::Schema(_) | Command::Completions(_) => true,
+            Command::Config(arguments) => arguments.reference,
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

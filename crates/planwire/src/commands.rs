@@ -2,6 +2,8 @@
 
 pub(crate) mod cancel;
 pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod end;
 pub(crate) mod events;
@@ -13,6 +15,7 @@ pub(crate) mod serve;
 pub(crate) mod show;
 
 use crate::args::{Arguments, Command};
+use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::place::Place;
@@ -22,8 +25,8 @@ use crate::place::Place;
 /// # Errors
 ///
 /// [`Failure`] knows its exit code.
-pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
-    let place = || Place::find(arguments.global.data.clone());
+pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output) -> Result<Exit, Failure> {
+    let place = || Place::find(settings.config.data.clone());
     match &arguments.command {
         Command::Plans(arguments) => plans::plans(arguments, &place()?, output).await,
         Command::Show(arguments) => show::show(arguments, &place()?, output).await,
@@ -33,8 +36,10 @@ pub(crate) async fn run(arguments: Arguments, output: Output) -> Result<Exit, Fa
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
         Command::Check(arguments) => check::check(arguments, output),
         Command::Schema(arguments) => schema::print(arguments, output),
-        Command::Demo(arguments) => demo::demo(arguments, &place()?, output).await,
-        Command::Run(arguments) => run::run(arguments, &place()?, output).await,
-        Command::Serve(arguments) => serve::serve(arguments, &place()?, output).await,
+        Command::Config(arguments) => config::print(arguments, &settings, output),
+        Command::Completions(arguments) => completions::print(arguments, output),
+        Command::Demo(arguments) => demo::demo(arguments, &settings, &place()?, output).await,
+        Command::Run(arguments) => run::run(arguments, &settings, &place()?, output).await,
+        Command::Serve(_) => serve::serve(&settings, &place()?, output).await,
     }
 }

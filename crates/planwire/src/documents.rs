@@ -1,10 +1,12 @@
 //! Plan documents: those that come with planwire, and those that people name.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use planwire_bus::DocumentSource;
+use planwire_engine::ToolSet;
 use planwire_engine::document::model::InputKind;
-use planwire_engine::document::{Diagnostics, Document, Folder, Resolved};
+use planwire_engine::document::{Diagnostic, Diagnostics, Document, Folder, Resolved};
 use planwire_event::vocabulary::Object;
 use serde_json::Value;
 
@@ -22,16 +24,109 @@ const EMBEDDED: &[(&str, &str)] = &[
     ("repo-report/git-activity.yaml", include_str!("../../../plans/repo-report/git-activity.yaml")),
 ];
 
+/// What names of document files end with.
+const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// Documents that can be started by name.
+const REGISTERED_MAX: usize = 1_000;
+
 /// The embedded files that are started by name; the others are their subplans.
 const REGISTERED: &[&str] = &[REPO_REPORT];
 
-/// The documents that can be started by name, resolved.
+/// Documents that can be started by name.
+pub(crate) type Registry = BTreeMap<String, Resolved>;
+
+/// The documents of `folder`, else those that come with planwire.
 ///
 /// # Errors
 ///
-/// Never in a build whose tests pass.
-pub(crate) fn registered() -> Result<Vec<Resolved>, Diagnostics> {
-    REGISTERED.iter().map(|name| embedded(name)).collect()
+/// Exit code 2, with all problems of all documents and where they are.
+pub(crate) fn registered(folder: Option<&Path>, tools: &ToolSet) -> Result<Registry, Failure> {
+    match folder {
+        Some(folder) => in_folder(folder, tools),
+        None => {
+            let all = REGISTERED.iter().map(|name| Ok(((*name).to_owned(), embedded(name)?)));
+            all.collect::<Result<_, _>>().map_err(|problems: Diagnostics| Failure::document(problems))
+        }
+    }
+}
+
+fn in_folder(folder: &Path, tools: &ToolSet) -> Result<Registry, Failure> {
+    let mut registry = Registry::new();
+    let mut files: BTreeMap<String, PathBuf> = BTreeMap::new();
+    let mut problems = Vec::new();
+    for path in document_files(folder)? {
+        match Document::load_with(&path, tools) {
+            Err(found) => problems.push(found.to_string()),
+            Ok(resolved) => {
+                let name = resolved.document.name.clone();
+                match files.get(&name) {
+                    Some(first) => problems.push(duplicate(&path, &name, first).to_string()),
+                    None => {
+                        files.insert(name.clone(), path);
+                        registry.insert(name, resolved);
+                    }
+                }
+            }
+        }
+    }
+    if problems.is_empty() { Ok(registry) } else { Err(Failure::document(problems.join("\n"))) }
+}
+
+/// The files of documents directly in a folder, by name.
+fn document_files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::usage(error)
+            .context(format!("failed to read the folder of plan documents {}", folder.display()))
+            .hint(
+                "name one with --plans DIR or in the configuration: `planwire config` shows where it is set",
+            )
+    };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        // What begins with a dot is a draft of an editor, or meant to be left alone.
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let fits =
+            path.extension().is_some_and(|extension| EXTENSIONS.iter().any(|known| extension == *known));
+        if fits && !hidden && path.is_file() {
+            files.push(path);
+        }
+        if files.len() > REGISTERED_MAX {
+            return Err(Failure::usage(format!(
+                "{} has more than {REGISTERED_MAX} documents",
+                folder.display()
+            )));
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn duplicate(path: &Path, name: &str, first: &Path) -> Diagnostic {
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let (line, column) = place_of_name(&text);
+    Diagnostic {
+        file: path.display().to_string(),
+        line,
+        column,
+        message: format!("there is another plan '{name}' in {}", first.display()),
+        hint: Some("give one of them another name".to_owned()),
+        source_line: text.lines().nth(line - 1).map(str::to_owned),
+    }
+}
+
+/// Line and column of the key `plan` of a sound document, from 1; the first line if it is written in an unusual way.
+fn place_of_name(text: &str) -> (usize, usize) {
+    let key = |line: &str| {
+        let start = line.trim_start_matches(['{', ' ', '\t']);
+        let rest = start.trim_start_matches(['"', '\'']).strip_prefix("plan")?;
+        let named = rest.trim_start_matches(['"', '\'']).trim_start().starts_with(':');
+        named.then(|| line.len() - start.len() + 1)
+    };
+    // The least indented one is that of the document; others are steps.
+    let found = text.lines().enumerate().filter_map(|(at, line)| Some((key(line)?, at + 1)));
+    found.min().map_or((1, 1), |(column, line)| (line, column))
 }
 
 fn embedded(name: &str) -> Result<Resolved, Diagnostics> {
@@ -133,8 +228,8 @@ mod tests {
 
     #[test]
     fn embedded_documents_are_sound_wherever_they_run() {
-        let documents = registered().unwrap_or_else(|problems| panic!("{problems}"));
-        assert_eq!(documents[0].document.name, REPO_REPORT);
+        let documents = registered(None, &ToolSet::standard()).unwrap_or_else(|failure| panic!("{failure}"));
+        assert_eq!(documents[REPO_REPORT].document.name, REPO_REPORT);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command `planwire`: runs plans, stores and serves their events, shows them live.
 //!
 //! - [`args`], [`commands`]: what people type and what comes of it
+//! - [`config`]: what it is told by a file, by variables and by flags
 //! - [`wiring`], [`access`]: joins log, bus, engine and server; or uses those of another process
 //! - [`documents`]: the plans that come with it and those that people name
 //! - [`place`]: where the log lies and who holds it
@@ -12,6 +13,7 @@ mod access;
 mod args;
 mod client;
 mod commands;
+mod config;
 mod documents;
 mod failure;
 mod follow;
@@ -28,15 +30,12 @@ use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::Arguments;
+use crate::config::{Environment, Settings};
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, tell};
-
-/// Names the least severe diagnostics that are printed: off, error, warn, info, debug, trace.
-const LOG_VARIABLE: &str = "PLANWIRE_LOG";
+use crate::output::{Output, escape, tell};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    diagnose(Output::detect(&arguments.global));
     let output = Output::detect(&arguments.global);
     let exit = match start(arguments, output) {
         Ok(exit) => exit,
@@ -51,17 +50,31 @@ fn main() -> ExitCode {
 }
 
 fn start(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
+    let settings = settings(&arguments)?;
+    diagnose(settings.config.log, output);
+    for warning in &settings.warnings {
+        tracing::warn!("{}", escape(warning));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let exit = runtime.block_on(commands::run(arguments, output));
+    let exit = runtime.block_on(commands::run(arguments, settings, output));
     // A task that blocks, as a read of standard input does, must not keep the process.
     runtime.shutdown_background();
     exit
 }
 
+/// Reads the configuration, if the command needs it.
+fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
+    if arguments.needs_no_config() {
+        return Ok(Settings::default());
+    }
+    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
+    let environment: Environment = variables.collect();
+    Settings::load(arguments.global.config.as_deref(), &environment, &arguments.flags())
+}
+
 /// Prints diagnostics of the libraries to standard error.
-fn diagnose(output: Output) {
-    let level =
-        std::env::var(LOG_VARIABLE).ok().and_then(|level| level.parse().ok()).unwrap_or(LevelFilter::WARN);
+fn diagnose(level: &str, output: Output) {
+    let level = level.parse().unwrap_or(LevelFilter::WARN);
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(level)

@@ -27,14 +27,14 @@ pub(crate) struct Holder {
     pub(crate) client: Option<Client>,
 }
 
-/// The folder that holds the log: `--data`, else `$PLANWIRE_DATA`, else `$XDG_DATA_HOME/planwire`.
+/// The folder that holds the log: what the configuration says, else `$XDG_DATA_HOME/planwire`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     folder: PathBuf,
 }
 
 impl Place {
-    /// Finds the data place; `explicit` comes from `--data`.
+    /// Finds the data place; `explicit` comes from the configuration.
     ///
     /// # Errors
     ///
@@ -48,11 +48,8 @@ impl Place {
         // The XDG specification says that a relative path is to be ignored.
         let xdg = || named("XDG_DATA_HOME").filter(|path| path.is_absolute());
         let home = || named("HOME").map(|home| home.join(".local/share"));
-        let folder = explicit
-            .filter(|path| !path.as_os_str().is_empty())
-            .or_else(|| named("PLANWIRE_DATA"))
-            .or_else(|| xdg().or_else(home).map(|data| data.join("planwire")))
-            .ok_or_else(|| {
+        let folder =
+            explicit.or_else(|| xdg().or_else(home).map(|data| data.join("planwire"))).ok_or_else(|| {
                 Failure::usage("there is no place for data: HOME is not set")
                     .hint("name one with --data DIR or PLANWIRE_DATA")
             })?;
@@ -185,14 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn place_is_named_by_flag_then_by_variable_then_by_xdg_then_by_home() {
+    fn place_is_the_configured_one_else_that_of_xdg_else_below_home() {
         check(Some("/d"), &[("HOME", "/h")], Some("/d"));
-        check(Some("/d"), &[("PLANWIRE_DATA", "/p")], Some("/d"));
-        check(None, &[("PLANWIRE_DATA", "/p"), ("XDG_DATA_HOME", "/x")], Some("/p"));
         check(None, &[("XDG_DATA_HOME", "/x"), ("HOME", "/h")], Some("/x/planwire"));
         check(None, &[("XDG_DATA_HOME", "relative"), ("HOME", "/h")], Some("/h/.local/share/planwire"));
         check(None, &[("XDG_DATA_HOME", ""), ("HOME", "")], None);
-        check(Some(""), &[("HOME", "/h")], Some("/h/.local/share/planwire"));
     }
 
     #[test]

@@ -16,7 +16,6 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
-use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::place::Place;
 
@@ -67,14 +66,7 @@ impl House {
     /// # Errors
     ///
     /// Exit code 74 if the log cannot be read or does not take the events.
-    pub(crate) async fn start_engine(&mut self) -> Result<(), Failure> {
-        let documents = documents::registered().map_err(Failure::document)?;
-        let documents = documents.into_iter().map(|resolved| (resolved.document.name.clone(), resolved));
-        let config = EngineConfig {
-            documents: documents.collect(),
-            folder: std::env::current_dir()?,
-            ..EngineConfig::default()
-        };
+    pub(crate) async fn start_engine(&mut self, config: EngineConfig) -> Result<(), Failure> {
         let engine = Engine::new(&self.bus, Arc::new(SystemClock), Arc::clone(&self.ids), config)
             .map_err(|error| Failure::new(Exit::Failed, error))?;
         let ended = engine.end_orphans().await.map_err(|error| Failure::new(Exit::Storage, error))?;
@@ -114,24 +106,14 @@ impl House {
         self.bus.publisher(Producer::new(PRODUCER))
     }
 
-    /// Answers HTTP on `listen` from now on, and tells other commands so by the lock file.
+    /// Answers HTTP as `config` says from now on, and tells other commands so by the lock file.
     ///
     /// # Errors
     ///
     /// Exit code 2 if the address is none that may be served, 1 if it is taken.
-    pub(crate) async fn serve(
-        &self,
-        listen: SocketAddr,
-        allow_inline_documents: bool,
-    ) -> Result<Serving, Failure> {
+    pub(crate) async fn serve(&self, config: ServerConfig) -> Result<Serving, Failure> {
         let token = token()?;
-        let config = ServerConfig {
-            listen,
-            allow_inline_documents,
-            token: Some(token.clone()),
-            ids: Arc::clone(&self.ids),
-            ..ServerConfig::default()
-        };
+        let config = ServerConfig { token: Some(token.clone()), ids: Arc::clone(&self.ids), ..config };
         let server =
             Server::bind(config, self.bus.clone(), self.starter()).await.map_err(|error| match error {
                 BindError::NotLoopback { .. } => Failure::new(Exit::Usage, error),

@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use planwire_event::vocabulary::{ArtifactPart, Object};
 use planwire_event::{Digest, PlanId, PlanStatus};
+use planwire_server::ServerConfig;
 use serde_json::json;
 
 use crate::access::Access;
-use crate::args::{DemoArguments, LISTEN_DEFAULT};
+use crate::args::DemoArguments;
+use crate::config::Settings;
 use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, escape, tell};
@@ -25,13 +27,18 @@ const FOLDER: &str = "folder";
 /// # Errors
 ///
 /// Exit code 2 if there is no such folder.
-pub(crate) async fn demo(arguments: &DemoArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
+pub(crate) async fn demo(
+    arguments: &DemoArguments,
+    settings: &Settings,
+    place: &Place,
+    output: Output,
+) -> Result<Exit, Failure> {
     let folder = find_folder(&arguments.folder)?;
     let mut signals = Signals::catch()?;
     let output = output.going_on();
-    let access = Access::open(place).await?;
+    let access = Access::open(place, settings).await?;
     let serving = match &access {
-        Access::Here(house) => Some(serve(house, arguments.listen).await?),
+        Access::Here(house) => Some(serve(house, arguments.listen, settings.server()).await?),
         Access::Server(_) => None,
     };
     let shown = async {
@@ -87,14 +94,14 @@ fn find_folder(folder: &Path) -> Result<String, Failure> {
 }
 
 /// Serves where it was asked to, else at the usual address, else where there is room.
-async fn serve(house: &House, listen: Option<SocketAddr>) -> Result<Serving, Failure> {
+async fn serve(house: &House, listen: Option<SocketAddr>, config: ServerConfig) -> Result<Serving, Failure> {
     if let Some(listen) = listen {
-        return house.serve(listen, false).await;
+        return house.serve(ServerConfig { listen, ..config }).await;
     }
-    let usual: SocketAddr = LISTEN_DEFAULT.parse().map_err(Failure::failed)?;
-    match house.serve(usual, false).await {
+    match house.serve(config.clone()).await {
         Err(failure) if failure.exit == Exit::Failed => {
-            house.serve(SocketAddr::new(usual.ip(), 0), false).await
+            let listen = SocketAddr::new(config.listen.ip(), 0);
+            house.serve(ServerConfig { listen, ..config }).await
         }
         other => other,
     }

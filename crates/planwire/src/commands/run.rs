@@ -2,8 +2,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use planwire_server::ServerConfig;
+
 use crate::access::Access;
 use crate::args::RunArguments;
+use crate::config::Settings;
 use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape};
@@ -19,15 +22,23 @@ const ANY_PORT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0)
 /// # Errors
 ///
 /// Exit code 2 if the document or its inputs are wrong.
-pub(crate) async fn run(arguments: &RunArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
+pub(crate) async fn run(
+    arguments: &RunArguments,
+    settings: &Settings,
+    place: &Place,
+    output: Output,
+) -> Result<Exit, Failure> {
     let named = documents::find(&arguments.plan)?;
     let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
     let mut signals = Signals::catch()?;
     let output = output.going_on();
-    let access = Access::open(place).await?;
+    let access = Access::open(place, settings).await?;
     // Others follow, cancel and start plans by it.
     let serving = match &access {
-        Access::Here(house) => house.serve(ANY_PORT, false).await.map_err(unserved).ok(),
+        Access::Here(house) => {
+            let config = ServerConfig { listen: ANY_PORT, ..settings.server() };
+            house.serve(config).await.map_err(unserved).ok()
+        }
         Access::Server(_) => None,
     };
     let watched = async {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use planwire_bus::Health;
 use serde_json::json;
 
-use crate::args::ServeArguments;
+use crate::config::Settings;
+use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, tell};
 use crate::place::Place;
@@ -19,16 +20,17 @@ pub(crate) const FATAL_DRAIN_MS: u64 = 10_000;
 ///
 /// # Errors
 ///
-/// If the log cannot be opened or the address cannot be listened on; exit code 74 after the log failed for good.
-pub(crate) async fn serve(
-    arguments: &ServeArguments,
-    place: &Place,
-    output: Output,
-) -> Result<Exit, Failure> {
+/// Exit code 2 if a document or a route is broken, or a secret is not there; if the log cannot be opened or the address cannot be listened on; exit code 74 after the log failed for good.
+pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) -> Result<Exit, Failure> {
+    // What is wrong with documents and routes is said before anything is made.
+    let tools = settings.tools(|name| std::env::var_os(name))?;
+    let documents = documents::registered(settings.config.engine.plans.as_deref(), &tools)?;
+    settings.check_routes(&documents)?;
+    let engine = settings.engine(tools, documents)?;
     let mut signals = Signals::catch()?;
     let mut house = House::open(place)?;
-    house.start_engine().await?;
-    let serving = match house.serve(arguments.listen, arguments.allow_inline_documents).await {
+    house.start_engine(engine).await?;
+    let serving = match house.serve(settings.server()).await {
         Ok(serving) => serving,
         Err(failure) => {
             house.end(None).await;

@@ -2,6 +2,8 @@
 //!
 //! - [`harness`]: places, processes, and HTTP by hand
 //! - [`usage`]: help, exit codes, messages
+//! - [`configuration`]: the file, variables and flags
+//! - [`registering`]: documents, routes and secrets of `serve`
 //! - [`log`]: publish, events, plans, show, end
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
@@ -14,6 +16,7 @@
 //! - [`typescript`]: the TypeScript client, in Node and in a browser
 //! - [`faults`]: cut connections, a second server, signals, a browser left alone
 
+mod configuration;
 mod crash;
 mod demo;
 mod fatal;
@@ -24,6 +27,7 @@ mod http;
 mod load;
 mod log;
 mod readme;
+mod registering;
 mod running;
 mod terminal;
 mod typescript;

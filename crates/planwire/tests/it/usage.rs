@@ -2,8 +2,21 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 11] =
-    ["demo", "run", "serve", "plans", "show", "events", "publish", "cancel", "end", "check", "schema"];
+const COMMANDS: [&str; 13] = [
+    "demo",
+    "run",
+    "serve",
+    "plans",
+    "show",
+    "events",
+    "publish",
+    "cancel",
+    "end",
+    "check",
+    "schema",
+    "config",
+    "completions",
+];
 
 #[test]
 fn help_says_what_there_is() {

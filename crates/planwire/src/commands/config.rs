@@ -1,0 +1,178 @@
+//! `planwire config`: what holds, and where each value comes from.
+
+use serde_json::json;
+
+use crate::args::ConfigArguments;
+use crate::config::keys::{Form, KEYS, Key, SECTIONS};
+use crate::config::layers::{Origin, toml};
+use crate::config::tables::{RouteDoes, RouteInput, SecretFrom};
+use crate::config::{Config, Route, Secret, Settings, reference};
+use crate::failure::{Exit, Failure};
+use crate::output::{Output, Paint, escape};
+
+/// Prints the effective configuration, as a file that would say the same.
+///
+/// # Errors
+///
+/// If nobody reads it.
+pub(crate) fn print(
+    arguments: &ConfigArguments,
+    settings: &Settings,
+    output: Output,
+) -> Result<Exit, Failure> {
+    if arguments.reference {
+        output.raw(&reference::page())?;
+        return Ok(Exit::Completed);
+    }
+    let shown = Shown { settings, config: &mut settings.config.clone(), output };
+    shown.print()?;
+    Ok(Exit::Completed)
+}
+
+struct Shown<'a> {
+    settings: &'a Settings,
+    config: &'a mut Config,
+    output: Output,
+}
+
+impl Shown<'_> {
+    fn print(mut self) -> Result<(), Failure> {
+        if !self.output.json {
+            let file = self.settings.file.as_ref().map(|file| escape(&file.path.to_string_lossy()));
+            self.faint(&format!("# file: {}", file.as_deref().unwrap_or("none")))?;
+        }
+        for section in SECTIONS {
+            if !self.output.json && section.form == Form::Keys && !section.name.is_empty() {
+                self.output.line(&format!("\n[{}]", section.name))?;
+            }
+            match (section.form, section.name) {
+                (Form::Keys, name) => {
+                    for key in KEYS.iter().filter(|key| key.split().0 == name) {
+                        self.key(key)?;
+                    }
+                }
+                (Form::Named(_), name) => self.secrets(name)?,
+                (Form::Listed(_), name) => self.routes(name)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn key(&mut self, key: &Key) -> Result<(), Failure> {
+        let value = key.slot.show(self.config);
+        let origin = self.settings.origin(key);
+        if self.output.json {
+            let (kind, place) = self.source(&origin);
+            return self
+                .output
+                .json(&json!({ "key": key.name, "value": value, "source": kind, "place": place }));
+        }
+        let name = key.split().1;
+        let said = match toml(&value) {
+            Some(value) => format!("{name} = {}", escape(&value)),
+            None => format!("# {name} ="),
+        };
+        let otherwise = key.otherwise.filter(|_| value.is_null()).map(|otherwise| format!(": {otherwise}"));
+        let from = format!("{}{}", self.told(&origin), otherwise.unwrap_or_default().replace('`', ""));
+        self.commented(&said, &from)
+    }
+
+    fn secrets(&self, section: &str) -> Result<(), Failure> {
+        let secrets = &self.settings.config.engine.secrets;
+        if !self.output.json && !secrets.is_empty() {
+            self.output.line(&format!("\n[{section}]"))?;
+        }
+        for Secret { name, from, line, .. } in secrets {
+            let (kind, place) = match from {
+                SecretFrom::Variable(variable) => ("env", variable.clone()),
+                SecretFrom::File(path) => ("file", path.to_string_lossy().into_owned()),
+            };
+            let origin = Origin::File { line: *line };
+            if self.output.json {
+                let (source, at) = self.source(&origin);
+                let key = format!("{section}.{name}");
+                self.output
+                    .json(&json!({ "key": key, "value": {kind: place}, "source": source, "place": at }))?;
+            } else {
+                let place = json!(place);
+                self.commented(&format!("{name} = {{ {kind} = {place} }}"), &self.told(&origin))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn routes(&self, section: &str) -> Result<(), Failure> {
+        for route in &self.settings.config.a2a.routes {
+            let origin = Origin::File { line: route.line };
+            if self.output.json {
+                let (source, at) = self.source(&origin);
+                let value = route_value(route);
+                self.output
+                    .json(&json!({ "key": section, "value": value, "source": source, "place": at }))?;
+                continue;
+            }
+            self.output.line("")?;
+            self.commented(&format!("[[{section}]]"), &self.told(&origin))?;
+            if let Some(when) = &route.when {
+                self.output.line(&format!("when = {}", escape(&json!(when).to_string())))?;
+            }
+            match &route.does {
+                RouteDoes::Answer(answer) => {
+                    self.output.line(&format!("answer = {}", escape(&json!(answer).to_string())))?;
+                }
+                RouteDoes::Start { plan, inputs } => {
+                    self.output.line(&format!("plan = {}", escape(&json!(plan).to_string())))?;
+                    if !inputs.is_empty() {
+                        let said =
+                            |input: &RouteInput| format!("{} = {}", json!(input.name), json!(input.cel));
+                        let inputs: Vec<String> = inputs.iter().map(said).collect();
+                        self.output.line(&format!("inputs = {{ {} }}", escape(&inputs.join(", "))))?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The kind of a source and its place, for programs.
+    fn source(&self, origin: &Origin) -> (&'static str, Option<String>) {
+        match origin {
+            Origin::Default => ("default", None),
+            Origin::File { .. } => ("file", Some(self.told(origin))),
+            Origin::Variable(name) => ("variable", Some(name.clone())),
+            Origin::Flag(flag) => ("flag", Some((*flag).to_owned())),
+        }
+    }
+
+    fn told(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Default => "default".to_owned(),
+            Origin::File { line } => {
+                let file = self.settings.file.as_ref().map(|file| file.path.display().to_string());
+                format!("{}:{line}", file.unwrap_or_default())
+            }
+            Origin::Variable(name) => format!("${name}"),
+            Origin::Flag(flag) => (*flag).to_owned(),
+        }
+    }
+
+    fn commented(&self, said: &str, comment: &str) -> Result<(), Failure> {
+        let comment = self.output.style.paint(Paint::Faint, &format!("# {}", escape(comment)));
+        self.output.line(&format!("{said}  {comment}"))
+    }
+
+    fn faint(&self, text: &str) -> Result<(), Failure> {
+        self.output.line(&self.output.style.paint(Paint::Faint, text))
+    }
+}
+
+fn route_value(route: &Route) -> serde_json::Value {
+    match &route.does {
+        RouteDoes::Answer(answer) => json!({ "when": route.when, "answer": answer }),
+        RouteDoes::Start { plan, inputs } => {
+            let inputs: serde_json::Map<_, _> =
+                inputs.iter().map(|input| (input.name.clone(), json!(input.cel))).collect();
+            json!({ "when": route.when, "plan": plan, "inputs": inputs })
+        }
+    }
+}

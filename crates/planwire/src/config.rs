@@ -1,0 +1,110 @@
+//! The configuration: one TOML file, `PLANWIRE_*` variables and flags, from weak to strong.
+//!
+//! [`keys`] is the one table of all there is to set: the reader of the file, the names of the variables, `planwire
+//! config` and the reference come from it. **Invariants:** a value that is not understood is an error that says
+//! where it stands and what would be right, never ignored; what a secret is never gets in here, only where it lies.
+//!
+//! - [`keys`], [`slot`]: what can be set, and which values fit.
+//! - [`file`]: TOML with the place of every key and value.
+//! - [`layers`]: the file, the environment and the flags, on top of each other.
+//! - [`tables`]: secrets and routes, which are no single values.
+//! - [`rooms`]: what each room is told.
+//! - [`reference`]: the page that tells all this to people.
+
+pub(crate) mod file;
+pub(crate) mod keys;
+pub(crate) mod layers;
+pub(crate) mod reference;
+mod rooms;
+pub(crate) mod slot;
+pub(crate) mod tables;
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use planwire_engine::engine::PLANS_MAX_DEFAULT;
+use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
+
+pub(crate) use layers::{Environment, Flags, Settings};
+pub(crate) use tables::{Route, Secret};
+
+/// Severities of diagnostics, from none to all.
+pub(crate) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
+/// What this process is told; the default is what it does when nobody says anything.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// Folder of the log; none: the usual one.
+    pub(crate) data: Option<PathBuf>,
+    /// The least severe diagnostics that are printed, one of [`LEVELS`].
+    pub(crate) log: &'static str,
+    /// The HTTP server.
+    pub(crate) server: ServerSettings,
+    /// What runs plans.
+    pub(crate) engine: EngineSettings,
+    /// What A2A clients see.
+    pub(crate) a2a: A2aSettings,
+}
+
+/// `[server]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ServerSettings {
+    pub(crate) listen: SocketAddr,
+    pub(crate) hosts: Vec<String>,
+    pub(crate) origins: Vec<String>,
+    pub(crate) allow_inline_documents: bool,
+    pub(crate) heartbeat_ms: u64,
+    pub(crate) streams_max: u64,
+    pub(crate) connections_max: u64,
+}
+
+/// `[engine]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EngineSettings {
+    /// Folder of documents that can be started by name; none: those that come with planwire.
+    pub(crate) plans: Option<PathBuf>,
+    /// Where relative paths of those documents start; none: the working folder.
+    pub(crate) folder: Option<PathBuf>,
+    pub(crate) plans_max: u64,
+    /// Hosts and networks that the `http` tool may reach although they are private.
+    pub(crate) http_allow_private: Vec<String>,
+    pub(crate) secrets: Vec<Secret>,
+}
+
+/// `[a2a]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct A2aSettings {
+    pub(crate) name: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) version: Option<String>,
+    /// The public base address; none: where the server listens.
+    pub(crate) url: Option<String>,
+    pub(crate) documentation_url: Option<String>,
+    pub(crate) icon_url: Option<String>,
+    pub(crate) extension_required: bool,
+    pub(crate) provider_organization: Option<String>,
+    pub(crate) provider_url: Option<String>,
+    pub(crate) routes: Vec<Route>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let server = ServerSettings {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)),
+            hosts: Vec::new(),
+            origins: Vec::new(),
+            allow_inline_documents: false,
+            heartbeat_ms: HEARTBEAT_MS,
+            streams_max: STREAMS_MAX as u64,
+            connections_max: CONNECTIONS_MAX as u64,
+        };
+        let engine = EngineSettings {
+            plans: None,
+            folder: None,
+            plans_max: PLANS_MAX_DEFAULT as u64,
+            http_allow_private: Vec::new(),
+            secrets: Vec::new(),
+        };
+        Self { data: None, log: "warn", server, engine, a2a: A2aSettings::default() }
+    }
+}

@@ -1,0 +1,319 @@
+//! All there is to set: one table for the file, the variables, `planwire config` and the reference.
+
+use planwire_engine::tools::http::AllowPrivate;
+
+use super::slot::Slot;
+use super::{Config, LEVELS};
+
+/// One value that can be set.
+pub(crate) struct Key {
+    /// Its name with its sections, as `server.listen`.
+    pub(crate) name: &'static str,
+    /// What fits, and where it goes.
+    pub(crate) slot: Slot,
+    /// The flag that sets it.
+    pub(crate) flag: Option<&'static str>,
+    /// What holds if nobody sets it, where that is not one value.
+    pub(crate) otherwise: Option<&'static str>,
+    /// What it is for.
+    pub(crate) about: &'static str,
+}
+
+impl Key {
+    const fn new(name: &'static str, slot: Slot, about: &'static str) -> Self {
+        Self { name, slot, flag: None, otherwise: None, about }
+    }
+
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    const fn otherwise(mut self, otherwise: &'static str) -> Self {
+        self.otherwise = Some(otherwise);
+        self
+    }
+
+    /// The environment variable that sets it: `PLANWIRE_SERVER_LISTEN`.
+    pub(crate) fn variable(&self) -> String {
+        format!("{VARIABLE_PREFIX}{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+
+    /// The section that it is in, and its name there.
+    pub(crate) fn split(&self) -> (&'static str, &'static str) {
+        self.name.rsplit_once('.').unwrap_or(("", self.name))
+    }
+}
+
+/// A table of the file.
+pub(crate) struct Section {
+    /// Its name with the sections around it.
+    pub(crate) name: &'static str,
+    /// What it holds.
+    pub(crate) form: Form,
+    /// What it is for.
+    pub(crate) about: &'static str,
+}
+
+/// What a table of the file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Keys of [`KEYS`].
+    Keys,
+    /// Names that people choose, each with a table of these keys.
+    Named(&'static [Entry]),
+    /// Any number of tables of these keys, in order.
+    Listed(&'static [Entry]),
+}
+
+/// A key of a table that can stand there more than once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entry {
+    /// Its name there.
+    pub(crate) name: &'static str,
+    /// What fits, for people.
+    pub(crate) takes: &'static str,
+    /// What it is for.
+    pub(crate) about: &'static str,
+}
+
+/// What the names of variables begin with.
+pub(crate) const VARIABLE_PREFIX: &str = "PLANWIRE_";
+/// Names the file, unless `--config` does.
+pub(crate) const FILE_VARIABLE: &str = "PLANWIRE_CONFIG";
+
+/// The tables, in the order of the reference.
+pub(crate) static SECTIONS: &[Section] = &[
+    Section { name: "", form: Form::Keys, about: "" },
+    Section { name: "server", form: Form::Keys, about: "The HTTP server of `serve`, `demo` and `run`." },
+    Section { name: "engine", form: Form::Keys, about: "What runs plans." },
+    Section { name: "engine.http", form: Form::Keys, about: "The tool `http`." },
+    Section {
+        name: "engine.secrets",
+        form: Form::Named(&SECRET),
+        about: "Secrets that plan documents name by `secret(\"NAME\")`. A value never stands in this file: it is read at \
+                the start from a variable or from a file, and a start without it fails. Names are letters, digits \
+                and `_`.",
+    },
+    Section { name: "a2a", form: Form::Keys, about: "What A2A clients read in the agent card." },
+    Section {
+        name: "a2a.provider",
+        form: Form::Keys,
+        about: "Who provides the agent; either both keys or none.",
+    },
+    Section {
+        name: "a2a.routes",
+        form: Form::Listed(&ROUTE),
+        about: "Which message starts which plan. A message that names a registered plan as its skill starts that one; \
+                any other is taken by the first route whose `when` is true. Each route has either `plan` or `answer`. \
+                Expressions are CEL and see `message`: `id`, `text`, `data`, `parts`, `role`, `context_id`, \
+                `task_id`, `metadata`, `skill`.",
+    },
+];
+
+/// What `[engine.secrets]` says of a secret.
+pub(crate) const SECRET: [Entry; 2] = [
+    Entry { name: "env", takes: "text", about: "The environment variable that holds the value." },
+    Entry {
+        name: "file",
+        takes: "path",
+        about: "The file that holds the value; one line feed at its end does not belong to it.",
+    },
+];
+
+/// What `[[a2a.routes]]` says of a route.
+pub(crate) const ROUTE: [Entry; 4] = [
+    Entry {
+        name: "when",
+        takes: "CEL giving a bool",
+        about: "Whether the route takes the message; without it, it takes all.",
+    },
+    Entry { name: "plan", takes: "text", about: "The registered document that is started." },
+    Entry {
+        name: "inputs",
+        takes: "table of CEL",
+        about: "Inputs of the plan by name; without any, the objects of the message's data parts, and its text for \
+                an input `message` or `text`.",
+    },
+    Entry {
+        name: "answer",
+        takes: "CEL giving text, an object or a list",
+        about: "A message that is sent back at once, without a task.",
+    },
+];
+
+/// The values, in the order of the reference.
+pub(crate) static KEYS: &[Key] = &[
+    Key::new("data", Slot::Path(|c| &mut c.data), "Folder of the log.")
+        .flag("--data")
+        .otherwise("`$XDG_DATA_HOME/planwire`, else `~/.local/share/planwire`"),
+    Key::new(
+        "log",
+        Slot::Choice { at: |c| &mut c.log, of: &LEVELS },
+        "The least severe diagnostics that are printed to standard error.",
+    ),
+    Key::new(
+        "server.listen",
+        Slot::Address(|c| &mut c.server.listen),
+        "Address to listen on; port 0 takes a free one. Only loopback addresses are served.",
+    )
+    .flag("--listen"),
+    Key::new(
+        "server.hosts",
+        Slot::Texts { at: |c| &mut c.server.hosts, what: "a host name, with or without port", fits: is_host },
+        "Names under which the server may be asked for, besides `localhost`, `127.0.0.1` and `[::1]`.",
+    ),
+    Key::new(
+        "server.origins",
+        Slot::Texts {
+            at: |c| &mut c.server.origins,
+            what: "an origin, as 'https://console.example'",
+            fits: is_origin,
+        },
+        "Origins of other pages that may ask.",
+    ),
+    Key::new(
+        "server.allow_inline_documents",
+        Slot::Switch(|c| &mut c.server.allow_inline_documents),
+        "Whether any local client may start documents that it sends along, which can run any program.",
+    )
+    .flag("--allow-inline-documents"),
+    Key::new(
+        "server.heartbeat_ms",
+        Slot::Count { at: |c| &mut c.server.heartbeat_ms, least: 100, most: 5_000, unit: "milliseconds" },
+        "Time without an event after which a stream sends a heartbeat.",
+    ),
+    Key::new(
+        "server.streams_max",
+        Slot::Count { at: |c| &mut c.server.streams_max, least: 1, most: 1_000_000, unit: "streams" },
+        "Event streams that may be open at a time; further ones get 503 and `Retry-After`.",
+    ),
+    Key::new(
+        "server.connections_max",
+        Slot::Count { at: |c| &mut c.server.connections_max, least: 1, most: 1_000_000, unit: "connections" },
+        "Connections that may be open at a time; further ones are closed when they arrive.",
+    ),
+    Key::new(
+        "engine.plans",
+        Slot::Path(|c| &mut c.engine.plans),
+        "Folder of plan documents that can be started by name: each `*.yaml`, `*.yml` and `*.json` file directly in \
+         it, under the name that the document has in itself. Read once, at the start of `serve`.",
+    )
+    .flag("--plans")
+    .otherwise("the documents that come with planwire"),
+    Key::new(
+        "engine.folder",
+        Slot::Path(|c| &mut c.engine.folder),
+        "Folder where relative paths of registered documents start.",
+    )
+    .otherwise("the working folder"),
+    Key::new(
+        "engine.plans_max",
+        Slot::Count { at: |c| &mut c.engine.plans_max, least: 1, most: 10_000, unit: "plans" },
+        "Plans that run at a time, those below them not counted; more are refused.",
+    ),
+    Key::new(
+        "engine.http.allow_private",
+        Slot::Texts {
+            at: |c| &mut c.engine.http_allow_private,
+            what: "a host name or a network, as 'intranet.example' or '10.0.0.0/8'",
+            fits: is_host_or_network,
+        },
+        "Hosts and networks that the tool may reach although their addresses are private.",
+    ),
+    text("a2a.name", |c| &mut c.a2a.name, "Name of the agent.").otherwise("`planwire`"),
+    text("a2a.description", |c| &mut c.a2a.description, "What the agent does, for people.")
+        .otherwise("made of the registered documents"),
+    text("a2a.version", |c| &mut c.a2a.version, "Version of the agent.").otherwise("the version of planwire"),
+    url("a2a.url", |c| &mut c.a2a.url, "Public base address, under which clients reach the server.")
+        .otherwise("the address that is listened on"),
+    url("a2a.documentation_url", |c| &mut c.a2a.documentation_url, "A page that tells more."),
+    url("a2a.icon_url", |c| &mut c.a2a.icon_url, "An icon."),
+    Key::new(
+        "a2a.extension_required",
+        Slot::Switch(|c| &mut c.a2a.extension_required),
+        "Whether only clients may ask that activate the extension `urn:planwire:a2a:plan-events:1`.",
+    ),
+    text("a2a.provider.organization", |c| &mut c.a2a.provider_organization, "Its name."),
+    url("a2a.provider.url", |c| &mut c.a2a.provider_url, "Its page."),
+];
+
+const fn text(name: &'static str, at: fn(&mut Config) -> &mut Option<String>, about: &'static str) -> Key {
+    Key::new(name, Slot::Text { at, what: "text on one line", fits: is_line }, about)
+}
+
+const fn url(name: &'static str, at: fn(&mut Config) -> &mut Option<String>, about: &'static str) -> Key {
+    Key::new(name, Slot::Text { at, what: "an http or https address without query", fits: is_url }, about)
+}
+
+/// The key called `name`.
+pub(crate) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// Characters of a text on one line.
+const LINE_CHARS_MAX: usize = 1_000;
+
+fn is_line(text: &str) -> bool {
+    !text.trim().is_empty() && !text.contains(char::is_control) && text.chars().count() <= LINE_CHARS_MAX
+}
+
+fn is_host(text: &str) -> bool {
+    let authority = text.parse::<hyper::http::uri::Authority>();
+    authority.is_ok_and(|authority| !authority.host().is_empty() && !text.contains('@'))
+}
+
+fn is_origin(text: &str) -> bool {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    rest.is_some_and(is_host)
+}
+
+fn is_url(text: &str) -> bool {
+    is_line(text)
+        && text.parse::<hyper::Uri>().is_ok_and(|uri| {
+            matches!(uri.scheme_str(), Some("http" | "https"))
+                && uri.authority().is_some_and(|authority| is_host(authority.as_str()))
+                && uri.query().is_none()
+                && !text.contains('#')
+        })
+}
+
+fn is_host_or_network(text: &str) -> bool {
+    AllowPrivate::parse([text]).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn key_has_a_section_and_a_variable_of_its_own() {
+        let mut variables: Vec<String> = KEYS.iter().map(Key::variable).collect();
+        variables.extend([FILE_VARIABLE.to_owned()]);
+        variables.sort();
+        let count = variables.len();
+        variables.dedup();
+        assert_eq!(variables.len(), count);
+        for key in KEYS {
+            let (section, _) = key.split();
+            assert!(
+                SECTIONS.iter().any(|known| known.name == section && known.form == Form::Keys),
+                "{}",
+                key.name
+            );
+            assert!(key.about.ends_with('.'), "{}", key.name);
+        }
+        assert_eq!(find("server.listen").map(Key::variable).as_deref(), Some("PLANWIRE_SERVER_LISTEN"));
+    }
+
+    #[test]
+    fn hosts_origins_and_addresses_are_told_apart() {
+        let hosts = ["a", "a.example:7420", "10.0.0.1", "[::1]:80"];
+        assert!(hosts.iter().all(|text| is_host(text)));
+        assert!(!["", "a b", "http://a", "a/b", "u@a", "a:b:c"].iter().any(|text| is_host(text)));
+        assert!(["http://a", "https://a:1"].iter().all(|text| is_origin(text)));
+        assert!(!["a", "ftp://a", "https://a/", "https://u@a"].iter().any(|text| is_origin(text)));
+        assert!(["http://a", "https://a:1/b/"].iter().all(|text| is_url(text)));
+        assert!(!["a", "/b", "ftp://a", "http://a?q", "http://a#f", ""].iter().any(|text| is_url(text)));
+    }
+}

@@ -1,0 +1,137 @@
+//! What each room is told, made of the configuration.
+//!
+//! What can only be known at the start is checked here: whether secrets are there, and whether the plans that routes
+//! name are registered.
+
+use std::ffi::OsString;
+use std::sync::Arc;
+use std::time::Duration;
+
+use planwire_engine::document::{Document, did_you_mean};
+use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig};
+use planwire_engine::{EngineConfig, Secrets, ToolSet};
+use planwire_server::{Limits, ServerConfig};
+
+use super::file::File;
+use super::layers::Problems;
+use super::tables::{RouteDoes, RouteInput, read_secret};
+use super::{Route, Settings};
+use crate::documents::Registry;
+use crate::failure::{Exit, Failure};
+
+impl Settings {
+    /// What documents may call, and the secrets that they may name.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 2 if a secret is not where the configuration says, or cannot serve as one.
+    pub(crate) fn tools(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<ToolSet, Failure> {
+        let engine = &self.config.engine;
+        let mut problems = Problems::default();
+        let mut values = Vec::new();
+        for secret in &engine.secrets {
+            match (read_secret(secret, &variable), &self.file) {
+                (Ok(value), _) => values.push((secret.name.clone(), value)),
+                (Err(why), Some(file)) => problems.push(file.problem(secret.offset, &why), None),
+                (Err(why), None) => return Err(Failure::usage(why)),
+            }
+        }
+        problems.into_result()?;
+        let secrets = Secrets::new(values).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let allow_private = AllowPrivate::parse(&engine.http_allow_private)
+            .map_err(|error| Failure::new(Exit::Usage, error).context("engine.http.allow_private"))?;
+        let http = Http::new(HttpConfig { allow_private, ..HttpConfig::default() });
+        Ok(ToolSet::standard().with(Arc::new(http)).with_secrets(secrets))
+    }
+
+    /// What the engine is told, which can start `documents` by name.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 1 if there is no working folder, to which relative paths refer.
+    pub(crate) fn engine(&self, tools: ToolSet, documents: Registry) -> Result<EngineConfig, Failure> {
+        let engine = &self.config.engine;
+        let folder = match &engine.folder {
+            Some(folder) => folder.clone(),
+            None => std::env::current_dir()
+                .map_err(|error| Failure::failed(error).context("there is no working folder"))?,
+        };
+        let secrets = tools.secrets().cloned().unwrap_or_default();
+        let plans_max = number(engine.plans_max);
+        Ok(EngineConfig { documents, folder, plans_max, tools, secrets, ..EngineConfig::default() })
+    }
+
+    /// What the server is told.
+    pub(crate) fn server(&self) -> ServerConfig {
+        let server = &self.config.server;
+        let limits = Limits {
+            connections_max: number(server.connections_max),
+            streams_max: number(server.streams_max),
+            heartbeat: Duration::from_millis(server.heartbeat_ms),
+            ..Limits::default()
+        };
+        ServerConfig {
+            listen: server.listen,
+            hosts: server.hosts.clone(),
+            origins: server.origins.clone(),
+            allow_inline_documents: server.allow_inline_documents,
+            limits,
+            ..ServerConfig::default()
+        }
+    }
+
+    /// Checks that each plan that a route starts is registered and takes what the route gives it.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 2, with all routes of which that is not so.
+    pub(crate) fn check_routes(&self, documents: &Registry) -> Result<(), Failure> {
+        let mut problems = Problems::default();
+        if let Some(file) = &self.file {
+            for route in &self.config.a2a.routes {
+                check_route(file, route, documents, &mut problems);
+            }
+        }
+        problems.into_result()
+    }
+}
+
+fn check_route(file: &File, route: &Route, documents: &Registry, problems: &mut Problems) {
+    let RouteDoes::Start { plan, inputs } = &route.does else { return };
+    let Some(resolved) = documents.get(plan) else {
+        let problem = file.problem(route.offset, &format!("no plan document '{plan}' is registered"));
+        return problems.push(problem, did_you_mean(plan, documents.keys().map(String::as_str), "plans"));
+    };
+    // Without any, the message decides.
+    if !inputs.is_empty() {
+        check_inputs(file, route, &resolved.document, inputs, problems);
+    }
+}
+
+fn check_inputs(
+    file: &File,
+    route: &Route,
+    document: &Document,
+    given: &[RouteInput],
+    problems: &mut Problems,
+) {
+    let plan = &document.name;
+    for input in given {
+        if !document.inputs.iter().any(|known| known.name == input.name) {
+            let message = format!("plan '{plan}' has no input '{}'", input.name);
+            let known = document.inputs.iter().map(|known| known.name.as_str());
+            problems.push(file.problem(input.offset, &message), did_you_mean(&input.name, known, "inputs"));
+        }
+    }
+    let lacks = |name: &str| !given.iter().any(|input| input.name == name);
+    for input in document.inputs.iter().filter(|input| input.default.is_none() && lacks(&input.name)) {
+        let message =
+            format!("plan '{plan}' needs the input '{}', which this route does not give", input.name);
+        problems.push(file.problem(route.offset, &message), None);
+    }
+}
+
+/// Limits are far below what any machine counts to.
+fn number(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
