@@ -19,6 +19,17 @@ pub trait PlanStarter: Send + Sync {
     ///
     /// [`StartError`] says why nothing was started.
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>>;
+
+    /// Starts a plan under the id that the caller made for it, so that asking twice starts it once. A starter that
+    /// cannot choose ids starts it under another one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`PlanStarter::start`]; [`StartError::Exists`] if the plan was started before.
+    fn start_as(&self, plan_id: PlanId, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
+        drop(plan_id);
+        self.start(request)
+    }
 }
 
 /// A registered document.
@@ -93,6 +104,12 @@ pub enum StartError {
     Inputs {
         /// Which input, and what is wrong with it.
         message: String,
+    },
+    /// The plan was started before.
+    #[error("plan {plan_id} was started before")]
+    Exists {
+        /// The plan.
+        plan_id: PlanId,
     },
     /// More plans run than may.
     #[error("{max} plans run already; try again when one has ended")]

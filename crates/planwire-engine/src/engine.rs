@@ -19,7 +19,8 @@ use planwire_bus::{
     StartError, StartRequest, Started, SubscribeError, SubscriptionId,
 };
 use planwire_event::vocabulary::{CancelRequested, InputReceived, PlanStarted};
-use planwire_event::{Clock, Event, EventType, Filter, IdGenerator, PlanId, Producer};
+use planwire_event::{Clock, Event, EventType, Filter, IdGenerator, PlanId, Producer, Refusal};
+use planwire_store::{PlanQuery, PlanScope};
 use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -213,15 +214,23 @@ impl Engine {
         orphans::end_all(&self.inner.bus, &self.inner.shared).await
     }
 
-    async fn start_plan(&self, request: StartRequest) -> Result<Started, StartError> {
+    /// `plan_id`: the caller's own; it may have been started before.
+    async fn start_plan(
+        &self,
+        plan_id: Option<PlanId>,
+        request: StartRequest,
+    ) -> Result<Started, StartError> {
         let inner = &self.inner;
+        if let Some(plan_id) = &plan_id {
+            inner.refuse_started(plan_id).await?;
+        }
         let (resolved, folder) = inner.resolve(request.document)?;
         inner.check_secrets(&resolved)?;
         let inputs = resolved
             .document
             .check_inputs(&request.inputs, &folder)
             .map_err(|error| StartError::Inputs { message: error.to_string() })?;
-        let plan_id = inner.shared.ids.next_plan_id();
+        let plan_id = plan_id.unwrap_or_else(|| inner.shared.ids.next_plan_id());
         let place = inner.take_place(&plan_id)?;
         let payload = PlanStarted {
             name: resolved.document.name.clone(),
@@ -267,7 +276,12 @@ impl Engine {
             }
         });
         inner.may_abort(&plan_id, task.abort_handle());
-        let published = started.await.map_err(|_| StartError::Closed)??;
+        let published = started.await.map_err(|_| StartError::Closed)?.map_err(|error| match error {
+            PublishError::Rejected { refusal: Refusal::AlreadyStarted { plan_id }, .. } => {
+                StartError::Exists { plan_id }
+            }
+            other => other.into(),
+        })?;
         Ok(Started { plan_id, cursor: published.cursor })
     }
 }
@@ -354,11 +368,25 @@ impl Inner {
         self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Refuses a plan that the log has already.
+    async fn refuse_started(&self, plan_id: &PlanId) -> Result<(), StartError> {
+        let scope = PlanScope::These(vec![plan_id.clone()]);
+        let page = self.bus.repository().plans(&PlanQuery { scope, ..PlanQuery::default() }).await;
+        let page = page.map_err(|error| PublishError::Refused(Arc::new(error)))?;
+        match page.plans.is_empty() {
+            true => Ok(()),
+            false => Err(StartError::Exists { plan_id: plan_id.clone() }),
+        }
+    }
+
     /// Takes one of the places for trees, until it is dropped.
     fn take_place(self: &Arc<Self>, plan_id: &PlanId) -> Result<Place, StartError> {
         let mut roots = self.roots();
         if self.closed.load(Ordering::Acquire) {
             return Err(StartError::Closed);
+        }
+        if roots.contains_key(plan_id) {
+            return Err(StartError::Exists { plan_id: plan_id.clone() });
         }
         if roots.len() >= self.plans_max {
             return Err(StartError::TooMany { max: self.plans_max });
@@ -429,6 +457,10 @@ impl PlanStarter for Engine {
     }
 
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
-        Box::pin(self.start_plan(request))
+        Box::pin(self.start_plan(None, request))
+    }
+
+    fn start_as(&self, plan_id: PlanId, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
+        Box::pin(self.start_plan(Some(plan_id), request))
     }
 }
