@@ -51,8 +51,10 @@ pub enum SchemaError {
         keyword: &'static str,
     },
     /// It is no JSON Schema.
-    #[error("no JSON Schema: {message}")]
+    #[error("no JSON Schema{place}: {message}")]
     Unsound {
+        /// Where, as " at " and a JSON Pointer; empty: as a whole.
+        place: String,
         /// What is wrong with it.
         message: String,
     },
@@ -107,7 +109,11 @@ impl AnswerSchema {
         let options = jsonschema::options().with_draft(Draft::Draft202012).with_pattern_options(patterns);
         match options.offline().build(schema) {
             Ok(validator) => Ok(Self { validator }),
-            Err(error) => Err(SchemaError::Unsound { message: short(&error.masked().to_string()) }),
+            Err(error) => {
+                let (place, message) = (error.instance_path().to_string(), error.to_string());
+                let place = if place.is_empty() { place } else { format!(" at {place}") };
+                Err(SchemaError::Unsound { place, message: short(&message) })
+            }
         }
     }
 
@@ -213,10 +219,14 @@ mod tests {
             refused(json!({"anyOf": [{"$ref": "#"}]})),
             "the schema has a $ref; write the part out where it is used"
         );
-        assert!(refused(json!({"type": "text"})).starts_with("no JSON Schema: "));
+        assert!(refused(json!({"type": "text"})).starts_with("no JSON Schema at /type: \"text\" is not"));
         assert!(refused(json!("string")).starts_with("no JSON Schema: "));
         // Look-around would take another kind of engine, and exponential time.
-        assert!(refused(json!({"pattern": "(?=a)b"})).starts_with("no JSON Schema: "));
-        assert!(refused(json!({"pattern": "((a{1000}){1000}){1000}"})).starts_with("no JSON Schema: "));
+        for pattern in ["(?=a)b", "((a{1000}){1000}){1000}"] {
+            assert!(
+                refused(json!({"pattern": pattern})).starts_with("no JSON Schema at /pattern: "),
+                "{pattern}"
+            );
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::keys::INPUT_TYPES;
+use super::keys::{ANSWER_TYPES, ARTIFACT_PARTS, ASK_KINDS, FAIL_REASONS, INPUT_TYPES};
 use super::model::{ATTEMPTS_MAX, DEPTH_MAX, MEMBERS_MAX, PARALLEL_MAX, STEPS_MAX};
 
+const STEPS: [&str; 7] =
+    ["tool_step", "decide_step", "plan_step", "ask_step", "approve_step", "fail_step", "artifact_step"];
 const STEP_ID: &str = "^[a-z][a-z0-9_]{0,63}$";
 const PLAN_NAME: &str = "^[a-z][a-z0-9-]{0,63}$";
 const DURATION: &str = "^[0-9]+(ms|s|m|h)$";
@@ -29,6 +31,10 @@ pub fn schema() -> Value {
         "tool_step": tool_step(),
         "decide_step": decide_step(),
         "plan_step": plan_step(),
+        "ask_step": ask_step(),
+        "approve_step": approve_step(),
+        "fail_step": fail_step(),
+        "artifact_step": artifact_step(),
         "retry": retry(),
         "on_error": on_error(),
         "artifact": artifact(),
@@ -54,10 +60,7 @@ fn named(max: usize, member: Value) -> Value {
 }
 
 fn plan() -> Value {
-    let mut steps = named(
-        STEPS_MAX,
-        json!({"oneOf": [reference("tool_step"), reference("decide_step"), reference("plan_step")]}),
-    );
+    let mut steps = named(STEPS_MAX, json!({"oneOf": STEPS.map(reference)}));
     steps["minProperties"] = json!(1);
     object(
         &["plan", "goal", "steps"],
@@ -94,6 +97,8 @@ fn tool_step() -> Value {
         json!({
             "tool": {"type": "string"},
             "with": reference("with"),
+            "approve": approve(),
+            "expires": reference("duration"),
             "timeout": reference("duration"),
             "retry": reference("retry"),
             "idempotent": {"type": "boolean"},
@@ -140,6 +145,73 @@ fn plan_step() -> Value {
     )
 }
 
+fn approve() -> Value {
+    json!({"type": "string", "description": "the question whether to go on; may hold ${..} with CEL"})
+}
+
+fn ask_step() -> Value {
+    let answer = object(
+        &[],
+        json!({
+            "type": {"enum": ANSWER_TYPES},
+            "enum": {"type": "array", "minItems": 1},
+            "description": {"type": "string"},
+        }),
+    );
+    let mut step = object(
+        &["ask"],
+        json!({
+            "ask": {"type": "string", "description": "the question; may hold ${..} with CEL"},
+            "kind": {"enum": ASK_KINDS},
+            "answer": answer,
+            "schema": {"type": ["object", "boolean"], "description": "JSON Schema of the answer, without references"},
+            "expires": reference("duration"),
+            "when": reference("expression"),
+            "after": reference("after"),
+            "on_error": reference("on_error"),
+        }),
+    );
+    step["not"] = json!({"required": ["answer", "schema"]});
+    step
+}
+
+fn approve_step() -> Value {
+    object(
+        &["approve"],
+        json!({
+            "approve": approve(),
+            "arguments": {"type": "object", "description": "what is shown", "additionalProperties": reference("template")},
+            "expires": reference("duration"),
+            "when": reference("expression"),
+            "after": reference("after"),
+            "on_error": reference("on_error"),
+        }),
+    )
+}
+
+fn fail_step() -> Value {
+    object(
+        &["fail"],
+        json!({
+            "fail": {"type": "string", "description": "why the plan ends; may hold ${..} with CEL"},
+            "reason": {"enum": FAIL_REASONS},
+            "when": reference("expression"),
+            "after": reference("after"),
+        }),
+    )
+}
+
+fn artifact_step() -> Value {
+    object(
+        &["artifact"],
+        json!({
+            "artifact": reference("artifact"),
+            "when": reference("expression"),
+            "after": reference("after"),
+        }),
+    )
+}
+
 fn retry() -> Value {
     object(
         &["attempts"],
@@ -181,9 +253,12 @@ fn artifact() -> Value {
             "media_type": {"type": "string"},
             "text": reference("text_template"),
             "data": reference("template"),
+            "url": reference("text_template"),
+            "base64": reference("text_template"),
+            "chunks": {"type": ["array", "string"], "items": reference("text_template")},
         }),
     );
-    artifact["oneOf"] = json!([{"required": ["text"]}, {"required": ["data"]}]);
+    artifact["oneOf"] = ARTIFACT_PARTS.map(|part| json!({"required": [part]})).into();
     artifact
 }
 
@@ -211,6 +286,11 @@ mod tests {
         check("/$defs/decide_step", &keys::DECIDE_STEP);
         check("/$defs/decide_step/properties/options/additionalProperties/oneOf/1", &keys::OPTION);
         check("/$defs/plan_step", &keys::PLAN_STEP);
+        check("/$defs/ask_step", &keys::ASK_STEP);
+        check("/$defs/ask_step/properties/answer", &keys::ANSWER);
+        check("/$defs/approve_step", &keys::APPROVE_STEP);
+        check("/$defs/fail_step", &keys::FAIL_STEP);
+        check("/$defs/artifact_step", &keys::ARTIFACT_STEP);
         check("/$defs/retry", &keys::RETRY);
         check("/$defs/on_error", &keys::ON_ERROR);
         check("/$defs/on_error/properties/options/additionalProperties", &keys::RECOVERY_OPTION);

@@ -25,7 +25,7 @@ const _: () = assert!(crate::template::TEXT_BYTES_MAX <= BLOB_BYTES_MAX);
 const _: () = assert!(ARTIFACTS_BYTES_MAX <= BLOB_BYTES_MAX, "all artifacts of a plan fit into one request");
 
 /// The event of an artifact, and what is kept beside the log for it.
-type Produced = (Event, Option<Blob>);
+pub(super) type Produced = (Event, Option<Blob>);
 
 impl Run {
     /// The events of an artifact, in order. What is kept beside the log counts from now on.

@@ -6,6 +6,7 @@ use planwire_event::{Event, Timestamp};
 use planwire_store::{BLOB_BYTES_MAX, Blob};
 
 use super::PlanEnd;
+use super::artifacts::Produced;
 use super::run::{Lost, Run, lost};
 use super::steps::State;
 use crate::failure::{StepFailure, failure};
@@ -56,7 +57,7 @@ impl Run {
     }
 
     /// The artifacts of a plan that completes, its last event, and its outputs as that says them.
-    fn completed(&mut self) -> Result<(Vec<(Event, Option<Blob>)>, Event, Object), StepFailure> {
+    fn completed(&mut self) -> Result<(Vec<Produced>, Event, Object), StepFailure> {
         let outputs = self.outputs()?;
         let mut artifacts = Vec::new();
         let document = std::sync::Arc::clone(&self.plan.document);
