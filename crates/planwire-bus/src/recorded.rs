@@ -15,9 +15,13 @@ pub enum FrameForm {
     Sse,
     /// Server-sent event without `event:`, for `onmessage`.
     SseUnnamed,
+    /// Update of an A2A task: its place only.
+    A2aPlain,
+    /// Update of an A2A task with the event itself.
+    A2aExtended,
 }
 
-const FORMS: usize = 2;
+const FORMS: usize = 4;
 
 /// A stored event as readers get it. Dereferences to [`StoredEvent`].
 #[derive(Debug)]
@@ -48,6 +52,11 @@ impl Recorded {
     /// The frame of `form`; `make` is called with the event and its wire form if nobody has made it yet.
     pub fn frame(&self, form: FrameForm, make: impl FnOnce(&StoredEvent, &Bytes) -> Bytes) -> &Bytes {
         self.frames[form as usize].get_or_init(|| make(&self.event, self.json()))
+    }
+
+    /// Whether the frame of `form` is made already.
+    pub fn has_frame(&self, form: FrameForm) -> bool {
+        self.frames[form as usize].get().is_some()
     }
 
     pub(crate) const fn tree_ended(&self) -> Option<bool> {

@@ -6,11 +6,50 @@
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use planwire_bus::FrameForm;
+use planwire_bus::{Batch, FrameForm, ReadError};
 use planwire_event::{Cursor, PlanId, StoredEvent};
 
+use crate::sse_chunks::Chunks;
+use crate::sse_stream::Frames;
+
+/// Events as they are, each made once for all readers.
+pub(crate) struct Native {
+    /// With `event:` or without.
+    form: FrameForm,
+    /// The plan that the stream's filter names.
+    plan: Option<PlanId>,
+    ended: bool,
+}
+
+impl Native {
+    pub(crate) const fn new(form: FrameForm, plan: Option<PlanId>) -> Self {
+        Self { form, plan, ended: false }
+    }
+}
+
+impl Frames for Native {
+    async fn write(&mut self, batch: &Batch, chunks: &mut Chunks) -> Result<(), ReadError> {
+        for recorded in &batch.events {
+            chunks.push(recorded.frame(self.form, |stored, json| event(self.form, stored, json)).clone());
+        }
+        if let Some(cursor) = batch.end {
+            chunks.push(end(cursor, self.plan.as_ref()));
+            self.ended = true;
+        }
+        Ok(())
+    }
+
+    fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    fn heartbeat(&self, scanned: Cursor) -> Bytes {
+        heartbeat(scanned)
+    }
+}
+
 /// The frame of an event: `id`, `event` where `form` has it, `data`.
-pub(crate) fn event(form: FrameForm, event: &StoredEvent, json: &Bytes) -> Bytes {
+fn event(form: FrameForm, event: &StoredEvent, json: &Bytes) -> Bytes {
     let mut frame = String::with_capacity(json.len() + 96);
     // A String takes every write.
     let _ = writeln!(frame, "id: {}", event.cursor());
@@ -29,19 +68,19 @@ pub(crate) fn hello(start: Cursor, retry_ms: u64) -> Bytes {
 }
 
 /// Shows that the connection lives, and that everything up to `scanned` was looked at.
-pub(crate) fn heartbeat(scanned: Cursor) -> Bytes {
+fn heartbeat(scanned: Cursor) -> Bytes {
     format!(": hb\nid: {scanned}\n\n").into()
 }
 
 /// The last frame of a plan or tree that has ended. It keeps its `event:` in every form, so that no reader takes it
 /// for an event of the log.
-pub(crate) fn end(cursor: Cursor, plan: Option<&PlanId>) -> Bytes {
+fn end(cursor: Cursor, plan: Option<&PlanId>) -> Bytes {
     let plan = plan.map_or("", PlanId::as_str);
     format!("id: {cursor}\nevent: end\ndata: {{\"plan_id\":\"{plan}\"}}\n\n").into()
 }
 
 /// Appends JSON as one line.
-fn push_line(frame: &mut String, json: &str) {
+pub(crate) fn push_line(frame: &mut String, json: &str) {
     // The first byte of each of the three; most events have neither.
     if !json.bytes().any(|byte| byte == 0xc2 || byte == 0xe2) {
         frame.push_str(json);

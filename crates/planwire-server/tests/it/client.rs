@@ -133,6 +133,11 @@ impl Stream {
         client.ask("GET", target, &headers, "").await;
         let head = client.head().await;
         assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
+        Self::of(client)
+    }
+
+    /// A stream of which the head was read.
+    pub(crate) const fn of(client: Client) -> Self {
         Self { client, text: String::new() }
     }
 
@@ -163,7 +168,7 @@ impl Stream {
 }
 
 /// A frame that has data.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Frame {
     pub(crate) id: String,
     pub(crate) event: Option<String>,
