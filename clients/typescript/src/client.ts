@@ -165,7 +165,8 @@ export class Planwire {
   }
 
   /**
-   * Calls `handler` with each event, one after the other, from now on unless `after` says otherwise.
+   * Calls `handler` with each event, one after the other, from now on unless `after` says otherwise. Now is when the
+   * server gets the request: await `opened` before you publish what the handler must not miss.
    *
    * @throws LimitError if the filter names more than 64 types.
    */

@@ -53,7 +53,10 @@ export class OutcomeUnknownError extends PlanwireError {
 
   constructor(
     message: string,
-    /** What may be stored or not, with its event ids: publishing exactly these again is safe at any time. */
+    /**
+     * What may be stored or not, and what of the same call was still to be sent, with its event ids: publishing exactly
+     * these again is safe at any time and finishes the call. Empty if no events were published.
+     */
     readonly events: Draft[],
     options?: ErrorOptions,
   ) {

@@ -72,6 +72,13 @@ export class Follow<T extends EventType = EventType> implements AsyncIterable<Fo
   /** After a gap the server begins with all that it keeps, so some of it may have been given before. */
   #afterGap = false;
   #connected = false;
+  #begin!: () => void;
+
+  /**
+   * Fulfilled when its place in the log is fixed: what is stored from then on will be given, also with `after: "now"`.
+   * Never rejected, and fulfilled too when the iteration ends before; nothing happens before it is iterated.
+   */
+  readonly opened: Promise<void> = new Promise(resolve => (this.#begin = resolve));
 
   /** @internal */
   constructor(transport: Transport, options: FollowOptions<T>, silenceMs: number) {
@@ -120,6 +127,7 @@ export class Follow<T extends EventType = EventType> implements AsyncIterable<Fo
         await retry.again(cut, abort.signal);
       }
     } finally {
+      this.#begin();
       abort.release();
     }
   }
@@ -163,6 +171,7 @@ export class Follow<T extends EventType = EventType> implements AsyncIterable<Fo
   *#take(frame: Frame, retry: Retry): Generator<FollowItem<T>, void, undefined> {
     if (!this.#connected) {
       this.#connected = true;
+      this.#begin();
       retry.succeeded();
     }
     if (frame.retryMs !== undefined) retry.askedMs = frame.retryMs;

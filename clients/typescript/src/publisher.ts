@@ -165,8 +165,11 @@ export class Publisher {
   }
 }
 
+/** Of a piece whose outcome is unknown, and of what its call still had to send after it. */
 function unknownOf(piece: Piece, cause: unknown): OutcomeUnknownError {
-  const events = piece.texts.map(text => JSON.parse(text) as Draft);
+  const { pieces } = piece.call;
+  const texts = pieces.slice(pieces.indexOf(piece)).flatMap(left => left.texts);
+  const events = texts.map(text => JSON.parse(text) as Draft);
   return new OutcomeUnknownError(`it is not known whether the events are stored: ${messageOf(cause)}`, events, { cause });
 }
 

@@ -20,9 +20,16 @@ export const SYSTEM: Runtime = {
   fetch: (url, init) => globalThis.fetch(url, init),
   now: () => Date.now(),
   random: () => Math.random(),
-  fillRandom: bytes => void globalThis.crypto.getRandomValues(bytes),
+  fillRandom,
   sleep,
 };
+
+function fillRandom(bytes: Uint8Array<ArrayBuffer>): void {
+  const crypto = globalThis.crypto as Crypto | undefined;
+  if (crypto !== undefined) crypto.getRandomValues(bytes);
+  // Node 18 has it only as a module, which browsers have not. An id has to be unique, not secret.
+  else bytes.forEach((_, at) => (bytes[at] = Math.floor(Math.random() * 256)));
+}
 
 function sleep(ms: number, signal: AbortSignal): Promise<void> {
   return new Promise((resolve, reject) => {

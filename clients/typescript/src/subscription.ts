@@ -38,6 +38,14 @@ export class Subscription<T extends EventType = EventType> {
     return this.#cursor;
   }
 
+  /**
+   * Fulfilled when its place in the log is fixed: the handler gets what is stored from then on. Never rejected, and
+   * fulfilled too when the subscription ends before.
+   */
+  get opened(): Promise<void> {
+    return this.#follow.opened;
+  }
+
   /** Whether a connection is open, as far as is known. */
   get connected(): boolean {
     return this.#follow.connected;

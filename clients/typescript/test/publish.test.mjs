@@ -105,6 +105,16 @@ test("server that is not there leaves nothing unknown", async () => {
   await assert.rejects(planwire.publish(note(1)), ConnectionError);
 });
 
+test("unknown outcome in the middle of a list comes with all that is left of it", async t => {
+  const server = await scripted(t, stored, cut);
+  const { planwire } = client(server, { retry: { giveUpAfterMs: 0 } });
+  const list = Array.from({ length: 2_500 }, (_, at) => note(at));
+  const error = await planwire.publishAll(list).catch(error => error);
+  assert.ok(error instanceof PartlyPublishedError && error.cause instanceof OutcomeUnknownError, String(error));
+  assert.deepEqual(error.cause.events.map(event => event.payload.number), list.slice(1_000).map(event => event.payload.number));
+  assert.deepEqual(error.cause.events.slice(0, 1_000), server.requests[1].body.events);
+});
+
 test("repetitions are told", async t => {
   const notes = [];
   const server = await scripted(t, cut, exchange => problem(exchange, 503, "store-busy"), stored);

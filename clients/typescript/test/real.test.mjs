@@ -108,6 +108,20 @@ test("subscription goes on when the server stops and starts again", { skip }, as
   assert.deepEqual(await short(planwire.follow({ planId: "p", after: subscription.cursor })), ["end"]);
 });
 
+test("subscription from now on misses nothing once it is open", { skip }, async t => {
+  const { url } = await serve(t);
+  const planwire = new Planwire(url);
+  await planwire.publish(started("p"));
+  const seen = [];
+  const subscription = planwire.subscribe(event => seen.push(event.payload.number ?? event.event_type), { planId: "p", tree: true });
+  await subscription.opened;
+  await planwire.publishAll([note("p", 1), completed("p")]);
+  await subscription.done;
+  assert.deepEqual(seen, [1, "PlanCompleted"]);
+  const failed = planwire.subscribe(() => {}, { planId: "unknown" });
+  await Promise.all([failed.opened, assert.rejects(failed.done, kind("plan-unknown"))]);
+});
+
 test("question is answered, once", { skip }, async t => {
   const { url } = await serve(t);
   const planwire = new Planwire(url);
