@@ -3,7 +3,8 @@
 use planwire_bus::{Item, PublishError, StartAt};
 use planwire_engine::question::{ROUNDS_MAX, TREE_QUESTIONS_MAX};
 use planwire_event::vocabulary::{
-    AnswerOutcome, ArtifactPart, ArtifactProduced, InputReceived, InputRequested, QuestionKind, ToolCalled,
+    AnswerOutcome, ArtifactPart, ArtifactProduced, CancelRequested, InputReceived, InputRequested,
+    QuestionKind, ToolCalled,
 };
 use planwire_event::{
     Clock as _, Digest, Event, EventType, Filter, IdGenerator, Payload, PlanId, Producer, Refusal,
@@ -243,8 +244,10 @@ async fn race(house: &House, rounds: usize, expires: &str, cancels: bool) -> (us
         }
         let said = answer_of(&question, json!("a"));
         let accepted = if cancels {
-            let (accepted, ()) =
-                tokio::join!(publish(house, &plans[0], &said), house.cancel(&plans[1], "race"));
+            let request = CancelRequested { requested_by: "tester".into(), reason: "race".into() };
+            let cancel = Event::of(&IdGenerator::system(), &SystemClock, plans[1].clone(), &request).unwrap();
+            // The answer may have ended the plan before.
+            let (accepted, _) = tokio::join!(publish(house, &plans[0], &said), house.bus.publish(cancel));
             accepted.is_ok()
         } else {
             publish(house, &plans[0], &said).await.is_ok()
@@ -586,6 +589,9 @@ async fn example_asks_and_writes_what_is_approved() {
         let events = run_with(&house, example, [json!("1.4.2"), json!("repair"), leave]).await;
         assert_eq!(events.outputs(), json!({"version": "1.4.2", "written": written}));
         let text = std::fs::read_to_string(house.folder.path().join("RELEASE.md")).ok();
-        assert_eq!(text.as_deref(), (written != "none").then_some("# 1.4.2\n\nA repair release of 1 files.\n"));
+        assert_eq!(
+            text.as_deref(),
+            (written != "none").then_some("# 1.4.2\n\nA repair release of 1 files.\n")
+        );
     }
 }
