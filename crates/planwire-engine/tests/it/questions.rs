@@ -238,20 +238,27 @@ async fn race(house: &House, rounds: usize, expires: &str, cancels: bool) -> (us
     let (mut answered, mut closed) = (0, 0);
     for round in 0..rounds {
         let (root, question, plans) = nested(house, expires).await;
-        // A different number of turns each time, so that both sides win some.
-        for _ in 0..round % 7 {
-            tokio::task::yield_now().await;
-        }
         let said = answer_of(&question, json!("a"));
-        let accepted = if cancels {
+        if cancels {
+            // An answer may have ended the plan before.
             let request = CancelRequested { requested_by: "tester".into(), reason: "race".into() };
             let cancel = Event::of(&IdGenerator::system(), &SystemClock, plans[1].clone(), &request).unwrap();
-            // The answer may have ended the plan before.
-            let (accepted, _) = tokio::join!(publish(house, &plans[0], &said), house.bus.publish(cancel));
-            accepted.is_ok()
-        } else {
-            publish(house, &plans[0], &said).await.is_ok()
-        };
+            house.bus.publish(cancel).await.unwrap();
+        }
+        // Commits in between, more each time, so that both sides win some.
+        for _ in 0..round % 20 {
+            let noise = Payload::of(&json!({})).unwrap();
+            let noise_type: EventType = "test.noise".parse().unwrap();
+            let noise = Event::new(
+                IdGenerator::system().next_id(),
+                noise_type,
+                root.clone(),
+                SystemClock.now(),
+                noise,
+            );
+            let _ = house.bus.publish(noise.unwrap()).await;
+        }
+        let accepted = publish(house, &plans[0], &said).await.is_ok();
         let events = house.tree(&root).await;
         let received: Vec<InputReceived> = events.all();
         let wins = received.iter().filter(|said| said.outcome == AnswerOutcome::Answered).count();
