@@ -1,3 +1,5 @@
+//! Which forms of a value are found, and what is left as it is.
+
 use serde_json::json;
 
 use super::*;

@@ -4,6 +4,7 @@
 //! - [`usage`]: help, exit codes, messages
 //! - [`configuration`]: the file, variables and flags
 //! - [`registering`]: documents, routes and secrets of `serve`
+//! - [`canary`]: secrets that everything echoes
 //! - [`log`]: publish, events, plans, show, end
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
@@ -16,6 +17,7 @@
 //! - [`typescript`]: the TypeScript client, in Node and in a browser
 //! - [`faults`]: cut connections, a second server, signals, a browser left alone
 
+mod canary;
 mod configuration;
 mod crash;
 mod demo;

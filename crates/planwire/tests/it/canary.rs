@@ -1,0 +1,137 @@
+//! Secrets of the configuration: whatever echoes them, no file and nothing that is printed holds them.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::path::Path;
+
+use crate::harness::{Place, Ran, finish};
+
+const CANARY: &str = "canary+8c1f/=3 \"q\"";
+/// Of the file that a line break ends.
+const KEY: &str = "key-5b0e77d94a";
+
+const PLAN: &str = r#"
+plan: canary
+goal: Use secrets and have them echoed
+inputs: { url: { type: string }, code: { type: string, default: "0" } }
+steps:
+  ask:
+    tool: http
+    with:
+      url: "${inputs.url}"
+      headers: { authorization: "Bearer ${secret('KEY')}" }
+      query: { token: "${secret('CANARY')}" }
+      method: POST
+      json: { token: "${secret('CANARY')}" }
+      ok_statuses: ['2xx', '4xx']
+  say:
+    tool: exec
+    after: [ask]
+    with:
+      argv: [sh, -c, 'printf "%s|%s\n" "$T" "$1"; printf %s "$T" | base64; echo "$T: no" >&2; exit "$2"', sh, "${secret('KEY')}", "${inputs.code}"]
+      env: { T: "${secret('CANARY')}" }
+outputs: { asked: "${steps.ask.output}", said: "${steps.say.output}" }
+artifacts:
+  note: { media_type: text/plain, text: "${steps.say.output.stdout} ${steps.ask.output.text}" }
+"#;
+
+/// Answers `count` requests with all that they say.
+fn echo(count: usize) -> (String, std::thread::JoinHandle<usize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}/echo", listener.local_addr().expect("an address"));
+    let answers = std::thread::spawn(move || {
+        let mut with_key = 0;
+        for _ in 0..count {
+            let (mut stream, _) = listener.accept().expect("a request");
+            let mut request = Vec::new();
+            let mut buffer = [0; 4096];
+            while !request.ends_with(b"}") {
+                let read = stream.read(&mut buffer).expect("a request");
+                assert!(read > 0, "half a request");
+                request.extend_from_slice(&buffer[..read]);
+            }
+            let request = String::from_utf8(request).expect("UTF-8");
+            with_key += usize::from(request.contains(KEY));
+            let head =
+                format!("HTTP/1.1 401 No\r\nlink: <{KEY}>\r\ncontent-length: {}\r\n\r\n", request.len());
+            stream.write_all((head + &request).as_bytes()).expect("an answer");
+        }
+        with_key
+    });
+    (url, answers)
+}
+
+fn forms() -> [&'static str; 7] {
+    [
+        CANARY,
+        KEY,
+        "canary+8c1f/=3 \\\"q\\\"",
+        "canary%2B8c1f%2F%3D3%20%22q%22",
+        // Of its Base64, what does not depend on what follows.
+        "Y2FuYXJ5KzhjMWYvPTMgInEi",
+        "a2V5LTViMGU3N2Q5NG",
+        "8c1f/=3 ",
+    ]
+}
+
+fn check(bytes: &[u8], what: &str) {
+    for form in forms() {
+        let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
+        assert!(!found, "{form} is in {what}: {}", String::from_utf8_lossy(&bytes[..bytes.len().min(4000)]));
+    }
+}
+
+fn check_files(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
+    entries
+        .map(|path| {
+            if path.is_dir() {
+                return check_files(&path);
+            }
+            let bytes = std::fs::read(&path).expect("a file");
+            check(&bytes, &path.to_string_lossy());
+            1
+        })
+        .sum()
+}
+
+fn run(place: &Place, arguments: &[&str]) -> Ran {
+    let mut command = place.command(arguments);
+    command
+        .current_dir(place.folder("work"))
+        .env("PLANWIRE_CONFIG", place.folder("work").join("planwire.toml"))
+        .env("PLANWIRE_LOG", "trace")
+        .env("CANARY_OF_TEST", CANARY);
+    let ran = finish(command, "");
+    check(ran.stdout.as_bytes(), "standard output");
+    check(ran.stderr.as_bytes(), "standard error");
+    ran
+}
+
+#[test]
+fn no_secret_is_printed_or_stored_whatever_echoes_it() {
+    let place = Place::new();
+    place.file("work/plan.yaml", PLAN);
+    place.file("work/key", &format!("{KEY}\n"));
+    place.file(
+        "work/planwire.toml",
+        "[engine.http]\nallow_private = ['127.0.0.1']\n\
+         [engine.secrets]\nCANARY = { env = 'CANARY_OF_TEST' }\nKEY = { file = 'key' }\n",
+    );
+    let (url, answers) = echo(3);
+    let url = format!("url={url}");
+    let ran = run(&place, &["run", "plan.yaml", "--input", &url]);
+    assert!(ran.text(0).contains("***CANARY***"), "{ran:?}");
+    let ran = run(&place, &["--json", "run", "plan.yaml", "--input", &url]);
+    assert!(ran.text(0).contains("***KEY***"), "{ran:?}");
+    let ran = run(&place, &["run", "plan.yaml", "--input", &url, "--input", "code=3"]);
+    assert!(ran.code.is_some_and(|code| code != 0), "{ran:?}");
+    assert_eq!(answers.join().expect("all were answered"), 3, "the server got the key");
+
+    assert!(run(&place, &["--json", "events"]).text(0).contains("***CANARY***"));
+    for arguments in [&["events"][..], &["plans"], &["--json", "plans"], &["config"], &["check", "plan.yaml"]]
+    {
+        run(&place, arguments).text(0);
+    }
+    assert!(check_files(&place.data()) >= 1);
+}
