@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import Any, Callable, Dict, List, Optional
 
-PATIENCE_S = 30.0
+PATIENCE_S = 20.0
 """How long anything may take before a test fails; no test waits for it to pass."""
 
 
@@ -58,6 +58,7 @@ class ScriptedServer:
     def __init__(self, *acts: Act, listening: bool = True) -> None:
         self.acts: List[Act] = list(acts)
         self.asked: List[Asked] = []
+        self.waited_too_long = False
         self._lock = threading.Lock()
         self._closed = threading.Event()
         self._open: List[socket.socket] = []
@@ -75,8 +76,8 @@ class ScriptedServer:
         self._start(self._accept)
 
     def wait_for_close(self) -> None:
-        """For an act that says nothing: until the test is over."""
-        self._closed.wait(PATIENCE_S)
+        """For an act that says nothing: until the test is over, which must not wait for this to pass."""
+        self.waited_too_long = self.waited_too_long or not self._closed.wait(PATIENCE_S)
 
     def close(self) -> None:
         self._closed.set()
@@ -93,6 +94,7 @@ class ScriptedServer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+        assert not self.waited_too_long, "the client waited for a server that says nothing"
 
     @staticmethod
     def _shut(each: socket.socket) -> None:

@@ -1,10 +1,14 @@
 """Following against a server that cuts, hangs, restarts, ends and forgets."""
 
+import asyncio
+import gc
 import threading
 import unittest
+import warnings
 from typing import Any, List
 
 from planwire import (
+    AsyncEventBus,
     BaseEvent,
     CursorError,
     CursorPrunedError,
@@ -16,8 +20,12 @@ from planwire import (
     Timeouts,
     UnreachableError,
 )
+from planwire.address import Address
+from planwire.http_sync import Http, Stream
+from planwire.wire import Lost, Request
 
 from .scripted import (
+    PATIENCE_S,
     STREAM_HEAD,
     ScriptedServer,
     answer,
@@ -99,6 +107,11 @@ class Following(Promises, unittest.TestCase):
             self.assertEqual(positions(self.twin(server.url).follow("p")), [])
             self.assertEqual([round(each, 4) for each in self.pauses], [0.075, 0.15, 2.0, 0.6, 1.2])
 
+    def test_pauses_begin_anew_after_a_connection_that_gave_something(self) -> None:
+        with ScriptedServer(cut, cut, stream(hello()), cut, stream(hello(), end(1))) as server:
+            list(self.twin(server.url).follow("p"))
+            self.assertEqual([round(each, 4) for each in self.pauses], [0.075, 0.15, 0.75, 0.075])
+
     def test_a_server_that_is_not_there_yet_is_waited_for(self) -> None:
         with ScriptedServer(stream(hello(), frame(1), end(1)), listening=False) as server:
             tries: List[float] = []
@@ -114,7 +127,7 @@ class Following(Promises, unittest.TestCase):
     def test_silence_longer_than_heartbeats_is_a_dead_connection(self) -> None:
         acts = [stream(hello(), frame(1), hang=True), stream(hello(1), frame(2), end(2))]
         with ScriptedServer(*acts) as server:
-            twin = self.twin(server.url, timeouts=Timeouts(silence_s=0.3))
+            twin = self.twin(server.url, timeouts=Timeouts(silence_s=0.3, connect_s=PATIENCE_S))
             self.assertEqual(positions(twin.follow("p")), [1, 2])
             self.assertEqual(server.asked[1].headers["last-event-id"], cursor(1))
 
@@ -146,6 +159,7 @@ class Following(Promises, unittest.TestCase):
             targets = [(asked.target, asked.headers.get("last-event-id")) for asked in server.asked]
             start = ("/v1/events?after=start", None)
             self.assertEqual(targets, [start, start, ("/v1/events", cursor(8)), start])
+            self.assertEqual(self.pauses, [0.75])
 
     def test_an_event_that_is_missing_in_its_plan_is_a_gap(self) -> None:
         with ScriptedServer(stream(hello(), frame(1), frame(5, seq=3), end(5))) as server:
@@ -216,12 +230,65 @@ class Following(Promises, unittest.TestCase):
             self.assertEqual(server.asked[0].target, expected)
 
 
+    def test_what_is_no_cursor_at_all_is_said_before_anything_is_sent(self) -> None:
+        with ScriptedServer() as server:
+            for after in ["", "a\r\nx: y", "\u00e9"]:
+                with self.assertRaises(ValueError):
+                    self.twin(server.url).follow(after=after)
+            self.assertEqual(server.asked, [])
+
+
 class SyncFollowing(Following):
     twin_class = SyncTwin
+
+    def test_a_stream_that_is_closed_while_it_connects_does_not_wait(self) -> None:
+        class Closing(Http):
+            def connect(self, timeout_s: float) -> Any:
+                made = super().connect(timeout_s)
+                streams[0].close()
+                return made
+
+        with ScriptedServer(lambda talk: talk.server.wait_for_close()) as server:
+            timeouts = Timeouts(silence_s=2 * PATIENCE_S)
+            streams = [Stream(Closing(Address.of(server.url), timeouts), timeouts)]
+            self.assertIsInstance(streams[0].open(Request("GET", "/v1/events", stream=True)), Lost)
 
 
 class AsyncFollowing(Following):
     twin_class = AsyncTwin
+
+    def test_a_wait_that_is_cancelled_loses_nothing_and_keeps_the_connection(self) -> None:
+        async def poll(follow: Any) -> List[int]:
+            found: List[int] = []
+            for _ in range(3):
+                with self.assertRaises(asyncio.TimeoutError):
+                    await asyncio.wait_for(follow.__anext__(), 0.01)
+            release.set()
+            async for event in follow:
+                found.append(event.position)
+            return found
+
+        def slow(talk: Any) -> None:
+            talk.send(STREAM_HEAD + chunk(hello()))
+            release.wait(PATIENCE_S)
+            talk.send(chunk(frame(1)) + chunk(end(1)) + b"0\r\n\r\n")
+
+        release = threading.Event()
+        with ScriptedServer(slow) as server:
+            twin = self.twin(server.url)
+            self.assertEqual(twin.run(poll(twin.bus.follow("p"))), [1])
+            self.assertEqual(len(server.asked), 1)
+
+    def test_a_bus_can_be_used_in_one_loop_after_the_other(self) -> None:
+        with ScriptedServer(answer(200, event_json(1)), answer(200, event_json(2))) as server:
+            bus = AsyncEventBus(server.url)
+            with warnings.catch_warnings():
+                # The first loop ends with a connection that is kept, and says so.
+                warnings.simplefilter("ignore", ResourceWarning)
+                events = [asyncio.run(bus.event("x")) for _ in range(2)]
+                del bus
+                gc.collect()
+            self.assertEqual(positions(events), [1, 2])
 
 
 del Following

@@ -1,5 +1,7 @@
 """Publishing against a server that cuts, refuses and forgets to answer."""
 
+import asyncio
+import socket
 import threading
 import unittest
 from typing import Any, List
@@ -19,7 +21,7 @@ from planwire import (
     UnreachableError,
 )
 
-from .scripted import ScriptedServer, answer, cut, places, problem, raw
+from .scripted import PATIENCE_S, ScriptedServer, answer, cut, places, problem, raw
 from .twins import AsyncTwin, Promises, SyncTwin, half
 
 
@@ -53,15 +55,21 @@ class Publishing(Promises, unittest.TestCase):
         def once(talk: Any) -> None:
             places()(talk)
             talk.keeps = False
+            talk.connection.shutdown(socket.SHUT_WR)
             closed.set()
 
         closed = threading.Event()
         with ScriptedServer(once, places()) as server:
             twin = self.twin(server.url)
             twin.publish(notes(1)[0])
-            closed.wait(10)
+            closed.wait(PATIENCE_S)
+            self.notice(twin)
             twin.publish(notes(1)[0])
             self.assertEqual([asked.connection for asked in server.asked], [1, 2])
+            self.assertEqual(self.pauses, [])
+
+    def notice(self, twin: Any) -> None:
+        """Lets the client's event loop, if it has one, hear that the connection is closed."""
 
     def test_every_failure_that_may_pass_is_tried_again_under_the_same_ids(self) -> None:
         half_head = raw(b"HTTP/1.1 200 OK\r\ncontent-le")
@@ -92,7 +100,7 @@ class Publishing(Promises, unittest.TestCase):
 
     def test_a_server_that_does_not_answer_is_asked_again(self) -> None:
         with ScriptedServer(lambda talk: talk.server.wait_for_close(), places()) as server:
-            self.twin(server.url, timeouts=Timeouts(answer_s=0.2)).publish(notes(1)[0])
+            self.twin(server.url, timeouts=Timeouts(answer_s=0.2, connect_s=PATIENCE_S)).publish(notes(1)[0])
             self.assertEqual(len(set(map(str, ids(server)))), 1)
 
     def test_the_pause_that_the_server_asks_for_is_kept(self) -> None:
@@ -205,6 +213,13 @@ class SyncPublishing(Publishing):
 
 class AsyncPublishing(Publishing):
     twin_class = AsyncTwin
+
+    def notice(self, twin: Any) -> None:
+        async def until_heard() -> None:
+            while twin.bus._http._idle[0].usable:
+                await asyncio.sleep(0)
+
+        twin.run(asyncio.wait_for(until_heard(), PATIENCE_S))
 
 
 del Publishing

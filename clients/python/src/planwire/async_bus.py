@@ -22,7 +22,7 @@ from .wire import Operation, Pause, Request, Result, Value
 
 
 class AsyncEventBus:
-    """A client of one Planwire server; it belongs to the event loop in which it is first used.
+    """A client of one Planwire server; it belongs to one event loop at a time.
 
     ``token`` is that of the server's lock file, if you have it. ``retry`` says how long calls try again,
     ``follow_deadline_s`` how long a stream does (None: for ever). ``sleep`` is a parameter for tests.
@@ -153,7 +153,10 @@ class AsyncEventBus:
         return await self._run(calls.answer(plan_id, body, self._retry))
 
     async def cancel(self, plan_id: str, reason: str = "") -> Cancelled:
-        """Asks that a plan and all below it end. Raises :class:`PlanEndedError`, :class:`PlanUnknownError`."""
+        """Asks that a plan and all below it end. Raises :class:`PlanEndedError`, :class:`PlanUnknownError`.
+
+        Sent again if the outcome is unknown: then two requests may be stored, which together ask for one end.
+        """
         return await self._run(calls.cancel(plan_id, reason, self._retry))
 
     async def plan(self, plan_id: str) -> Plan:
@@ -205,6 +208,8 @@ class AsyncEventBus:
         for subscription in subscriptions:
             await subscription.stop()
         self._http.close()
+        # Sockets are let go in the loop's next round, which a caller that ends with this would not see.
+        await asyncio.sleep(0)
 
     async def __aenter__(self) -> AsyncEventBus:
         return self

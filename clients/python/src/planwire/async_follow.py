@@ -16,7 +16,8 @@ from .wire import Emit, Pause, Receive, Request, Result
 class AsyncFollow(AsyncIterator[BaseEvent]):
     """Events as they come: ``async for event in bus.follow(plan_id): ...``. See :class:`planwire.Follow`.
 
-    One task iterates at a time. If it is cancelled, the stream is closed and ends; go on later by ``cursor``.
+    One task iterates at a time. Cancelling a wait loses nothing: ``asyncio.wait_for(follow.__anext__(), 1.0)`` can be
+    called again and again. A stream that is not read to its end is closed by ``close`` or ``async with``.
     """
 
     def __init__(
@@ -28,6 +29,8 @@ class AsyncFollow(AsyncIterator[BaseEvent]):
         self._steps = following.steps()
         self._result: Result = None
         self._closed = False
+        self._step: Optional[asyncio.Task[Result]] = None
+        """What is under way. It outlives a wait for it that is cancelled, and the next wait goes on with it."""
 
     @property
     def cursor(self) -> Optional[str]:
@@ -39,23 +42,27 @@ class AsyncFollow(AsyncIterator[BaseEvent]):
 
     async def __anext__(self) -> BaseEvent:
         while not self._closed:
+            if self._step is None:
+                try:
+                    step = self._steps.send(self._result)
+                except StopIteration:
+                    break
+                except BaseException:
+                    self.close()
+                    raise
+                self._result = None
+                if isinstance(step, Emit):
+                    if isinstance(step.item, Gap):
+                        raise GapError(step.item)
+                    return step.item
+                self._step = asyncio.get_running_loop().create_task(self._perform(step))
             try:
-                step = self._steps.send(self._result)
-            except StopIteration:
-                break
-            except BaseException:
-                self.close()
-                raise
-            self._result = None
-            if isinstance(step, Emit):
-                if isinstance(step.item, Gap):
-                    raise GapError(step.item)
-                return step.item
-            try:
-                self._result = await self._perform(step)
+                self._result = await asyncio.shield(self._step)
             except asyncio.CancelledError:
-                self.close()
+                if self._closed:
+                    break
                 raise
+            self._step = None
         self.close()
         raise StopAsyncIteration
 
@@ -69,8 +76,10 @@ class AsyncFollow(AsyncIterator[BaseEvent]):
         return None
 
     def close(self) -> None:
-        """Ends the stream."""
+        """Ends the stream, and with it a wait for its next event."""
         self._closed = True
+        if self._step is not None:
+            self._step.cancel()
         self._stream.close()
 
     async def __aenter__(self) -> AsyncFollow:

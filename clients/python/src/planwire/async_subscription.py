@@ -24,7 +24,6 @@ class AsyncSubscription:
         """What ended it; None as long as it runs, and after a proper end."""
         self._follow = follow
         self._on_error = on_error
-        self._calling = False
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -44,11 +43,8 @@ class AsyncSubscription:
     async def stop(self) -> None:
         """Ends it. When this returns, the handler is not running, unless it is the handler that calls this."""
         self._follow.close()
-        if self._task is asyncio.current_task():
-            return
-        if not self._calling:
-            self._task.cancel()
-        await asyncio.wait([self._task])
+        if self._task is not asyncio.current_task():
+            await asyncio.wait([self._task])
 
     async def _run(self) -> None:
         while True:
@@ -64,7 +60,6 @@ class AsyncSubscription:
                 return
 
     async def _call(self, event: BaseEvent) -> None:
-        self._calling = True
         try:
             result = self.handler(event)
             if inspect.isawaitable(result):
@@ -72,8 +67,6 @@ class AsyncSubscription:
         except Exception as error:
             # The next event comes all the same: one handler's failure is not the log's.
             self._report(error)
-        finally:
-            self._calling = False
 
     def _report(self, error: Exception) -> None:
         try:

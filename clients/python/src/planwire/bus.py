@@ -159,7 +159,10 @@ class EventBus:
         return self._run(calls.answer(plan_id, body, self._retry))
 
     def cancel(self, plan_id: str, reason: str = "") -> Cancelled:
-        """Asks that a plan and all below it end. Raises :class:`PlanEndedError`, :class:`PlanUnknownError`."""
+        """Asks that a plan and all below it end. Raises :class:`PlanEndedError`, :class:`PlanUnknownError`.
+
+        Sent again if the outcome is unknown: then two requests may be stored, which together ask for one end.
+        """
         return self._run(calls.cancel(plan_id, reason, self._retry))
 
     def plan(self, plan_id: str) -> Plan:

@@ -40,6 +40,8 @@ class Following:
     """Follows a selection of events across any number of connections."""
 
     def __init__(self, selection: Selection, after: str, retry: Retry) -> None:
+        if not (after.isascii() and after.isprintable() and after):
+            raise ValueError(f"{after!r} is neither start, now nor a cursor")
         self.selection = selection
         self.cursor: Optional[str] = after if after not in ("start", "now") else None
         """Where to go on: behind the last event that was emitted. None before the first connection."""

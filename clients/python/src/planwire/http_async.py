@@ -47,6 +47,7 @@ class AsyncHttp:
         self._timeouts = timeouts
         self._tls: Optional[ssl.SSLContext] = address.tls()
         self._idle: List[_Connection] = []
+        self._loop: Optional[asyncio.AbstractEventLoop] = None
 
     async def send(self, request: Request) -> Union[Response, Lost]:
         """Sends a request and reads the whole answer."""
@@ -95,6 +96,9 @@ class AsyncHttp:
         return Response(head.status, head.headers, await whole(connection.reader, head)), head.keeps
 
     def _kept(self) -> Optional[_Connection]:
+        if self._loop is not asyncio.get_running_loop():
+            # Connections end with the event loop in which they were made.
+            self._loop, self._idle = asyncio.get_running_loop(), []
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:

@@ -31,11 +31,11 @@ class Http:
     """Sends requests; it may be shared by threads."""
 
     def __init__(self, address: Address, timeouts: Timeouts) -> None:
+        self._lock = threading.Lock()
+        self._idle: List[http.client.HTTPConnection] = []
         self._address = address
         self._timeouts = timeouts
         self._tls = address.tls()
-        self._lock = threading.Lock()
-        self._idle: List[http.client.HTTPConnection] = []
         self._process = os.getpid()
 
     def send(self, request: Request) -> Union[Response, Lost]:
@@ -83,6 +83,10 @@ class Http:
             idle, self._idle = self._idle, []
         for connection in idle:
             connection.close()
+
+    def __del__(self) -> None:
+        # A bus that was not closed says nothing about it when it goes.
+        self.close()
 
     def _kept(self) -> Optional[http.client.HTTPConnection]:
         while True:
