@@ -3,12 +3,14 @@
 //! Made from the payload structs themselves, so that schema and code cannot differ. Unknown members are allowed
 //! everywhere in a payload; the event around it has no others than these.
 
+mod wire;
+
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::event_type::EventType;
-use crate::limits::{EVENT_TYPE_CHARS_MAX, PLAN_ID_CHARS_MAX, TRACEPARENT_CHARS_MAX};
+use crate::limits::{EVENT_TYPE_CHARS_MAX, TRACEPARENT_CHARS_MAX};
 use crate::vocabulary::{
     ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, PlanCompleted,
     PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
@@ -102,7 +104,7 @@ fn payload(event_type: &EventType, generator: &mut SchemaGenerator) -> Option<Va
 
 /// The five members that a publisher sends, the first five of every event.
 fn five_members() -> Map<String, Value> {
-    let plan_id = plan_id();
+    let plan_id = wire::plan_id();
     let names: Vec<&str> = EventType::OURS.iter().map(EventType::as_str).collect();
     let members = json!({
         "event_id": {
@@ -128,10 +130,6 @@ fn five_members() -> Map<String, Value> {
         Value::Object(members) => members,
         _ => Map::new(),
     }
-}
-
-fn plan_id() -> Value {
-    json!({"type": "string", "pattern": format!("^[A-Za-z0-9_-]{{1,{PLAN_ID_CHARS_MAX}}}$")})
 }
 
 fn published(by_type: &[Value]) -> Value {
@@ -161,7 +159,7 @@ fn published(by_type: &[Value]) -> Value {
 
 /// The members that the log adds to an event.
 fn log_members() -> Vec<(String, Value)> {
-    let nullable_plan_id = json!({"anyOf": [plan_id(), {"type": "null"}]});
+    let nullable_plan_id = json!({"anyOf": [wire::plan_id(), {"type": "null"}]});
     [
         ("position", json!({"description": "1, 2, 3 ... in its log.", "type": "integer", "minimum": 1})),
         (
@@ -173,7 +171,7 @@ fn log_members() -> Vec<(String, Value)> {
             }),
         ),
         ("seq", json!({"description": "1, 2, 3 ... in its plan.", "type": "integer", "minimum": 1})),
-        ("root_plan_id", plan_id()),
+        ("root_plan_id", wire::plan_id()),
         ("parent_plan_id", nullable_plan_id),
         ("depth", json!({"description": "0 at the root.", "type": "integer", "minimum": 0})),
         (

@@ -26,6 +26,7 @@ pub use record::{
 pub use step::{Items, StepKind, StepRecord, StepState};
 pub use tree::{TreeState, TreeTotals};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::lifecycle::PlanStatus;
@@ -125,7 +126,7 @@ impl Detail {
 }
 
 /// How a plan stands, in one word for people.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Phase {

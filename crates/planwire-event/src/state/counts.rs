@@ -1,9 +1,12 @@
 //! What a fold counts, also of what it does not keep.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// How much has happened in a plan, without its subplans.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
+// The payload of PlanCompleted has other counts under this name.
+#[schemars(rename = "StateCounts")]
 pub struct Counts {
     /// Events of any type.
     pub events: u64,
@@ -26,7 +29,7 @@ pub struct Counts {
 }
 
 /// What is not in the lists, since they have a limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Omitted {
     /// Events of steps that are not kept.
     pub step_events: u64,

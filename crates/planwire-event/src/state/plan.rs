@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
@@ -40,7 +41,7 @@ use crate::vocabulary::{
 /// # Some(plan)
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct PlanState {
     /// The plan.
     pub plan_id: PlanId,
@@ -85,6 +86,7 @@ pub struct PlanState {
     pub decisions: Vec<DecisionRecord>,
     /// Tool calls that have not ended, by their id.
     #[serde(serialize_with = "values")]
+    #[schemars(with = "Vec<CallRecord>")]
     pub open_calls: BTreeMap<String, CallRecord>,
     /// Its open questions, oldest first; at most [`QUESTIONS_MAX`].
     pub questions: Questions,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::Deref;
 
+use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::timestamp::Timestamp;
 use crate::vocabulary::{InputRequested, Object, QuestionKind};
 
 /// A question that is open.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct QuestionRecord {
     /// The question; not cut, since whoever answers needs it.
     pub request_id: String,

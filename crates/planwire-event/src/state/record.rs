@@ -1,5 +1,6 @@
 //! What a fold keeps of calls, decisions, children, artifacts and the request to end.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{ALTERNATIVES_MAX, Detail};
@@ -11,7 +12,7 @@ use crate::vocabulary::{
 };
 
 /// A tool call that has not ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct CallRecord {
     /// The call.
     pub call_id: String,
@@ -42,7 +43,7 @@ impl CallRecord {
 }
 
 /// A decision.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct DecisionRecord {
     /// Its id within the plan.
     pub decision_id: String,
@@ -88,7 +89,7 @@ impl DecisionRecord {
 }
 
 /// What a plan knows of a subplan's state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ChildState {
     /// It was spawned and its end is not reported.
@@ -100,7 +101,7 @@ pub enum ChildState {
 }
 
 /// A subplan, as its parent's events tell it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct ChildRecord {
     /// The subplan.
     pub plan_id: PlanId,
@@ -132,7 +133,7 @@ impl ChildRecord {
 }
 
 /// Where the content of an artifact is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case", tag = "kind")]
 pub enum ArtifactSource {
     /// In the events, as text.
@@ -152,7 +153,7 @@ pub enum ArtifactSource {
 }
 
 /// A result for people or programs outside of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ArtifactRecord {
     /// Its id within the plan.
     pub artifact_id: String,
@@ -202,7 +203,7 @@ impl ArtifactRecord {
 }
 
 /// The first request that a plan end.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CancelNote {
     /// Who asked.
     pub requested_by: String,

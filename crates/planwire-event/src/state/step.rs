@@ -1,12 +1,13 @@
 //! What a fold keeps of a step.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::ids::PlanId;
 use crate::vocabulary::Failure;
 
 /// What a step does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepKind {
     /// It calls a tool.
@@ -20,7 +21,7 @@ pub enum StepKind {
 }
 
 /// How a step stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum StepState {
     /// A call or subplan of it is open.
@@ -36,7 +37,7 @@ pub enum StepState {
 }
 
 /// How many calls or subplans a step has begun, one for each item of `for_each`; a retry is not counted again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Items {
     /// Not ended.
     pub open: u64,
@@ -49,7 +50,7 @@ pub struct Items {
 }
 
 /// A step, in order of first appearance. Steps that were never begun have no event and so no record.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct StepRecord {
     /// Its id in the plan document.
     pub step: String,
