@@ -220,7 +220,7 @@ fn proc_of(server: &Server, name: &str) -> PathBuf {
 }
 
 /// Resident memory of the server in KiB.
-fn memory_kib(server: &Server) -> u64 {
+pub(crate) fn memory_kib(server: &Server) -> u64 {
     let status = std::fs::read_to_string(proc_of(server, "status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("resident memory");
     line.trim().trim_end_matches(" kB").parse().expect("a number")

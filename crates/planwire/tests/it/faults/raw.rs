@@ -127,13 +127,14 @@ impl RawStream {
 
     /// Reads until frames are whole; none at the end of the stream.
     pub(crate) fn frames(&mut self) -> io::Result<Option<Vec<RawFrame>>> {
-        loop {
+        // After the end the connection is kept for another request: nothing more comes.
+        while !self.decoder.ended {
             match self.read(READ_BYTES)? {
-                Some(frames) if frames.is_empty() && !self.decoder.ended => {}
-                Some(frames) if frames.is_empty() => return Ok(None),
+                Some(frames) if frames.is_empty() => {}
                 other => return Ok(other),
             }
         }
+        Ok(None)
     }
 
     /// Reads exactly `bytes` bytes of the wire, unless the stream ends before, and gives the whole frames.
