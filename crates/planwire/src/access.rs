@@ -129,7 +129,7 @@ impl Access {
                 (Follower::Place(Box::new(follower)), Steering::Server(client.clone()))
             }
         };
-        let watch = Watch::new(plan.clone(), output)?;
+        let watch = Watch::new(plan.clone(), place.clone(), output)?;
         self.guarded(watch.run(&mut follower, &steering, signals)).await
     }
 

@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// Publish events from a file or from standard input.
     Publish(PublishArguments),
+    /// Answer a question of a plan, or show what it asks.
+    Answer(AnswerArguments),
     /// Ask a plan and all below it to end.
     Cancel(CancelArguments),
     /// End a plan whose publisher is gone.
@@ -215,6 +217,30 @@ pub(crate) struct PublishArguments {
     /// A file, or `-` for standard input.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+}
+
+/// Arguments of `answer`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  planwire answer ID                    show what the plan asks; on a terminal, answer it\n  \
+planwire answer ID approve\n  planwire answer ID --as-json '{\"approved\":false,\"comment\":\"not today\"}'"
+)]
+pub(crate) struct AnswerArguments {
+    /// The plan, or one above it.
+    #[arg(value_name = "ID")]
+    pub(crate) plan: PlanId,
+    /// The answer, read as the question wants it [default: show what is asked].
+    #[arg(value_name = "VALUE", allow_hyphen_values = true)]
+    pub(crate) value: Option<String>,
+    /// The question, where the plan asks several.
+    #[arg(long, value_name = "REQUEST")]
+    pub(crate) request: Option<String>,
+    /// Read the answer as JSON.
+    #[arg(long, requires = "value")]
+    pub(crate) as_json: bool,
+    /// Who answers [default: $USER].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) by: Option<String>,
 }
 
 /// Arguments of `cancel`.

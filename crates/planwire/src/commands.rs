@@ -1,5 +1,6 @@
 //! The commands, one file each. Each takes its arguments, the data place and the output, and says how to exit.
 
+pub(crate) mod answer;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -32,6 +33,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Show(arguments) => show::show(arguments, &place()?, output).await,
         Command::Events(arguments) => events::events(arguments, &place()?, output).await,
         Command::Publish(arguments) => publish::publish(arguments, &place()?, output).await,
+        Command::Answer(arguments) => answer::answer(arguments, &place()?, output).await,
         Command::Cancel(arguments) => cancel::cancel(arguments, &place()?, output).await,
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
         Command::Check(arguments) => check::check(arguments, output),

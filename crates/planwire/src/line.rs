@@ -2,8 +2,9 @@
 
 use planwire_event::StoredEvent;
 use planwire_event::vocabulary::{
-    ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, Failure as EventFailure, PlanCompleted,
-    PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    AnswerOutcome, ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, Failure as EventFailure,
+    InputReceived, InputRequested, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
+    ToolCalled, ToolCompleted,
 };
 
 use crate::output::{Paint, Style, cut, duration, escape};
@@ -90,9 +91,33 @@ fn known_of_plan(stored: &StoredEvent) -> Option<(&'static str, Paint, String)> 
             format!("artifact {} ({}, {size})", artifact.name, artifact.media_type),
         ));
     }
+    if let Some(asked) = event.read::<InputRequested>() {
+        let question = &asked.question;
+        return Some(match asked.for_plan_id {
+            Some(plan) => ("?", Paint::Choice, format!("plan {plan} below asks: {question}")),
+            None if asked.step.is_empty() => ("?", Paint::Choice, format!("asks: {question}")),
+            None => ("?", Paint::Choice, format!("{} asks: {question}", asked.step)),
+        });
+    }
+    if let Some(answer) = event.read::<InputReceived>() {
+        return Some(answered(&answer));
+    }
     let cancel = event.read::<CancelRequested>()?;
     let why = if cancel.reason.is_empty() { String::new() } else { format!(": {}", cancel.reason) };
     Some(("!", Paint::Warning, format!("{} asks for the end{why}", cancel.requested_by)))
+}
+
+fn answered(answer: &InputReceived) -> (&'static str, Paint, String) {
+    let (value, by) = (&answer.value, &answer.answered_by);
+    let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    match answer.outcome {
+        AnswerOutcome::Answered if answer.via.is_empty() => {
+            ("!", Paint::Choice, format!("{by} answers: {value}"))
+        }
+        AnswerOutcome::Answered => ("!", Paint::Choice, format!("{by} answers by {}: {value}", answer.via)),
+        AnswerOutcome::Expired => ("✗", Paint::Warning, "nobody answered in time".to_owned()),
+        AnswerOutcome::Withdrawn => ("·", Paint::Plain, "the question is withdrawn".to_owned()),
+    }
 }
 
 fn told(error: &EventFailure) -> String {
@@ -191,6 +216,19 @@ mod tests {
             r#"{"artifact_id":"a","name":"r.md","media_type":"text/markdown","part":{"text":"abc"}}"#,
             "◆ [n] artifact r.md (text/markdown, 3 bytes)",
         );
+    }
+
+    #[test]
+    fn questions_say_who_asks_and_who_answered() {
+        let asked = |more: &str| format!(r#"{{"request_id":"q","kind":"input","question":"Which?"{more}}}"#);
+        check("InputRequested", &asked(r#","step":"s""#), "? [n] s asks: Which?");
+        check("InputRequested", &asked(""), "? [n] asks: Which?");
+        check("InputRequested", &asked(r#","for_plan_id":"c""#), "? [n] plan c below asks: Which?");
+        let received = |more: &str| format!(r#"{{"request_id":"q","answered_by":"ann"{more}}}"#);
+        check("InputReceived", &received(r#","value":"a","via":"page""#), "! [n] ann answers by page: a");
+        check("InputReceived", &received(r#","value":[1]"#), "! [n] ann answers: [1]");
+        check("InputReceived", &received(r#","outcome":"expired""#), "✗ [n] nobody answered in time");
+        check("InputReceived", &received(r#","outcome":"withdrawn""#), "· [n] the question is withdrawn");
     }
 
     #[test]

@@ -63,6 +63,15 @@ impl Place {
         &self.folder
     }
 
+    /// What a command line needs so that it finds this place; nothing if it does by itself.
+    pub(crate) fn flag(&self) -> String {
+        let named = std::env::var_os("PLANWIRE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
+        match Self::find(named) {
+            Ok(found) if found == *self => String::new(),
+            _ => format!(" --data '{}'", self.folder.display()),
+        }
+    }
+
     /// The database.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.join(format!("{LOG_NAME}.db"))

@@ -9,15 +9,18 @@ pub(crate) mod screen;
 use std::sync::Arc;
 use std::time::Duration;
 
+use planwire_event::answer;
 use planwire_event::vocabulary::{
-    ArtifactProduced, Failure as EventFailure, Object, PlanCompleted, PlanFailed,
+    ArtifactProduced, Failure as EventFailure, InputRequested, Object, PlanCompleted, PlanFailed,
 };
 use planwire_event::{Clock as _, EventType, PlanId, PlanStatus, StoredEvent, SystemClock};
 
+use crate::commands::answer::command;
 use crate::failure::{Exit, Failure};
 use crate::follow::Follower;
 use crate::line;
 use crate::output::{Output, Paint, duration, escape, tell};
+use crate::place::Place;
 use crate::signals::{Asked, Signals};
 use crate::wiring::Steering;
 use picture::{Frame, View};
@@ -60,6 +63,7 @@ pub(crate) struct Watch {
     output: Output,
     view: View,
     screen: Option<Screen>,
+    place: Place,
     tick: usize,
     outcome: Outcome,
 }
@@ -70,7 +74,7 @@ impl Watch {
     /// # Errors
     ///
     /// If standard output cannot be written.
-    pub(crate) fn new(plan: PlanId, output: Output) -> Result<Self, Failure> {
+    pub(crate) fn new(plan: PlanId, place: Place, output: Output) -> Result<Self, Failure> {
         let outcome = Outcome {
             plan_id: plan,
             status: PlanStatus::Open,
@@ -80,7 +84,7 @@ impl Watch {
             artifacts: Vec::new(),
         };
         let screen = if output.live { Some(Screen::open(output)?) } else { None };
-        Ok(Self { output, view: View::default(), screen, tick: 0, outcome })
+        Ok(Self { output, view: View::default(), screen, place, tick: 0, outcome })
     }
 
     /// Shows what `follower` gives. The first Ctrl-C asks the plan to end by `steering`, the second ends the watch,
@@ -135,7 +139,16 @@ impl Watch {
         }
         if self.screen.is_none() {
             let label = self.view.label(stored.plan_id());
-            return self.output.line(&line::in_tree(stored, label, self.output.style));
+            self.output.line(&line::in_tree(stored, label, self.output.style))?;
+            if let Some(asked) =
+                stored.event.read::<InputRequested>().filter(|asked| asked.for_plan_id.is_none())
+            {
+                let wanted = escape(&answer::wanted(asked.kind, asked.schema.as_ref()));
+                tell(&format!(
+                    "planwire: {wanted} is asked for: {} VALUE",
+                    command(stored.plan_id(), &self.place)
+                ));
+            }
         }
         Ok(())
     }

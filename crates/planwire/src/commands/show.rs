@@ -92,6 +92,14 @@ fn describe(plan: &PlanState, view: &View, output: Output) -> Vec<String> {
             format!("  {state} {}{tool}{tries}{error}", escape(&step.step))
         }));
     }
+    if !plan.questions.is_empty() {
+        lines.extend([String::new(), title("questions")]);
+        for asked in plan.questions.iter() {
+            let by = asked.for_plan_id.as_ref().unwrap_or(&plan.plan_id);
+            let question = style.paint(Paint::Choice, &escape(&asked.question));
+            lines.push(format!("  {}: {question}  planwire answer {by}", escape(&asked.step)));
+        }
+    }
     if !plan.decisions.is_empty() {
         lines.extend([String::new(), title("decisions")]);
         for made in &plan.decisions {

@@ -105,6 +105,13 @@ impl View {
         if folded {
             return;
         }
+        let bar = if children.is_empty() { "   " } else { "│  " };
+        for asked in plan.questions.iter().filter(|asked| asked.for_plan_id.is_none()) {
+            let mut line = Line::of(Paint::Faint, &format!("{below}{bar}"));
+            line.push(Paint::Choice, &format!("? {}", escape(&asked.question)));
+            line.push(Paint::Faint, &format!("  planwire answer {}", plan.plan_id));
+            lines.push(line);
+        }
         let hides = |child: &&&PlanState| fold >= Fold::Siblings && child.status == PlanStatus::Completed;
         let hidden = children.iter().filter(hides).count();
         let mut shown = children.iter().filter(|child| !hides(child)).peekable();
@@ -175,6 +182,9 @@ fn notes(plan: &PlanState, line: &mut Line) {
         let by_key = asked.reason == "Ctrl-C";
         let text = if by_key { "  asked to end; Ctrl-C again ends at once" } else { "  asked to end" };
         line.push(Paint::Warning, text);
+    }
+    if plan.questions.is_any_open() {
+        line.push(Paint::Choice, "  waits for an answer");
     }
     for decision in plan.decisions.iter().rev().take(2) {
         line.push(Paint::Choice, &format!("  {}: {}", escape(&decision.step), escape(&decision.chosen)));

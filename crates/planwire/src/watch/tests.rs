@@ -117,7 +117,8 @@ fn payload_cannot_move_the_cursor() {
 #[test]
 fn end_of_a_plan_is_told_with_its_reason() {
     let output = Output { json: false, style: Style::default(), live: false, unread: Unread::End };
-    let mut watch = Watch::new("root".parse().unwrap(), output).unwrap();
+    let place = Place::find(Some("/data".into())).unwrap();
+    let mut watch = Watch::new("root".parse().unwrap(), place, output).unwrap();
     let mut log = tree(0, 0);
     assert_eq!(watch.outcome.exit(), Exit::Cancelled);
     assert_eq!(verdict(&watch.outcome, output), "! plan root was left before it ended");
@@ -141,4 +142,21 @@ fn request_to_end_is_shown_until_the_end() {
     let failed = r#"{"reason":"cancelled","error":{"code":"cancelled","message":"by me"}}"#;
     log.add("root", None, 0, "PlanFailed", failed);
     assert!(!log.picture(80, 5)[0].contains("asked to end"));
+}
+
+#[test]
+fn open_questions_stand_below_the_plan_that_asks() {
+    let mut log = tree(1, 0);
+    let asked = r#"{"request_id":"q","step":"s","kind":"input","question":"Which branch?"}"#;
+    log.add("g0", Some("survey"), 2, "InputRequested", asked);
+    let repeated = asked.replacen('{', r#"{"for_plan_id":"g0","#, 1);
+    log.add("survey", Some("root"), 1, "InputRequested", &repeated);
+    let picture = log.picture(100, 9);
+    let asks: Vec<_> = picture.iter().filter(|line| line.contains("Which branch?")).collect();
+    assert_eq!(asks, ["         ? Which branch?  planwire answer g0"]);
+    assert_eq!(picture.iter().filter(|line| line.contains("waits for an answer")).count(), 2);
+    let answered = r#"{"request_id":"q","value":"main","answered_by":"ann"}"#;
+    log.add("g0", Some("survey"), 2, "InputReceived", answered);
+    log.add("survey", Some("root"), 1, "InputReceived", answered);
+    assert!(!log.picture(100, 9).iter().any(|line| line.contains('?') || line.contains("answer")));
 }

@@ -14,9 +14,16 @@
 //! - [`demo`]: the demo on folders of all kinds
 //! - [`crash`]: `kill -9` at any instant
 //! - [`load`]: clients that never read, and clients that come and go
+//! - [`a2a_load`]: many clients that follow one task over A2A
+//! - [`a2a_sdk`]: the official A2A clients
+//! - [`python`]: the Python client
+//! - [`questions`]: what plans ask, and answers
 //! - [`typescript`]: the TypeScript client, in Node and in a browser
+//! - [`openapi`]: what the server says of itself, and whether it keeps to it
 //! - [`faults`]: cut connections, a second server, signals, a browser left alone
 
+mod a2a_load;
+mod a2a_sdk;
 mod canary;
 mod configuration;
 mod crash;
@@ -28,6 +35,9 @@ mod harness;
 mod http;
 mod load;
 mod log;
+mod openapi;
+mod python;
+mod questions;
 mod readme;
 mod registering;
 mod running;

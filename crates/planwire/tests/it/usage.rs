@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 13] = [
+const COMMANDS: [&str; 14] = [
     "demo",
     "run",
     "serve",
@@ -10,6 +10,7 @@ const COMMANDS: [&str; 13] = [
     "show",
     "events",
     "publish",
+    "answer",
     "cancel",
     "end",
     "check",
