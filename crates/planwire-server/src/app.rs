@@ -7,6 +7,8 @@ use planwire_bus::{EventBus, PlanStarter, Publisher};
 use planwire_event::Producer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::a2a::A2a;
+use crate::a2a::folds::Folds;
 use crate::config::{RETRY_MS, SSE_REPLAYS_MAX, STREAMS_MAX, ServerConfig};
 use crate::guard::Guard;
 use crate::problem::{Kind, Problem};
@@ -23,6 +25,10 @@ pub(crate) struct App {
     pub(crate) guard: Guard,
     pub(crate) gauges: Arc<Gauges>,
     pub(crate) closing: Closing,
+    /// Routes and card of the A2A facade.
+    pub(crate) a2a: A2a,
+    /// Tasks as they stood, for the A2A facade.
+    pub(crate) folds: Folds,
     streams: Arc<Semaphore>,
     /// Places for streams that are behind, see [`SSE_REPLAYS_MAX`].
     pub(crate) replays: Arc<Semaphore>,
@@ -73,6 +79,7 @@ impl App {
         config: ServerConfig,
         bus: EventBus,
         starter: Option<Arc<dyn PlanStarter>>,
+        a2a: A2a,
         closing: Closing,
     ) -> Self {
         Self {
@@ -82,6 +89,8 @@ impl App {
             guard: Guard::new(&config),
             gauges: Arc::default(),
             closing,
+            a2a,
+            folds: Folds::default(),
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
             replays: Arc::new(Semaphore::new(SSE_REPLAYS_MAX)),
             config,
@@ -99,11 +108,16 @@ impl App {
         })
     }
 
+    /// Counts a stream that is opened; how many there were before.
+    pub(crate) fn count_stream(&self) -> u64 {
+        self.gauges.streams_opened.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// When the next stream's client shall come back: a crowd that drops at once returns spread over as long again.
     pub(crate) fn next_retry_ms(&self) -> u64 {
         /// Odd and near the golden ratio of 2^32: neighbours land far apart.
         const STEP: u64 = 2_654_435_761;
-        let number = self.gauges.streams_opened.fetch_add(1, Ordering::Relaxed);
+        let number = self.count_stream();
         RETRY_MS + (number.wrapping_mul(STEP) >> 16) % RETRY_MS
     }
 }

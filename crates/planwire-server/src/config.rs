@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use planwire_event::{Clock, IdGenerator, SystemClock};
 
+use crate::a2a::A2aConfig;
+
 /// Port on which a server listens unless it is told otherwise.
 pub const PORT: u16 = 7420;
 
@@ -114,6 +116,8 @@ pub struct ServerConfig {
     pub ids: Arc<IdGenerator>,
     /// Time of events that come without.
     pub clock: Arc<dyn Clock>,
+    /// What the A2A facade says of itself, and its routes.
+    pub a2a: A2aConfig,
     /// Limits and waits.
     pub limits: Limits,
 }
@@ -128,6 +132,7 @@ impl Default for ServerConfig {
             token: None,
             ids: Arc::new(IdGenerator::system()),
             clock: Arc::new(SystemClock),
+            a2a: A2aConfig::default(),
             limits: Limits::default(),
         }
     }

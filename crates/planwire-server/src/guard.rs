@@ -13,6 +13,13 @@ use crate::problem::{Kind, Problem};
 /// Names of this machine for itself.
 const LOOPBACK_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "[::1]"];
 
+/// Why a request is not let in.
+pub(crate) const PROBLEMS: &[Kind] =
+    &[Kind::HeadMalformed, Kind::TokenRefused, Kind::HostRefused, Kind::OriginRefused, Kind::UriTooLong];
+
+/// Why a POST is not let in besides.
+pub(crate) const PROBLEMS_OF_POST: &[Kind] = &[Kind::ContentTypeUnsupported];
+
 /// What a request has to fulfil.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -50,7 +57,7 @@ impl Guard {
             let detail = format!("the target has {target_bytes} bytes, the limit is {URI_BYTES_MAX}");
             return Err(Problem::new(Kind::UriTooLong, detail));
         }
-        if request.method() == Method::POST {
+        if request.method() == Method::POST && !is_of_a2a(request.uri().path()) {
             check_content_type(headers)?;
         }
         self.check_token(headers)
@@ -101,6 +108,12 @@ impl Guard {
             "the token is not the one in the lock file of this server's database",
         ))
     }
+}
+
+/// Whether a path is that of the A2A facade, which checks content types itself, since it has errors of its own for
+/// them. It takes no others.
+fn is_of_a2a(path: &str) -> bool {
+    path.strip_prefix("/a2a").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The text of a header that may stand once.

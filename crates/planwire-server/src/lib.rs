@@ -9,8 +9,9 @@
 //! - `guard`, `accept`, `params`, `body`: what a request must be, and what it asks for.
 //! - [`problem`]: every failure with its HTTP status.
 //! - `routes`, `app`: which path leads where, and what the routes share.
-//! - `events`, `sse_stream`, `sse_frame`: reading events as pages and as streams.
-//! - `publish`, `plans`, `start`, `blobs`, `health`, `page`: the other routes.
+//! - `openapi`: what every route takes and gives, as `/openapi.json`.
+//! - `events`, `sse_stream`, `sse_chunks`, `sse_frame`: reading events as pages and as streams.
+//! - `publish`, `plans`, `start`, `answer`, `blobs`, `health`, `page`: the other routes.
 //!
 //! # Memory
 //!
@@ -19,8 +20,9 @@
 //! a single event larger than that counts once more. At most [`config::SSE_REPLAYS_MAX`] streams that are behind hold
 //! [`config::SSE_REPLAY_BYTES_MAX`] besides. The kernel adds about [`config::UNSENT_BYTES_MAX`].
 
-mod a2a;
+pub mod a2a;
 mod accept;
+mod answer;
 mod app;
 mod blobs;
 mod body;
@@ -29,6 +31,7 @@ mod connection;
 mod events;
 mod guard;
 mod health;
+mod openapi;
 mod page;
 mod params;
 mod plans;
@@ -36,6 +39,7 @@ pub mod problem;
 mod publish;
 mod routes;
 pub mod server;
+mod sse_chunks;
 mod sse_frame;
 mod sse_stream;
 mod start;

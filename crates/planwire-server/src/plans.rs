@@ -11,15 +11,16 @@ use axum::response::Response;
 use planwire_bus::{PublishError, StartAt};
 use planwire_event::state::PlanState;
 use planwire_event::vocabulary::CancelRequested;
-use planwire_event::{Cursor, Event, EventTypes, LogId, PlanId, Refusal};
+use planwire_event::{Cursor, Digest, Event, EventId, EventTypes, LogId, PlanId, Refusal, Seq, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use crate::app::{App, PRINCIPAL};
 use crate::config::PAGE_PLANS_DEFAULT;
 use crate::events;
-use crate::params::{Pairs, Parameters, PlanPath, page_limit};
+use crate::openapi::{Answer, Body as Taken, Content, Operation, Parameter, Values};
+use crate::params::{IN_PATH_PLAN, Pairs, Parameters, PlanPath, page_limit};
 use crate::problem::{Kind, Problem};
 use crate::{body, params};
 
@@ -27,60 +28,109 @@ use crate::{body, params};
 const STATE_PAGES_MAX: usize = 10;
 
 /// A row of `plans` as JSON.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Plan")]
 pub(crate) struct PlanJson {
-    plan_id: String,
-    root_plan_id: String,
-    parent_plan_id: Option<String>,
+    /// The plan.
+    plan_id: PlanId,
+    /// The root of its tree.
+    root_plan_id: PlanId,
+    /// The plan that spawned it; null at the root.
+    parent_plan_id: Option<PlanId>,
+    /// 0 at the root.
     depth: u32,
+    /// Name of its document.
     name: String,
+    /// Groups several trees.
     context_id: String,
+    /// Whether it runs, and how it ended if not.
+    #[schemars(extend("enum" = ["open", "completed", "failed"]))]
     state: &'static str,
+    /// The kind of end, of a plan that failed.
     reason: Option<&'static str>,
-    document_digest: Option<String>,
+    /// SHA-256 of its document.
+    document_digest: Option<Digest>,
+    /// The executor that owns it.
     owner: Option<String>,
-    started_at: String,
-    ended_at: Option<String>,
+    /// Timestamp of its PlanStarted.
+    started_at: Timestamp,
+    /// Timestamp of its terminal event.
+    ended_at: Option<Timestamp>,
     /// Place of its PlanStarted.
-    first: String,
+    first: Cursor,
     /// Place of its terminal event.
-    last: Option<String>,
+    last: Option<Cursor>,
     /// Events that it has, once it has ended.
-    last_seq: Option<u64>,
+    last_seq: Option<Seq>,
 }
 
 impl PlanJson {
     fn of(row: &PlanRow, log_id: LogId) -> Self {
-        let cursor = |position| Cursor { log_id, position }.to_string();
+        let cursor = |position| Cursor { log_id, position };
         Self {
-            plan_id: row.plan_id.to_string(),
-            root_plan_id: row.root_plan_id.to_string(),
-            parent_plan_id: row.parent_plan_id.as_ref().map(ToString::to_string),
+            plan_id: row.plan_id.clone(),
+            root_plan_id: row.root_plan_id.clone(),
+            parent_plan_id: row.parent_plan_id.clone(),
             depth: row.depth,
             name: row.name.clone(),
             context_id: row.context_id.to_string(),
             state: row.status.state(),
             reason: row.status.reason(),
-            document_digest: row.document_digest.map(|digest| digest.to_string()),
+            document_digest: row.document_digest,
             owner: row.owner.as_ref().map(ToString::to_string),
-            started_at: row.started_at.to_string(),
-            ended_at: row.ended_at.map(|at| at.to_string()),
+            started_at: row.started_at,
+            ended_at: row.ended_at,
             first: cursor(row.first_position),
             last: row.last_position.map(cursor),
-            last_seq: row.last_seq.map(planwire_event::Seq::get),
+            last_seq: row.last_seq,
         }
     }
 }
 
+const AFTER: Parameter = Parameter::query("after", Values::Cursor, "The `next` of the page before.");
+const LIMIT: Parameter =
+    Parameter::query("limit", Values::Limit { default: PAGE_PLANS_DEFAULT }, "Plans of a page.");
+const ROOTS: Parameter = Parameter::query(
+    "roots",
+    Values::Choices(&["true", "false"]),
+    "`false` lists subplans too; not together with `tree`.",
+);
+const STATE: Parameter =
+    Parameter::query("state", Values::Choices(&["open", "completed", "failed"]), "Only plans of this state.");
+const TREE: Parameter = Parameter::query("tree", Values::PlanId, "Only plans of this tree, oldest first.");
+
+const LIST_PARAMETERS: &[Parameter] = &[AFTER, LIMIT, ROOTS, STATE, TREE];
+
+/// A page of plans.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct PlanPage {
+    /// The plans.
+    plans: Vec<PlanJson>,
+    /// Where the next page begins, as its `after`; null after the last one.
+    next: Option<Cursor>,
+}
+
+pub(crate) static LIST: Operation = Operation {
+    id: "listPlans",
+    summary: "Plans",
+    description: "Root plans, newest first. A page by `state` may be short or empty and still have a `next`.",
+    parameters: &[LIST_PARAMETERS],
+    body: None,
+    answers: &[Answer::new(200, "A page of plans.", &[Content::answer::<PlanPage>()])],
+    problems: &[&[Kind::ParameterInvalid], Kind::OF_STREAM, Kind::OF_READ],
+};
+
 /// Lists roots, newest first; with `roots=false` all plans, with `tree=<plan_id>` one tree, oldest first.
-pub(crate) async fn list(State(app): State<Arc<App>>, Pairs(pairs): Pairs) -> Result<Json<Value>, Problem> {
-    let mut query = Parameters::new(&pairs, "after, limit, roots, state, tree");
-    let after = query.parsed::<Cursor>("after")?;
-    let limit = page_limit(query.parsed("limit")?, PAGE_PLANS_DEFAULT)?;
-    let roots = query.choice("roots", &[("true", true), ("false", false)])?;
-    let state =
-        query.choice("state", &[("open", "open"), ("completed", "completed"), ("failed", "failed")])?;
-    let tree = query.parsed::<PlanId>("tree")?;
+pub(crate) async fn list(
+    State(app): State<Arc<App>>,
+    Pairs(pairs): Pairs,
+) -> Result<Json<PlanPage>, Problem> {
+    let mut query = Parameters::new(&pairs, LIST_PARAMETERS);
+    let after = query.parsed::<Cursor>(&AFTER)?;
+    let limit = page_limit(query.parsed(&LIMIT)?, PAGE_PLANS_DEFAULT)?;
+    let roots = query.choice(&ROOTS, [true, false])?;
+    let state = query.choice(&STATE, ["open", "completed", "failed"])?;
+    let tree = query.parsed::<PlanId>(&TREE)?;
     query.finish()?;
     let log_id = app.bus.log_id();
     let after = match after {
@@ -96,11 +146,12 @@ pub(crate) async fn list(State(app): State<Arc<App>>, Pairs(pairs): Pairs) -> Re
         (None, Some(false)) => (PlanScope::All, PlanOrder::NewestFirst),
         (None, _) => (PlanScope::Roots, PlanOrder::NewestFirst),
     };
-    let query = PlanQuery { scope, open_only: state == Some("open"), order, after, limit };
+    let open_only = state == Some("open");
+    let query = PlanQuery { scope, open_only, order, after, limit, ..PlanQuery::default() };
     let (rows, next) = rows_by_state(&**app.bus.repository(), query, state).await?;
-    let plans: Vec<_> = rows.iter().map(|row| PlanJson::of(row, log_id)).collect();
-    let next = next.map(|position| Cursor { log_id, position }.to_string());
-    Ok(Json(json!({ "plans": plans, "next": next })))
+    let plans = rows.iter().map(|row| PlanJson::of(row, log_id)).collect();
+    let next = next.map(|position| Cursor { log_id, position });
+    Ok(Json(PlanPage { plans, next }))
 }
 
 /// Rows of one state, as far as a bounded number of pages has them.
@@ -132,17 +183,29 @@ pub(crate) async fn row(repository: &dyn EventRepository, plan: &PlanId) -> Resu
     page.plans.into_iter().next().ok_or_else(|| unknown(plan))
 }
 
-fn unknown(plan: &PlanId) -> Problem {
+pub(crate) fn unknown(plan: &PlanId) -> Problem {
     Problem::new(Kind::PlanUnknown, format!("plan {plan} is unknown")).with("plan_id", plan.as_str())
 }
 
 /// A row of `plans` and the fold of the plan's events.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "PlanWithState")]
 pub(crate) struct PlanAnswer {
     #[serde(flatten)]
     row: PlanJson,
+    /// What its events add up to.
     fold: Option<PlanState>,
 }
+
+pub(crate) static GET: Operation = Operation {
+    id: "getPlan",
+    summary: "One plan",
+    description: "And, as `fold`, what its events add up to: state, steps, decisions, questions, artifacts, outputs.",
+    parameters: &[IN_PATH_PLAN],
+    body: None,
+    answers: &[Answer::new(200, "The plan.", &[Content::answer::<PlanAnswer>()])],
+    problems: &[&[Kind::IdMalformed, Kind::ParameterInvalid, Kind::PlanUnknown], Kind::OF_READ],
+};
 
 /// The plan: its row and, as `fold`, what its events add up to.
 pub(crate) async fn get(
@@ -150,7 +213,7 @@ pub(crate) async fn get(
     PlanPath(plan): PlanPath,
     Pairs(pairs): Pairs,
 ) -> Result<Json<PlanAnswer>, Problem> {
-    Parameters::new(&pairs, "none").finish()?;
+    Parameters::new(&pairs, &[]).finish()?;
     let repository = &**app.bus.repository();
     let row = row(repository, &plan).await?;
     let fold = fold(repository, &row).await?;
@@ -176,6 +239,20 @@ async fn fold(repository: &dyn EventRepository, row: &PlanRow) -> Result<Option<
     }
 }
 
+pub(crate) static DOCUMENT: Operation = Operation {
+    id: "getPlanDocument",
+    summary: "The document of a plan",
+    description: "In normal form, with the files that it names.",
+    parameters: &[IN_PATH_PLAN],
+    body: None,
+    answers: &[Answer::new(
+        200,
+        "The document.",
+        &[Content::of("application/json", |_| serde_json::json!({"type": "object"}))],
+    )],
+    problems: &[&[Kind::IdMalformed, Kind::PlanUnknown, Kind::DocumentUnknown], Kind::OF_READ],
+};
+
 /// The plan's document in normal form.
 pub(crate) async fn document(
     State(app): State<Arc<App>>,
@@ -192,12 +269,36 @@ pub(crate) async fn document(
     Ok(events::json(body.ok_or_else(none)?.as_bytes().to_vec()))
 }
 
-#[derive(Default, Deserialize)]
+/// A request that a plan end.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "CancelPlan")]
 struct Cancel {
+    /// Why, for people.
     #[serde(default)]
     reason: String,
 }
+
+/// The request is in the log.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct CancelAnswer {
+    /// The plan.
+    plan_id: PlanId,
+    /// The CancelRequested.
+    event_id: EventId,
+    /// Where it is.
+    cursor: Cursor,
+}
+
+pub(crate) static CANCEL: Operation = Operation {
+    id: "cancelPlan",
+    summary: "Asks that a plan end",
+    description: "Publishes CancelRequested; the owner of the plan acts on it. The body may be left out.",
+    parameters: &[IN_PATH_PLAN],
+    body: Some(Taken { required: false, ..Content::request::<Cancel>() }),
+    answers: &[Answer::new(202, "The request is on disk.", &[Content::answer::<CancelAnswer>()])],
+    problems: &[body::PROBLEMS, &[Kind::IdMalformed, Kind::PlanUnknown, Kind::PlanEnded], Kind::OF_PUBLISH],
+};
 
 /// Publishes that somebody asks for the plan's end; its owner acts on it.
 pub(crate) async fn cancel(
@@ -205,7 +306,7 @@ pub(crate) async fn cancel(
     PlanPath(plan): PlanPath,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Problem> {
+) -> Result<(StatusCode, Json<CancelAnswer>), Problem> {
     let text = body::text(&headers, body, app.config.limits.body_read).await?;
     let cancel: Cancel = if text.trim().is_empty() { Cancel::default() } else { body::json(&text)? };
     let payload = CancelRequested { requested_by: format!("http:{PRINCIPAL}"), reason: cancel.reason };
@@ -218,10 +319,6 @@ pub(crate) async fn cancel(
         }
         other => other.into(),
     })?;
-    let answer = json!({
-        "plan_id": plan.as_str(),
-        "event_id": published.event_id.to_string(),
-        "cursor": published.cursor.to_string(),
-    });
+    let answer = CancelAnswer { plan_id: plan, event_id: published.event_id, cursor: published.cursor };
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }

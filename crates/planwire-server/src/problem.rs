@@ -58,6 +58,10 @@ kinds! {
     CursorMalformed 400 "cursor-malformed" "The cursor is malformed";
     /// The body is not what the route takes.
     BodyMalformed 400 "body-malformed" "The body is malformed";
+    /// The answer does not fit its question.
+    AnswerInvalid 400 "answer-invalid" "The answer does not fit the question";
+    /// Several questions are open, and the answer does not say which is meant.
+    QuestionUnnamed 400 "question-unnamed" "The answer does not say to which question";
     /// An event of the body is none.
     EventInvalid 400 "event-invalid" "An event is invalid";
     /// The request head contradicts itself.
@@ -94,6 +98,8 @@ kinds! {
     EventRefused 409 "event-refused" "An event may not follow what the log holds";
     /// The event id is taken.
     EventConflict 409 "event-conflict" "The event id is stored with other content";
+    /// No question is open.
+    QuestionNone 409 "question-none" "The plan asks nothing";
     /// The plan has ended.
     PlanEnded 409 "plan-ended" "The plan has ended";
     /// Retention has removed what follows the cursor.
@@ -139,8 +145,45 @@ kinds! {
 }
 
 impl Kind {
+    /// What a failed read may be: [`Problem::of_read`].
+    pub(crate) const OF_READ: &'static [Self] = &[Self::StoreBusy, Self::ReadFailed, Self::ShuttingDown];
+
+    /// What a cursor, or a plan that cannot be followed, may be: a [`StreamError`].
+    pub(crate) const OF_STREAM: &'static [Self] = &[
+        Self::CursorOtherLog,
+        Self::CursorBeyondHead,
+        Self::CursorPruned,
+        Self::PlanUnknown,
+        Self::Internal,
+    ];
+
+    /// What a [`PublishError`] may be.
+    pub(crate) const OF_PUBLISH: &'static [Self] = &[
+        Self::BodyTooLarge,
+        Self::TooManyEvents,
+        Self::EventRefused,
+        Self::EventConflict,
+        Self::StoreFull,
+        Self::StoreBusy,
+        Self::StoreFailed,
+        Self::OutcomeUnknown,
+        Self::WriterStopped,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+
+    /// What a [`StartError`] may be, besides a [`PublishError`].
+    pub(crate) const OF_START: &'static [Self] = &[
+        Self::DocumentUnregistered,
+        Self::DocumentInvalid,
+        Self::InputsInvalid,
+        Self::TooManyPlans,
+        Self::ShuttingDown,
+        Self::Internal,
+    ];
+
     /// What to do, where the kind alone decides it.
-    const fn retry_after_s(self) -> Option<u32> {
+    pub(crate) const fn retry_after_s(self) -> Option<u32> {
         match self {
             Self::StoreFull
             | Self::StoreBusy
@@ -179,6 +222,12 @@ impl Problem {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// What is special about this occurrence.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.detail
     }
 
     /// A problem of an event of a publish request.

@@ -6,13 +6,34 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get};
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
 use crate::app::App;
+use crate::openapi::Routes;
 use crate::problem::{Kind, Problem};
-use crate::{blobs, events, health, page, plans, publish, start};
+use crate::{a2a, answer, blobs, events, health, openapi, page, plans, publish, start};
+
+/// Every route with its description.
+pub(crate) fn all() -> Routes {
+    Routes::default()
+        .get("/", page::index, &page::INDEX_PAGE)
+        .get("/healthz", health::live, &health::LIVE)
+        .get("/readyz", health::ready, &health::READY)
+        .get("/openapi.json", openapi::serve, &openapi::DOCUMENT)
+        .get("/v1/events", events::of_log, &events::OF_LOG)
+        .post("/v1/events", publish::events, &publish::EVENTS)
+        .get("/v1/events/{event_id}", events::one, &events::ONE)
+        .get("/v1/plans", plans::list, &plans::LIST)
+        .post("/v1/plans", start::plan, &start::PLAN)
+        .get("/v1/plans/{plan_id}", plans::get, &plans::GET)
+        .get("/v1/plans/{plan_id}/events", events::of_plan, &events::OF_PLAN)
+        .get("/v1/plans/{plan_id}/document", plans::document, &plans::DOCUMENT)
+        .get("/v1/plans/{plan_id}/blobs/{digest}", blobs::blob, &blobs::BLOB)
+        .post("/v1/plans/{plan_id}/cancel", plans::cancel, &plans::CANCEL)
+        .post("/v1/plans/{plan_id}/answer", answer::plan, &answer::PLAN)
+}
 
 /// Answers requests: first the guard, then the routes.
 #[derive(Clone)]
@@ -23,18 +44,13 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(app: Arc<App>) -> Self {
-        let routes = Router::new()
-            .route("/", get(page::index))
-            .route("/healthz", get(health::live))
-            .route("/readyz", get(health::ready))
-            .route("/v1/events", get(events::of_log).post(publish::events))
-            .route("/v1/events/{event_id}", get(events::one))
-            .route("/v1/plans", get(plans::list).post(start::plan))
-            .route("/v1/plans/{plan_id}", get(plans::get))
-            .route("/v1/plans/{plan_id}/events", get(events::of_plan))
-            .route("/v1/plans/{plan_id}/document", get(plans::document))
-            .route("/v1/plans/{plan_id}/blobs/{digest}", get(blobs::blob))
-            .route("/v1/plans/{plan_id}/cancel", post(plans::cancel))
+        let routes = all()
+            .router
+            .route("/.well-known/agent-card.json", get(a2a::card::card))
+            .route("/a2a", any(a2a::jsonrpc::call))
+            .route("/a2a/", any(a2a::jsonrpc::call))
+            .route("/a2a/extensions/plan-events", get(a2a::card::extension))
+            .route("/a2a/{*path}", any(a2a::rest::call))
             .fallback(route_unknown)
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(Arc::clone(&app));

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::a2a::{A2a, RouteError};
 use crate::app::{App, Closing, Gauges};
 use crate::config::ServerConfig;
 use crate::connection;
@@ -32,6 +33,9 @@ pub enum BindError {
         /// The address.
         address: SocketAddr,
     },
+    /// A route of the A2A facade cannot be used.
+    #[error("the routes of messages cannot be used: {0}")]
+    Route(#[from] RouteError),
     /// The operating system refused.
     #[error("failed to listen on {address}")]
     Listen {
@@ -56,10 +60,10 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`BindError::NotLoopback`] for addresses that others could reach, [`BindError::Listen`] if the operating
-    /// system refuses.
+    /// [`BindError::NotLoopback`] for addresses that others could reach, [`BindError::Route`] for a route that cannot
+    /// be used, [`BindError::Listen`] if the operating system refuses.
     pub async fn bind(
-        config: ServerConfig,
+        mut config: ServerConfig,
         bus: EventBus,
         starter: Option<Arc<dyn PlanStarter>>,
     ) -> Result<Self, BindError> {
@@ -67,11 +71,13 @@ impl Server {
         if !address.ip().is_loopback() {
             return Err(BindError::NotLoopback { address });
         }
+        let a2a = A2a::new(&config.a2a, config.clock.now())?;
         let failed = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        config.a2a.url.get_or_insert_with(|| format!("http://{address}"));
         let (close, closing) = watch::channel(false);
-        let app = Arc::new(App::new(config, bus, starter, Closing(closing)));
+        let app = Arc::new(App::new(config, bus, starter, a2a, Closing(closing)));
         Ok(Self { listener, address, app, close })
     }
 

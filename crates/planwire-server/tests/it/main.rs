@@ -2,9 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, helpers of tests too")]
 
+mod a2a_card;
+mod a2a_desk;
+mod a2a_errors;
+mod a2a_methods;
+mod a2a_stream;
 mod client;
 mod connections;
 mod guards;
+mod openapi;
 mod pages;
 mod plans;
 mod publish;

@@ -1,0 +1,57 @@
+//! What both bindings read from a request's head.
+
+use axum::extract::Query;
+use axum::http::{HeaderMap, Uri, header};
+use planwire_event::Cursor;
+
+use super::MEDIA_TYPE;
+use super::error::{A2aError, ErrorKind};
+
+/// Where a stream goes on.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// A body must be JSON, by one of two names. Nothing else gets this far from a page of another site.
+pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), A2aError> {
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let value = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media = value.split(';').next().unwrap_or_default().trim();
+    let is_json = ["application/json", MEDIA_TYPE].iter().any(|json| json.eq_ignore_ascii_case(media));
+    if is_json && values.next().is_none() {
+        return Ok(());
+    }
+    let message = format!("a request needs Content-Type: application/json or {MEDIA_TYPE}");
+    Err(A2aError::new(ErrorKind::ContentTypeNotSupported, message))
+}
+
+/// The query as pairs.
+pub(super) fn query(uri: &Uri) -> Result<Vec<(String, String)>, A2aError> {
+    let Query(pairs) = Query::try_from_uri(uri)
+        .map_err(|_| A2aError::new(ErrorKind::InvalidRequest, "the query is malformed"))?;
+    Ok(pairs)
+}
+
+fn named<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    query.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+}
+
+/// The cursor in `Last-Event-ID`, else in `?after=`.
+pub(super) fn after(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Cursor>, A2aError> {
+    let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
+    let (field, text) = match (header, named(query, "after")) {
+        (Some(text), _) => ("Last-Event-ID", text),
+        (None, Some(text)) => ("after", text),
+        (None, None) => return Ok(None),
+    };
+    text.parse()
+        .map(Some)
+        .map_err(|error: planwire_event::CursorError| A2aError::field(field, error.to_string()))
+}
+
+/// Whether frames of a stream carry `event:`; `?event_field=off` leaves it out.
+pub(super) fn event_field(query: &[(String, String)]) -> Result<bool, A2aError> {
+    match named(query, "event_field") {
+        None | Some("on") => Ok(true),
+        Some("off") => Ok(false),
+        Some(_) => Err(A2aError::field("event_field", "must be on or off")),
+    }
+}

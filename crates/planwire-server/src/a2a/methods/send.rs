@@ -1,0 +1,390 @@
+//! Messages: each starts a plan, is answered at once, or answers a question of the task that it names.
+//!
+//! **Repetition.** A message that belongs to a task answers once, however often it is sent: the id of its event is made
+//! of the task, the message id and the content. A message that starts a plan starts one only where the client activated
+//! our extension: then the plan's id is made the same way. Without it each message starts a plan of its own, since
+//! clients exist that send one message twice and mean two tasks.
+
+use std::sync::Arc;
+
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use planwire_bus::{StartError, StartRequest, Started};
+use planwire_event::vocabulary::{InputReceived, Origin};
+use planwire_event::{Cursor, Digest, EventId, Payload, PlanId};
+use planwire_store::{PlanQuery, PlanScope};
+use serde_json::{Value, json};
+
+use super::{Call, fold, view};
+use crate::a2a::error::{A2aError, ErrorKind, FieldViolation};
+use crate::a2a::fold::TaskFold;
+use crate::a2a::mapping;
+use crate::a2a::request::Send;
+use crate::a2a::routing::{self, Offer, Target};
+use crate::a2a::stream::{self, Envelope, Follow};
+use crate::a2a::wire::{Content, EXTENSION, Message, Part, Role, StreamResponse};
+use crate::answer::{self, AnswerFault, Choice, Given, GivenValue};
+use crate::app::{App, PRINCIPAL};
+
+/// Media types that answers and artifacts mostly have; a client that takes none of them is refused.
+pub(crate) const OUTPUT_MODES: [&str; 3] = ["text/plain", "application/json", "application/octet-stream"];
+
+/// Bytes of a message that an event keeps; of a larger one the contents of its parts are left out.
+const KEPT_BYTES_MAX: usize = 64 * 1024;
+
+/// Characters of a text that is kept of a message that is larger.
+const KEPT_TEXT_CHARS_MAX: usize = 2_000;
+
+/// What became of a message.
+enum Accepted {
+    /// It is answered.
+    Message(Box<Message>),
+    /// It belongs to a task.
+    Task {
+        plan: PlanId,
+        /// The place of what it led to.
+        after: Cursor,
+        /// It was sent before.
+        repeated: bool,
+        /// The question that it answered.
+        settled: Option<String>,
+    },
+}
+
+/// SendMessage: waits until the task ends or asks something, if the client does not want the answer at once.
+pub(super) async fn send(app: &Arc<App>, request: Send, extended: bool) -> Result<StreamResponse, A2aError> {
+    let (plan, after, settled) = match accept(app, &request, extended).await? {
+        Accepted::Message(message) => return Ok(StreamResponse::Message(message)),
+        // What a repetition asks is how the task stands now, not how it stood when it was first sent.
+        Accepted::Task { plan, settled, repeated: true, .. } => (plan, app.bus.tail(), settled),
+        Accepted::Task { plan, after, settled, .. } => (plan, after, settled),
+    };
+    let fold = if request.return_immediately {
+        fold(app, &plan).await?
+    } else {
+        stream::settled(app, &plan, after, settled).await?
+    };
+    let task = fold.task(app, view(request.history_length)).await?;
+    Ok(StreamResponse::Task(Box::new(task)))
+}
+
+/// SendStreamingMessage: the task, then what happens until it ends or asks something.
+pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) -> Result<Response, A2aError> {
+    match accept(app, &request, call.extended).await? {
+        Accepted::Message(message) => Ok(single(&StreamResponse::Message(message), &call.envelope)),
+        Accepted::Task { plan, after, settled, .. } => {
+            let follow = Follow {
+                plan,
+                // From what the message led to on, so that however fast the plan is, the client sees each step.
+                after: Some(call.after.unwrap_or(after)),
+                envelope: call.envelope,
+                extended: call.extended,
+                event_field: call.event_field,
+                ends_at_interruption: true,
+                settled_request: settled,
+            };
+            stream::open(app, follow).await
+        }
+    }
+}
+
+/// A stream of one step.
+fn single(step: &StreamResponse, envelope: &Envelope) -> Response {
+    let step = mapping::line(step);
+    let data = match envelope {
+        Envelope::Rest => step,
+        Envelope::JsonRpc(id) => {
+            format!("{{\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{step}}}", mapping::line(id))
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
+        (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),
+        ("x-accel-buffering", "no"),
+    ];
+    (headers, format!("data: {data}\n\n")).into_response()
+}
+
+async fn accept(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepted, A2aError> {
+    check_output_modes(&request.accepted_output_modes)?;
+    match &request.task {
+        Some(task) => reply(app, request, task).await,
+        None => begin(app, request, extended).await,
+    }
+}
+
+fn check_output_modes(accepted: &[String]) -> Result<(), A2aError> {
+    let fits = |accepted: &String| {
+        let accepted = accepted.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        OUTPUT_MODES.into_iter().any(|ours| match accepted.strip_suffix('*') {
+            Some(start) => accepted == "*" || accepted == "*/*" || ours.starts_with(start),
+            None => ours == accepted,
+        })
+    };
+    if accepted.is_empty() || accepted.iter().any(fits) {
+        return Ok(());
+    }
+    let message = format!("none of acceptedOutputModes is given here; there are {}", OUTPUT_MODES.join(", "));
+    Err(A2aError::new(ErrorKind::ContentTypeNotSupported, message))
+}
+
+/// A message without a task.
+async fn begin(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepted, A2aError> {
+    let catalog = app.starter.as_ref().map(|starter| starter.catalog()).unwrap_or_default();
+    let offer = Offer { catalog: &catalog, inline: app.config.allow_inline_documents };
+    let (document, inputs) = match app.a2a.routes.target(&request.message, &offer)? {
+        Target::Start { document, inputs } => (document, inputs),
+        Target::Answer(part) => return Ok(Accepted::Message(Box::new(direct(app, request, part)))),
+    };
+    let Some(starter) = &app.starter else {
+        let message = "this server serves a log and runs no plans";
+        return Err(A2aError::new(ErrorKind::UnsupportedOperation, message));
+    };
+    let origin = Origin {
+        protocol: "a2a".into(),
+        principal: PRINCIPAL.into(),
+        message: Some(kept(&request.message_json)),
+    };
+    let context_id = request.message.context_id.clone();
+    let start = StartRequest { document, inputs, origin, context_id };
+    if !extended {
+        let Started { plan_id: plan, cursor: after } = starter.start(start).await?;
+        return Ok(Accepted::Task { plan, after, repeated: false, settled: None });
+    }
+    let plan = PlanId::from(identity("", &request.message_json));
+    let (plan, after, repeated) = match starter.start_as(plan.clone(), start).await {
+        Ok(started) => (started.plan_id, started.cursor, false),
+        Err(StartError::Exists { .. }) => {
+            let after = first_cursor(app, &plan).await?;
+            (plan, after, true)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Accepted::Task { plan, after, repeated, settled: None })
+}
+
+/// The place of the plan's PlanStarted.
+async fn first_cursor(app: &App, plan: &PlanId) -> Result<Cursor, A2aError> {
+    let scope = PlanScope::These(vec![plan.clone()]);
+    let page = app.bus.repository().plans(&PlanQuery { scope, ..PlanQuery::default() }).await?;
+    let row = page.plans.first().ok_or_else(|| {
+        // On another connection, at this moment.
+        A2aError::new(ErrorKind::Unavailable, "the same message is being taken in; send it again")
+    })?;
+    Ok(Cursor { log_id: app.bus.log_id(), position: row.first_position })
+}
+
+/// A direct answer.
+fn direct(app: &App, request: &Send, part: Part) -> Message {
+    let context_id = request.message.context_id.clone();
+    Message {
+        message_id: app.config.ids.next_id().to_string(),
+        context_id: Some(context_id.unwrap_or_else(|| app.config.ids.next_id().to_string())),
+        role: Role::Agent,
+        parts: vec![part],
+        ..Message::default()
+    }
+}
+
+/// A message to a task: answers its question.
+async fn reply(app: &Arc<App>, request: &Send, task: &PlanId) -> Result<Accepted, A2aError> {
+    let fold = fold(app, task).await?;
+    let context_id = &fold.about().context_id;
+    if request.message.context_id.as_deref().is_some_and(|named| *named != **context_id) {
+        return Err(A2aError::field("message.contextId", format!("is not that of the task, {context_id}")));
+    }
+    let event_id = identity(task.as_str(), &request.message_json);
+    if let Some(accepted) = repeated(app, task, event_id).await? {
+        return Ok(accepted);
+    }
+    if fold.is_terminal() {
+        return Err(ended(task, &fold));
+    }
+    if fold.questions().is_empty() {
+        let message = format!("task {task} asks nothing; subscribe to it, or start another one");
+        return Err(A2aError::new(ErrorKind::UnsupportedOperation, message).with("taskId", task.as_str()));
+    }
+    let given = given(request, event_id)?;
+    match answer::answer(app, task, given).await {
+        Ok(answered) => {
+            let after = answered.published.cursor;
+            Ok(Accepted::Task {
+                plan: task.clone(),
+                after,
+                repeated: false,
+                settled: Some(answered.request_id),
+            })
+        }
+        Err(fault) => {
+            // The same message at the same moment, on another connection.
+            let again = repeated(app, task, event_id).await?;
+            again.ok_or_else(|| refused(task, fault))
+        }
+    }
+}
+
+/// Whether the task was given this very message before.
+async fn repeated(app: &App, task: &PlanId, event_id: EventId) -> Result<Option<Accepted>, A2aError> {
+    let found = app.bus.repository().by_event_ids(&[event_id]).await?;
+    Ok(found.first().map(|stored| Accepted::Task {
+        plan: task.clone(),
+        after: stored.cursor(),
+        repeated: true,
+        settled: stored.event.read::<InputReceived>().map(|received| received.request_id),
+    }))
+}
+
+fn given(request: &Send, event_id: EventId) -> Result<Given, A2aError> {
+    let about = request.message.metadata.as_ref().and_then(|metadata| metadata.get(EXTENSION));
+    let member = |name: &str| about.and_then(|about| Some(about.get(name)?.as_str()?.to_owned()));
+    Ok(Given {
+        question: member("requestId").map_or(Choice::Oldest, Choice::Named),
+        value: value(&request.message)?,
+        answered_by: format!("a2a:{PRINCIPAL}"),
+        via: "a2a".into(),
+        arguments_digest: member("argumentsDigest"),
+        message: Some(kept(&request.message_json)),
+        event_id: Some(event_id),
+    })
+}
+
+/// What a message answers: its data, else its text.
+fn value(message: &Message) -> Result<GivenValue, A2aError> {
+    let data: Vec<_> = message
+        .parts
+        .iter()
+        .filter_map(|part| match &part.content {
+            Content::Data(data) => Some(data),
+            _ => None,
+        })
+        .collect();
+    match *data {
+        [] => {
+            let text = routing::text(message).map(GivenValue::Text);
+            text.ok_or_else(|| {
+                A2aError::field("message.parts", "must have a text or a data part: the answer")
+            })
+        }
+        [only] => Ok(GivenValue::Json(only.clone())),
+        _ => {
+            Err(A2aError::field("message.parts", "must have one data part at most: the answer is one value"))
+        }
+    }
+}
+
+fn ended(task: &PlanId, fold: &TaskFold) -> A2aError {
+    let message = format!("task {task} has ended and takes no more messages; start another one");
+    A2aError::new(ErrorKind::UnsupportedOperation, message)
+        .with("taskId", task.as_str())
+        .with("cursor", fold.cursor().to_string())
+}
+
+fn refused(task: &PlanId, fault: AnswerFault) -> A2aError {
+    match fault {
+        AnswerFault::PlanUnknown => A2aError::task_not_found(task.as_str()),
+        AnswerFault::NoQuestion | AnswerFault::SeveralQuestions { .. } => {
+            A2aError::new(ErrorKind::UnsupportedOperation, fault.to_string()).with("taskId", task.as_str())
+        }
+        AnswerFault::Unfit { ref request_id, ref errors } => {
+            let violations = errors.iter().map(|error| FieldViolation {
+                field: format!("message.parts{}", error.path.replace('/', ".")),
+                description: error.message.clone(),
+            });
+            A2aError::invalid(violations.collect()).with("requestId", request_id)
+        }
+        AnswerFault::Malformed(error) => A2aError::field("message.parts", error.to_string()),
+        AnswerFault::Read(error) => error.into(),
+        AnswerFault::Publish(error) => A2aError::from(error).with("taskId", task.as_str()),
+    }
+}
+
+/// The same for the same message to the same task, and for nothing else.
+fn identity(task: &str, message: &Value) -> EventId {
+    let content = Payload::of(message).map(|payload| payload.as_str().to_owned()).unwrap_or_default();
+    let digest = Digest::of(format!("a2a\n{PRINCIPAL}\n{task}\n{content}").as_bytes());
+    let mut bits = [0; 16];
+    bits.copy_from_slice(&digest.as_bytes()[..16]);
+    EventId::from(u128::from_be_bytes(bits))
+}
+
+/// The message as an event keeps it: whole, or with the start of its texts and a note for each other part.
+fn kept(message: &Value) -> Value {
+    if message.to_string().len() <= KEPT_BYTES_MAX {
+        return message.clone();
+    }
+    let parts = message["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut bytes = 0;
+    let mut kept = Vec::new();
+    for part in parts {
+        let text = match part["text"].as_str() {
+            Some(text) => text.chars().take(KEPT_TEXT_CHARS_MAX).collect(),
+            None => format!("(a part of {} bytes)", part.to_string().len()),
+        };
+        bytes += text.len();
+        if bytes > KEPT_BYTES_MAX / 4 {
+            break;
+        }
+        kept.push(json!({ "text": text }));
+    }
+    json!({
+        "messageId": message["messageId"],
+        "role": message["role"],
+        "parts": kept,
+        "metadata": { EXTENSION: { "truncated": true } },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn output_modes_fit_with_wildcards_and_parameters() {
+        let fits = |modes: &[&str]| {
+            let modes: Vec<_> = modes.iter().map(ToString::to_string).collect();
+            check_output_modes(&modes).is_ok()
+        };
+        for modes in [
+            &[][..],
+            &["*/*"],
+            &["*"],
+            &["text/*"],
+            &["TEXT/plain; charset=utf-8"],
+            &["a/b", "application/json"],
+        ] {
+            assert!(fits(modes), "{modes:?}");
+        }
+        for modes in [&[""][..], &["image/png"], &["image/*", "video/mp4"], &["text"]] {
+            assert!(!fits(modes), "{modes:?}");
+        }
+    }
+
+    #[test]
+    fn a_large_message_is_kept_by_its_start() {
+        let small = json!({"messageId": "m", "role": "ROLE_USER", "parts": [{"data": {"a": 1}}]});
+        assert_eq!(kept(&small), small);
+        let large = json!({
+            "messageId": "m", "role": "ROLE_USER",
+            "parts": [{"text": "ä".repeat(KEPT_BYTES_MAX)}, {"data": {"a": "b".repeat(100)}}],
+        });
+        let short = kept(&large);
+        assert_eq!(short["parts"][0]["text"].as_str().unwrap().chars().count(), KEPT_TEXT_CHARS_MAX);
+        assert_eq!(short["parts"][1], json!({"text": "(a part of 117 bytes)"}));
+        let many = json!({"parts": vec![json!({"text": "c".repeat(1_000)}); 900]});
+        assert!(kept(&many).to_string().len() < KEPT_BYTES_MAX);
+    }
+
+    #[test]
+    fn identity_is_of_task_and_content() {
+        let message = |id: &str, text: &str| json!({"messageId": id, "parts": [{"text": text}]});
+        let first = identity("t", &message("m", "a"));
+        assert_eq!(first, identity("t", &message("m", "a")));
+        for other in [
+            identity("u", &message("m", "a")),
+            identity("t", &message("n", "a")),
+            identity("t", &message("m", "b")),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A2A over both bindings, and a starter that publishes what a plan begins with and leaves the rest to the test.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+
+use futures_util::future::BoxFuture;
+use planwire_bus::{CatalogEntry, EventBus, PlanStarter, Publisher, StartError, StartRequest, Started};
+use planwire_event::vocabulary::PlanStarted;
+use planwire_event::{Event, IdGenerator, ManualClock, PlanId, Producer};
+use planwire_server::ServerConfig;
+use serde_json::{Value, json};
+
+use crate::client::{Answer, request};
+use crate::served::{Served, id};
+
+pub(crate) const VERSION: &str = "A2A-Version: 1.0";
+pub(crate) const JSON: &str = "Content-Type: application/json";
+pub(crate) const EXTENSION: &str = "urn:planwire:a2a:plan-events:1";
+pub(crate) const EXTENDED: &str = "A2A-Extensions: urn:planwire:a2a:plan-events:1";
+
+/// Starts plans `p1`, `p2` .. by publishing their PlanStarted.
+pub(crate) struct Desk {
+    catalog: Vec<CatalogEntry>,
+    log: OnceLock<(Publisher, Arc<IdGenerator>, Arc<ManualClock>)>,
+    started: AtomicUsize,
+    pub(crate) asked: Mutex<Vec<StartRequest>>,
+    /// What the next start answers instead.
+    pub(crate) fault: Mutex<Option<StartError>>,
+}
+
+impl Desk {
+    fn new(catalog: Vec<CatalogEntry>) -> Self {
+        let (log, started) = (OnceLock::new(), AtomicUsize::new(0));
+        Self { catalog, log, started, asked: Mutex::default(), fault: Mutex::default() }
+    }
+
+    async fn publish(&self, plan_id: PlanId, request: StartRequest) -> Result<Started, StartError> {
+        self.asked.lock().unwrap().push(request.clone());
+        if let Some(fault) = self.fault.lock().unwrap().take() {
+            return Err(fault);
+        }
+        let (publisher, ids, clock) = self.log.get().unwrap();
+        let payload: PlanStarted = serde_json::from_value(json!({
+            "name": "report", "goal": "say what is there", "inputs": request.inputs,
+            "origin": request.origin, "context_id": request.context_id,
+        }))
+        .unwrap();
+        let event = Event::of(ids, &**clock, plan_id.clone(), &payload).unwrap();
+        let cursor = publisher.publish(event).await?.cursor;
+        Ok(Started { plan_id, cursor })
+    }
+}
+
+impl PlanStarter for Desk {
+    fn catalog(&self) -> Vec<CatalogEntry> {
+        self.catalog.clone()
+    }
+
+    fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
+        let number = self.started.fetch_add(1, Ordering::SeqCst) + 1;
+        Box::pin(self.publish(id(&format!("p{number}")), request))
+    }
+
+    fn start_as(&self, plan_id: PlanId, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
+        Box::pin(async move {
+            let known = self.publish(plan_id.clone(), request).await;
+            known.map_err(|error| match error {
+                StartError::Publish(_) => StartError::Exists { plan_id },
+                other => other,
+            })
+        })
+    }
+}
+
+/// A document with a text and a folder.
+pub(crate) fn entry(name: &str) -> CatalogEntry {
+    let inputs = json!({
+        "type": "object",
+        "properties": { "message": { "type": "string" }, "folder": { "type": "string", "format": "path" } },
+        "required": ["folder"],
+    });
+    CatalogEntry { name: name.into(), goal: format!("Make a {name}."), inputs }
+}
+
+/// A server with these documents.
+pub(crate) async fn desk(names: &[&str], change: impl FnOnce(&mut ServerConfig)) -> (Served, Arc<Desk>) {
+    let desk = Arc::new(Desk::new(names.iter().map(|name| entry(name)).collect()));
+    let served = Served::with(change, Some(Arc::clone(&desk) as _)).await;
+    let bus: &EventBus = &served.bus;
+    let log = (bus.publisher(Producer::new("desk")), Arc::clone(&served.ids), Arc::clone(&served.clock));
+    assert!(desk.log.set(log).is_ok());
+    (served, desk)
+}
+
+/// Asks over JSON-RPC; what the answer has as `result`, or as `error`.
+pub(crate) async fn call(served: &Served, method: &str, params: Value) -> Result<Value, Value> {
+    call_with(served, &[], method, params).await
+}
+
+pub(crate) async fn call_with(
+    served: &Served,
+    headers: &[&str],
+    method: &str,
+    params: Value,
+) -> Result<Value, Value> {
+    let body = json!({ "jsonrpc": "2.0", "id": 7, "method": method, "params": params });
+    let headers = [&[VERSION, JSON], headers].concat();
+    let answer = request(served.address, "POST", "/a2a", &headers, &body.to_string()).await;
+    result(&answer, &json!(7))
+}
+
+/// The result or the error of an answer of JSON-RPC, whose form is checked.
+pub(crate) fn result(answer: &Answer, expected_id: &Value) -> Result<Value, Value> {
+    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")), "{answer:?}");
+    let mut body = answer.json();
+    assert_eq!((&body["jsonrpc"], &body["id"]), (&json!("2.0"), expected_id), "{body}");
+    match (body.get("result").is_some(), body.get("error").is_some()) {
+        (true, false) => Ok(body["result"].take()),
+        (false, true) => Err(body["error"].take()),
+        _ => panic!("{body}"),
+    }
+}
+
+/// Asks over REST; the body of a success, or its `error`.
+pub(crate) async fn rest(served: &Served, method: &str, path: &str, body: Value) -> Result<Value, Value> {
+    rest_with(served, &[VERSION], method, path, body).await
+}
+
+pub(crate) async fn rest_with(
+    served: &Served,
+    headers: &[&str],
+    method: &str,
+    path: &str,
+    body: Value,
+) -> Result<Value, Value> {
+    let (typed, text) = if body.is_null() { (vec![], String::new()) } else { (vec![JSON], body.to_string()) };
+    let headers = [headers, &typed].concat();
+    let answer = request(served.address, method, &format!("/a2a{path}"), &headers, &text).await;
+    assert_eq!(answer.header("content-type"), Some("application/a2a+json"), "{answer:?}");
+    let mut body = answer.json();
+    if answer.status == 200 {
+        return Ok(body);
+    }
+    let error = body["error"].take();
+    assert_eq!(error["code"], answer.status, "{error}");
+    Err(error)
+}
+
+/// A message of one text.
+pub(crate) fn message(message_id: &str, text: &str) -> Value {
+    json!({ "messageId": message_id, "role": "ROLE_USER", "parts": [{ "text": text }] })
+}
+
+/// The reason in an error of either binding.
+pub(crate) fn reason(error: &Value) -> &str {
+    let details = if error["data"].is_array() { &error["data"] } else { &error["details"] };
+    let info = &details[0];
+    assert_eq!(info["@type"], "type.googleapis.com/google.rpc.ErrorInfo", "{error}");
+    assert_eq!(info["domain"], "a2a-protocol.org", "{error}");
+    info["reason"].as_str().unwrap()
+}
+
+/// The fields that an error of either binding names.
+pub(crate) fn fields(error: &Value) -> Vec<&str> {
+    let details = if error["data"].is_array() { &error["data"] } else { &error["details"] };
+    let bad = &details[1];
+    assert_eq!(bad["@type"], "type.googleapis.com/google.rpc.BadRequest", "{error}");
+    bad["fieldViolations"].as_array().unwrap().iter().map(|field| field["field"].as_str().unwrap()).collect()
+}
