@@ -305,8 +305,11 @@ pub(crate) struct SchemaArguments {
 that says the same."
 )]
 pub(crate) struct ConfigArguments {
-    /// Print the page that tells all keys, as Markdown.
+    /// Check all that `serve` checks at its start, documents, routes and secrets too, and print nothing else.
     #[arg(long)]
+    pub(crate) check: bool,
+    /// Print the page that tells all keys, as Markdown.
+    #[arg(long, conflicts_with = "check")]
     pub(crate) reference: bool,
     /// Those of `serve`.
     #[command(flatten)]

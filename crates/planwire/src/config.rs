@@ -23,6 +23,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use planwire_engine::engine::PLANS_MAX_DEFAULT;
+use planwire_server::a2a::A2aConfig;
 use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
 pub(crate) use layers::{Environment, Flags, Settings};
@@ -72,7 +73,7 @@ pub(crate) struct EngineSettings {
 }
 
 /// `[a2a]`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct A2aSettings {
     pub(crate) name: Option<String>,
     pub(crate) description: Option<String>,
@@ -106,5 +107,23 @@ impl Default for Config {
             secrets: Vec::new(),
         };
         Self { data: None, log: "warn", server, engine, a2a: A2aSettings::default() }
+    }
+}
+
+impl Default for A2aSettings {
+    fn default() -> Self {
+        let A2aConfig { name, description, version, extension_required, .. } = A2aConfig::default();
+        Self {
+            name: Some(name),
+            description: Some(description),
+            version: Some(version),
+            url: None,
+            documentation_url: None,
+            icon_url: None,
+            extension_required,
+            provider_organization: None,
+            provider_url: None,
+            routes: Vec::new(),
+        }
     }
 }

@@ -116,7 +116,9 @@ impl House {
         let config = ServerConfig { token: Some(token.clone()), ids: Arc::clone(&self.ids), ..config };
         let server =
             Server::bind(config, self.bus.clone(), self.starter()).await.map_err(|error| match error {
-                BindError::NotLoopback { .. } => Failure::new(Exit::Usage, error),
+                BindError::NotLoopback { .. } => Failure::new(Exit::Usage, error)
+                    .hint("name another by --listen; `planwire config` shows where it is set"),
+                BindError::Route(_) => Failure::new(Exit::Usage, error),
                 error => Failure::new(Exit::Failed, error)
                     .hint("another port: --listen 127.0.0.1:0 takes a free one"),
             })?;

@@ -14,7 +14,7 @@ use crate::output::{Output, Paint, escape};
 ///
 /// # Errors
 ///
-/// If nobody reads it.
+/// Exit code 2 if it is to be checked and is not sound.
 pub(crate) fn print(
     arguments: &ConfigArguments,
     settings: &Settings,
@@ -24,8 +24,24 @@ pub(crate) fn print(
         output.raw(&reference::page())?;
         return Ok(Exit::Completed);
     }
+    if arguments.check {
+        return check(settings, output);
+    }
     let shown = Shown { settings, config: &mut settings.config.clone(), output };
     shown.print()?;
+    Ok(Exit::Completed)
+}
+
+fn check(settings: &Settings, output: Output) -> Result<Exit, Failure> {
+    let engine = super::serve::checked(settings)?;
+    let (documents, routes) = (engine.documents.len(), settings.config.a2a.routes.len());
+    let secrets = settings.config.engine.secrets.len();
+    if output.json {
+        output.json(&json!({ "documents": documents, "routes": routes, "secrets": secrets }))?;
+    } else {
+        let mark = output.style.paint(Paint::Good, "✔");
+        output.line(&format!("{mark} documents: {documents}, routes: {routes}, secrets: {secrets}"))?;
+    }
     Ok(Exit::Completed)
 }
 
@@ -73,7 +89,8 @@ impl Shown<'_> {
             None => format!("# {name} ="),
         };
         let otherwise = key.otherwise.filter(|_| value.is_null()).map(|otherwise| format!(": {otherwise}"));
-        let from = format!("{}{}", self.told(&origin), otherwise.unwrap_or_default().replace('`', ""));
+        let from =
+            format!("{}{}", self.settings.told(&origin), otherwise.unwrap_or_default().replace('`', ""));
         self.commented(&said, &from)
     }
 
@@ -95,7 +112,7 @@ impl Shown<'_> {
                     .json(&json!({ "key": key, "value": {kind: place}, "source": source, "place": at }))?;
             } else {
                 let place = json!(place);
-                self.commented(&format!("{name} = {{ {kind} = {place} }}"), &self.told(&origin))?;
+                self.commented(&format!("{name} = {{ {kind} = {place} }}"), &self.settings.told(&origin))?;
             }
         }
         Ok(())
@@ -112,7 +129,7 @@ impl Shown<'_> {
                 continue;
             }
             self.output.line("")?;
-            self.commented(&format!("[[{section}]]"), &self.told(&origin))?;
+            self.commented(&format!("[[{section}]]"), &self.settings.told(&origin))?;
             if let Some(when) = &route.when {
                 self.output.line(&format!("when = {}", escape(&json!(when).to_string())))?;
             }
@@ -138,21 +155,9 @@ impl Shown<'_> {
     fn source(&self, origin: &Origin) -> (&'static str, Option<String>) {
         match origin {
             Origin::Default => ("default", None),
-            Origin::File { .. } => ("file", Some(self.told(origin))),
+            Origin::File { .. } => ("file", Some(self.settings.told(origin))),
             Origin::Variable(name) => ("variable", Some(name.clone())),
             Origin::Flag(flag) => ("flag", Some((*flag).to_owned())),
-        }
-    }
-
-    fn told(&self, origin: &Origin) -> String {
-        match origin {
-            Origin::Default => "default".to_owned(),
-            Origin::File { line } => {
-                let file = self.settings.file.as_ref().map(|file| file.path.display().to_string());
-                format!("{}:{line}", file.unwrap_or_default())
-            }
-            Origin::Variable(name) => format!("${name}"),
-            Origin::Flag(flag) => (*flag).to_owned(),
         }
     }
 

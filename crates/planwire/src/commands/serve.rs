@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use planwire_bus::Health;
+use planwire_engine::EngineConfig;
 use serde_json::json;
 
 use crate::config::Settings;
@@ -23,10 +24,7 @@ pub(crate) const FATAL_DRAIN_MS: u64 = 10_000;
 /// Exit code 2 if a document or a route is broken, or a secret is not there; if the log cannot be opened or the address cannot be listened on; exit code 74 after the log failed for good.
 pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) -> Result<Exit, Failure> {
     // What is wrong with documents and routes is said before anything is made.
-    let tools = settings.tools(|name| std::env::var_os(name))?;
-    let documents = documents::registered(settings.config.engine.plans.as_deref(), &tools)?;
-    settings.check_routes(&documents)?;
-    let engine = settings.engine(tools, documents)?;
+    let engine = checked(settings)?;
     let mut signals = Signals::catch()?;
     let mut house = House::open(place)?;
     house.start_engine(engine).await?;
@@ -52,6 +50,18 @@ pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) ->
         _ = signals.next() => {}
     }
     Ok(if failed.is_some() { Exit::Storage } else { Exit::Completed })
+}
+
+/// What the engine is told, all of it checked: secrets, documents and routes.
+///
+/// # Errors
+///
+/// Exit code 2, with all problems and where they are.
+pub(crate) fn checked(settings: &Settings) -> Result<EngineConfig, Failure> {
+    let tools = settings.tools(|name| std::env::var_os(name))?;
+    let documents = documents::registered(settings.config.engine.plans.as_deref(), &tools)?;
+    settings.check_routes(&documents)?;
+    settings.engine(tools, documents)
 }
 
 fn greet(url: &str, place: &Place, output: Output) -> Result<(), Failure> {

@@ -79,6 +79,11 @@ impl File {
         Ok(Self { path, text })
     }
 
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Self {
+        Self { path: "/conf/planwire.toml".into(), text: text.to_owned() }
+    }
+
     /// The folder that it lies in.
     pub(crate) fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("/"))

@@ -117,7 +117,7 @@ pub(crate) const SECRET: [Entry; 2] = [
     Entry {
         name: "file",
         takes: "path",
-        about: "The file that holds the value; one line feed at its end does not belong to it.",
+        about: "The file that holds the value; line breaks at its end do not belong to it.",
     },
 ];
 
@@ -221,9 +221,12 @@ pub(crate) static KEYS: &[Key] = &[
         },
         "Hosts and networks that the tool may reach although their addresses are private.",
     ),
-    text("a2a.name", |c| &mut c.a2a.name, "Name of the agent.").otherwise("`planwire`"),
-    text("a2a.description", |c| &mut c.a2a.description, "What the agent does, for people.")
-        .otherwise("made of the registered documents"),
+    text("a2a.name", |c| &mut c.a2a.name, "Name of the agent."),
+    Key::new(
+        "a2a.description",
+        Slot::Text { at: |c| &mut c.a2a.description, what: "text, at most 10000 characters", fits: is_text },
+        "What the agent does, for people.",
+    ),
     text("a2a.version", |c| &mut c.a2a.version, "Version of the agent.").otherwise("the version of planwire"),
     url("a2a.url", |c| &mut c.a2a.url, "Public base address, under which clients reach the server.")
         .otherwise("the address that is listened on"),
@@ -256,6 +259,14 @@ const LINE_CHARS_MAX: usize = 1_000;
 
 fn is_line(text: &str) -> bool {
     !text.trim().is_empty() && !text.contains(char::is_control) && text.chars().count() <= LINE_CHARS_MAX
+}
+
+/// Characters of a text of several lines.
+const TEXT_CHARS_MAX: usize = 10_000;
+
+fn is_text(text: &str) -> bool {
+    let fits = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
+    !text.trim().is_empty() && text.chars().all(fits) && text.chars().count() <= TEXT_CHARS_MAX
 }
 
 fn is_host(text: &str) -> bool {

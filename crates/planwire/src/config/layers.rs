@@ -78,6 +78,7 @@ impl Settings {
             };
             settings.type_in(key, text, flag, Origin::Flag(flag), &mut problems);
         }
+        settings.check_provider(&mut problems);
         settings.warnings = unknown_variables(environment, &settings.config);
         problems.into_result()?;
         Ok(settings)
@@ -86,6 +87,31 @@ impl Settings {
     /// Where the value of a key comes from.
     pub(crate) fn origin(&self, key: &Key) -> Origin {
         self.origins.get(key.name).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// One without the other would be no provider.
+    fn check_provider(&self, problems: &mut Problems) {
+        let a2a = &self.config.a2a;
+        if a2a.provider_organization.is_some() != a2a.provider_url.is_some() {
+            let given = KEYS.iter().filter(|key| key.split().0 == "a2a.provider").map(|key| self.origin(key));
+            let place =
+                given.filter(|origin| *origin != Origin::Default).map(|origin| self.told(&origin)).next();
+            let place = place.unwrap_or_default();
+            problems.tell(format!("{place}: error: 'a2a.provider' must have both 'organization' and 'url'"));
+        }
+    }
+
+    /// Where a value comes from, for people: file and line, or the name of a variable or flag.
+    pub(crate) fn told(&self, origin: &Origin) -> String {
+        match origin {
+            Origin::Default => "default".to_owned(),
+            Origin::File { line } => {
+                let file = self.file.as_ref().map(|file| file.path.display().to_string());
+                format!("{}:{line}", file.unwrap_or_default())
+            }
+            Origin::Variable(name) => format!("${name}"),
+            Origin::Flag(flag) => (*flag).to_owned(),
+        }
     }
 
     fn type_in(&mut self, key: &Key, text: &OsString, by: &str, origin: Origin, problems: &mut Problems) {
@@ -278,4 +304,38 @@ fn section_of(key: &Key) -> String {
 pub(crate) fn toml(value: &Json) -> Option<String> {
     // JSON escapes what TOML wants escaped, except for DEL.
     (!value.is_null()).then(|| value.to_string().replace('\u{7f}', "\\u007f"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> (Settings, Result<(), Failure>) {
+        let (mut settings, mut problems) = (Settings::default(), Problems::default());
+        settings.read_file(File::of_text(text), &mut problems);
+        (settings, problems.into_result())
+    }
+
+    #[test]
+    fn file_that_is_cut_or_changed_anywhere_is_read_or_refused() {
+        let page = crate::config::reference::page();
+        let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+        assert!(read(example).1.is_ok());
+        for at in 0..example.len() {
+            for change in ["", "é", "'", "\"", "[", "=", "\n", "\0", "1"] {
+                let text = format!("{}{change}{}", &example[..at], &example[at + usize::from(at % 2 == 0)..]);
+                if let (_, Err(refused)) = read(&text) {
+                    assert!(refused.to_string().starts_with("/conf/planwire.toml:"), "{refused}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn problems_beyond_the_limit_are_counted() {
+        let text: String = (0..PROBLEMS_MAX + 3).map(|at| format!("key{at} = 1\n")).collect();
+        let refused = read(&text).1.unwrap_err().to_string();
+        assert!(refused.ends_with("\n.. and 3 more"), "{refused}");
+        assert_eq!(refused.matches(": error: ").count(), PROBLEMS_MAX);
+    }
 }

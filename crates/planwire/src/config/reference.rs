@@ -19,7 +19,9 @@ The file is the one that `--config FILE` names, else the one that `{FILE}` names
 `$XDG_CONFIG_HOME/planwire/planwire.toml` (`~/.config/planwire/planwire.toml`) if there is one. Files in the working
 folder are not looked at, since they may be somebody else's. `--config /dev/null` means no file.
 
-- Unknown keys and values that do not fit are errors, with line and column: nothing is ignored in silence.
+- Unknown keys and values that do not fit are errors, with line and column; `PLANWIRE_SERVER_..` variables and the
+  like that set nothing are warnings. `planwire config --check` checks all that `serve` checks at its start: also
+  documents, routes and secrets.
 - Relative paths in the file start at the folder of the file; in variables and flags, at the working folder.
 - A variable that is empty counts as not set. Lists are written with commas between their elements.
 - All sizes and times are whole numbers of the unit that the table names.

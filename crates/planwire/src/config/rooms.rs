@@ -10,6 +10,7 @@ use std::time::Duration;
 use planwire_engine::document::{Document, did_you_mean};
 use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig};
 use planwire_engine::{EngineConfig, Secrets, ToolSet};
+use planwire_server::a2a::{A2aConfig, Provider, Then};
 use planwire_server::{Limits, ServerConfig};
 
 use super::file::File;
@@ -75,8 +76,27 @@ impl Settings {
             hosts: server.hosts.clone(),
             origins: server.origins.clone(),
             allow_inline_documents: server.allow_inline_documents,
+            a2a: self.a2a(),
             limits,
             ..ServerConfig::default()
+        }
+    }
+
+    fn a2a(&self) -> A2aConfig {
+        let a2a = self.config.a2a.clone();
+        let usual = A2aConfig::default();
+        // There is never one without the other.
+        let provider = a2a.provider_organization.zip(a2a.provider_url);
+        A2aConfig {
+            name: a2a.name.unwrap_or(usual.name),
+            description: a2a.description.unwrap_or(usual.description),
+            version: a2a.version.unwrap_or(usual.version),
+            url: a2a.url,
+            documentation_url: a2a.documentation_url,
+            icon_url: a2a.icon_url,
+            provider: provider.map(|(organization, url)| Provider { organization, url }),
+            extension_required: a2a.extension_required,
+            routes: a2a.routes.into_iter().map(Route::into_room).collect(),
         }
     }
 
@@ -93,6 +113,19 @@ impl Settings {
             }
         }
         problems.into_result()
+    }
+}
+
+impl Route {
+    fn into_room(self) -> planwire_server::a2a::Route {
+        let then = match self.does {
+            RouteDoes::Answer(cel) => Then::Answer(cel),
+            RouteDoes::Start { plan, inputs } => {
+                let inputs = inputs.into_iter().map(|input| (input.name, input.cel)).collect();
+                Then::Plan { name: plan, inputs }
+            }
+        };
+        planwire_server::a2a::Route { when: self.when, then }
     }
 }
 

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use planwire_event::expression::{Expression, Purpose};
+use planwire_server::a2a::config::ROUTES_MAX;
 
 use super::file::{File, Member, Node, Value};
 use super::keys::{Entry, ROUTE, SECRET};
 use super::layers::Problems;
 
-/// Routes of one file.
-pub(crate) const ROUTES_MAX: usize = 1_000;
 /// The one variable of a route's expressions.
 const MESSAGE: &str = "message";
 

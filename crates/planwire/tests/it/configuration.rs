@@ -158,6 +158,10 @@ fn value_that_does_not_fit_is_told_with_what_would() {
         "[a2a]\nurl = 'agent.example'\nname = ''",
         &["an http or https address", "text on one line"],
     );
+    check_refused(
+        "[a2a.provider]\nurl = 'https://o.example'",
+        &["planwire.toml:2: error: 'a2a.provider' must have both"],
+    );
     check_refused("[engine]\nplans = ''", &["must be text: a path"]);
     check_refused("log = 2026-01-01", &["not the date 2026-01-01"]);
 }

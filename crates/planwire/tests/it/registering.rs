@@ -31,6 +31,10 @@ fn refused(place: &Place, text: &str) -> Ran {
     let ran = finish(command, "");
     assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
     assert!(!place.data().exists(), "nothing is made before all is checked");
+    let mut check = place.command(&["config", "--check", "--config"]);
+    check.arg(place.folder("conf").join("planwire.toml")).env_remove("SECRET_OF_TEST");
+    let checked = finish(check, "");
+    assert_eq!((checked.code, &checked.stderr), (Some(2), &ran.stderr), "a check says the same");
     ran
 }
 
@@ -51,7 +55,7 @@ fn documents_of_a_folder_are_started_by_their_own_names() {
         assert_eq!(outputs(&server, name), json!({ "said": said }));
     }
     // The folder says all there is: those that come with planwire are not among it.
-    assert_eq!(server.http.post("/v1/plans", &json!({"document": "repo-report"})).status, 404);
+    assert_eq!(server.http.post("/v1/plans", &json!({"document": "repo-report"})).status, 422);
     assert!(server.stop().success());
 }
 
@@ -62,6 +66,8 @@ fn folder_of_documents_is_seen_from_the_file_that_names_it() {
     let file = place.file("conf/planwire.toml", "[engine]\nplans = 'plans'\n");
     let server = place.serve(&["--config", file.to_str().expect("UTF-8")]);
     assert_eq!(outputs(&server, "one"), json!({"said": "1\n"}));
+    let checked = place.run(&["--json", "config", "--check", "--config", file.to_str().expect("UTF-8")]);
+    assert_eq!(checked.json(0), [json!({"documents": 1, "routes": 0, "secrets": 0})]);
     assert!(server.stop().success());
 }
 
@@ -155,4 +161,34 @@ fn secret_reaches_the_tool_and_nobody_else() {
     missing.arg(&plan).env("PLANWIRE_CONFIG", &file).env_remove("SECRET_OF_TEST");
     let ran = finish(missing, "");
     assert!(ran.code == Some(2) && ran.stderr.contains("SECRET_OF_TEST is not set"), "{ran:?}");
+}
+
+#[test]
+fn route_of_the_file_answers_a_message_or_starts_its_plan() {
+    let place = Place::new();
+    let plan =
+        document("one", "${inputs.text}").replace("steps:", "inputs: { text: { type: string } }\nsteps:");
+    place.file("conf/plans/a.yaml", &plan);
+    let text = "[engine]\nplans = 'plans'\n[a2a]\nname = 'Desk'\nurl = 'https://agent.example'\n\
+                provider = { organization = 'Us', url = 'https://us.example' }\n\
+                [[a2a.routes]]\nwhen = \"message.text == 'ping'\"\nanswer = \"'pong'\"\n\
+                [[a2a.routes]]\nplan = 'one'\ninputs = { text = \"'you said ' + message.text\" }\n";
+    let file = place.file("conf/planwire.toml", text);
+    let server = place.serve(&["--config", file.to_str().expect("UTF-8")]);
+    let card = server.http.get("/.well-known/agent-card.json").json(200);
+    assert_eq!((&card["name"], &card["provider"]["organization"]), (&json!("Desk"), &json!("Us")));
+    assert!(card.to_string().contains("https://agent.example/a2a"), "{card}");
+    let send = |text: &str| {
+        let message = json!({"messageId": text, "role": "ROLE_USER", "parts": [{"text": text}]});
+        let request =
+            json!({"jsonrpc": "2.0", "id": 1, "method": "SendMessage", "params": {"message": message}});
+        let headers = [("Content-Type", "application/json"), ("A2A-Version", "1.0")];
+        server.http.send("POST", "/a2a", &headers, &request.to_string()).json(200)["result"].clone()
+    };
+    assert_eq!(send("ping")["message"]["parts"][0]["text"], "pong");
+    let task = send("hello");
+    assert_eq!(task["task"]["status"]["state"], "TASK_STATE_COMPLETED", "{task}");
+    let events = place.run(&["--json", "events", "--type", "PlanCompleted"]).json(0);
+    assert_eq!(events[0]["payload"]["outputs"], json!({"said": "you said hello\n"}));
+    assert!(server.stop().success());
 }
