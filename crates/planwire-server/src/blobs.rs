@@ -14,9 +14,32 @@ use planwire_event::{Digest, EventType, EventTypes, PlanId};
 use planwire_store::{EventRepository, PageLimits, StoreError};
 
 use crate::app::App;
-use crate::params::InPath;
+use crate::openapi::{Answer, Content, Operation, Parameter, Place, Values};
+use crate::params::{IN_PATH_PLAN, InPath};
 use crate::plans;
 use crate::problem::{Kind, Problem};
+
+pub(crate) static BLOB: Operation = Operation {
+    id: "getBlob",
+    summary: "The bytes of an artifact",
+    description: "Only blobs that an ArtifactProduced of the plan names. The media type is the artifact's.",
+    parameters: &[
+        IN_PATH_PLAN,
+        &[Parameter {
+            name: "digest",
+            place: Place::Path,
+            values: Values::Digest,
+            description: "SHA-256 of the content.",
+        }],
+    ],
+    body: None,
+    answers: &[Answer::new(
+        200,
+        "The content, as a download.",
+        &[Content::of("*/*", |_| serde_json::json!({}))],
+    )],
+    problems: &[&[Kind::IdMalformed, Kind::PlanUnknown, Kind::BlobUnknown], Kind::OF_READ],
+};
 
 pub(crate) async fn blob(
     State(app): State<Arc<App>>,

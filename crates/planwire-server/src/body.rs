@@ -11,6 +11,9 @@ use serde::Deserialize;
 use crate::config::BODY_BYTES_MAX;
 use crate::problem::{Kind, Problem};
 
+/// Why a body is not taken.
+pub(crate) const PROBLEMS: &[Kind] = &[Kind::BodyTimeout, Kind::BodyTooLarge, Kind::BodyMalformed];
+
 /// Reads a body as text.
 pub(crate) async fn text(headers: &HeaderMap, body: Body, wait: Duration) -> Result<String, Problem> {
     let announced =

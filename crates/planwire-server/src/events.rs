@@ -4,19 +4,43 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use planwire_bus::StartAt;
+use planwire_event::schema::STORED_EVENT;
 use planwire_event::{Cursor, EventId, PlanId, StoredEvent};
-use planwire_store::PageLimits;
+use planwire_store::{PAGE_EVENTS_MAX, PageLimits};
+use serde_json::{Value, json};
 
 use crate::accept::{self, Form};
 use crate::app::App;
-use crate::params::{InPath, Pairs, PlanPath, ReadParams};
+use crate::openapi::{Answer, Content, Operation, Parameter, Place, Schemas, Values};
+use crate::params::{IN_PATH_PLAN, InPath, Pairs, PlanPath, READ_LOG, READ_PLAN, READ_PROBLEMS, ReadParams};
 use crate::problem::{Kind, Problem};
-use crate::sse_stream;
+use crate::{sse_frame, sse_stream};
+
+const READ_ANSWERS: &[Answer] = &[
+    Answer::new(
+        200,
+        "Without `Accept: text/event-stream` a page. With it a stream: each event is a frame whose `id` is its cursor, \
+         whose `event` is its type and whose `data` is its JSON on one line. A comment `: hb` with an `id` comes after \
+         every 3 s without an event. `event: end` is the last frame of a plan or tree that has ended, `event: gap` of \
+         a stream that retention has overtaken. Go on after the last `id` with `Last-Event-ID`.",
+        &[Content::of("application/json", page_schema), Content::stream()],
+    ),
+    Answer::new(204, "Nothing will follow the cursor; only instead of a stream.", &[]),
+];
+
+pub(crate) static OF_LOG: Operation = Operation {
+    id: "readEvents",
+    summary: "Events of the log, as a page or a stream",
+    description: "In the order of their positions; each exactly once, however often a reader comes back.",
+    parameters: &[READ_LOG],
+    body: None,
+    answers: READ_ANSWERS,
+    problems: &[READ_PROBLEMS, Kind::OF_STREAM, Kind::OF_READ, &[Kind::TooManyStreams]],
+};
 
 pub(crate) async fn of_log(
     State(app): State<Arc<App>>,
@@ -25,6 +49,16 @@ pub(crate) async fn of_log(
 ) -> Result<Response, Problem> {
     read(&app, &pairs, &headers, None).await
 }
+
+pub(crate) static OF_PLAN: Operation = Operation {
+    id: "readPlanEvents",
+    summary: "Events of a plan or of its tree, as a page or a stream",
+    description: "As `readEvents` with `plan_id`.",
+    parameters: &[IN_PATH_PLAN, READ_PLAN],
+    body: None,
+    answers: READ_ANSWERS,
+    problems: &[&[Kind::IdMalformed], READ_PROBLEMS, Kind::OF_STREAM, Kind::OF_READ, &[Kind::TooManyStreams]],
+};
 
 pub(crate) async fn of_plan(
     State(app): State<Arc<App>>,
@@ -57,22 +91,9 @@ async fn stream(app: &App, params: ReadParams) -> Result<Response, Problem> {
     if subscription.ended_at().is_some_and(|end| subscription.scanned() >= end) {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let options = sse_stream::Options {
-        form: params.form,
-        plan,
-        heartbeat: app.config.limits.heartbeat,
-        retry_ms: app.next_retry_ms(),
-        closing: app.closing.clone(),
-        replays: Arc::clone(&app.replays),
-        _permit: permit,
-    };
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
-        // no-transform: a proxy that compresses would hold frames back; nginx buffers unless it is told not to.
-        (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),
-        ("x-accel-buffering", "no"),
-    ];
-    Ok((headers, Body::from_stream(sse_stream::body(subscription, options))).into_response())
+    let first = sse_frame::hello(subscription.scanned(), app.next_retry_ms());
+    let frames = sse_frame::Native::new(params.form, plan);
+    Ok(sse_stream::answer(subscription, frames, first, sse_stream::Options::of(app, permit)))
 }
 
 async fn page(app: &App, params: ReadParams) -> Result<Response, Problem> {
@@ -107,6 +128,43 @@ fn page_json(events: &[Arc<StoredEvent>], next: Cursor, at_head: bool, ended: bo
     out.extend_from_slice(rest.as_bytes());
     out
 }
+
+fn page_schema(schemas: &mut Schemas) -> Value {
+    let cursor = schemas.answer::<Cursor>();
+    json!({
+        "title": "A page of events",
+        "type": "object",
+        "properties": {
+            "events": {"type": "array", "items": schemas.event(STORED_EVENT), "maxItems": PAGE_EVENTS_MAX},
+            "next": cursor,
+            "at_head": {"description": "Whether the log had no more just now.", "type": "boolean"},
+            "ended": {
+                "description": "Whether the plan or tree has ended, so that nothing more will come.",
+                "type": "boolean",
+            },
+        },
+        "required": ["events", "next", "at_head", "ended"],
+    })
+}
+
+pub(crate) static ONE: Operation = Operation {
+    id: "getEvent",
+    summary: "One event",
+    description: "By its id.",
+    parameters: &[&[Parameter {
+        name: "event_id",
+        place: Place::Path,
+        values: Values::EventId,
+        description: "The event.",
+    }]],
+    body: None,
+    answers: &[Answer::new(
+        200,
+        "The event.",
+        &[Content::of("application/json", |schemas| schemas.event(STORED_EVENT))],
+    )],
+    problems: &[&[Kind::IdMalformed, Kind::EventUnknown], Kind::OF_READ],
+};
 
 pub(crate) async fn one(
     State(app): State<Arc<App>>,

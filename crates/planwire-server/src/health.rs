@@ -5,21 +5,60 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use planwire_bus::Health;
-use serde_json::{Value, json};
+use planwire_event::Cursor;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::app::App;
+use crate::openapi::{Answer, Content, Operation};
 use crate::problem::{Kind, Problem};
 
-pub(crate) async fn live() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
+/// The process answers.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Live {
+    /// `ok`.
+    status: &'static str,
 }
 
-pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Value>, Problem> {
+/// The log takes events.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Ready {
+    /// `ready`.
+    status: &'static str,
+    /// The end of the log.
+    head: Cursor,
+}
+
+pub(crate) static LIVE: Operation = Operation {
+    id: "getHealth",
+    summary: "Whether the process answers",
+    description: "Says nothing about the log: see `/readyz`.",
+    parameters: &[],
+    body: None,
+    answers: &[Answer::new(200, "It does.", &[Content::answer::<Live>()])],
+    problems: &[],
+};
+
+pub(crate) async fn live() -> Json<Live> {
+    Json(Live { status: "ok" })
+}
+
+pub(crate) static READY: Operation = Operation {
+    id: "getReadiness",
+    summary: "Whether the log takes events",
+    description: "Readers are served also while it takes none.",
+    parameters: &[],
+    body: None,
+    answers: &[Answer::new(200, "It does.", &[Content::answer::<Ready>()])],
+    problems: &[&[Kind::WriterStopped, Kind::ShuttingDown]],
+};
+
+pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Ready>, Problem> {
     match app.bus.health() {
         Health::Ready if app.closing.has_begun() => {
             Err(Problem::new(Kind::ShuttingDown, "the server shuts down"))
         }
-        Health::Ready => Ok(Json(json!({ "status": "ready", "head": app.bus.tail().to_string() }))),
+        Health::Ready => Ok(Json(Ready { status: "ready", head: app.bus.tail() })),
         Health::Failed { message } => {
             tracing::error!(message, "the writer has stopped");
             Err(Problem::new(

@@ -6,6 +6,8 @@ use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use planwire_event::Digest;
 
+use crate::openapi::{Answer, Content, Operation};
+
 const INDEX: &str = include_str!("page/index.html");
 
 /// What the page may do: run its own script and style, and ask this server. Nothing else loads or runs, whatever an
@@ -19,6 +21,20 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     );
     HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 });
+
+pub(crate) static INDEX_PAGE: Operation = Operation {
+    id: "getPage",
+    summary: "The page for people",
+    description: "One file that shows plans as they happen.",
+    parameters: &[],
+    body: None,
+    answers: &[Answer::new(
+        200,
+        "The page.",
+        &[Content::of("text/html", |_| serde_json::json!({"type": "string"}))],
+    )],
+    problems: &[],
+};
 
 pub(crate) async fn index() -> Response {
     let headers = [

@@ -1,4 +1,7 @@
 //! What a request asks for, from its path, query and headers. Nothing that is unknown is ignored.
+//!
+//! The tables of parameters are also what `/openapi.json` says: whoever parses must take all of its table and nothing
+//! else.
 
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -15,6 +18,7 @@ use serde::de::DeserializeOwned;
 
 use crate::accept::Form;
 use crate::config::PAGE_EVENTS_DEFAULT;
+use crate::openapi::{Parameter, Place, Values};
 use crate::problem::{Kind, Problem};
 
 /// The query as pairs in the order in which they stand.
@@ -69,7 +73,50 @@ pub(crate) struct ReadParams {
     pub(crate) form: FrameForm,
 }
 
-const READ_PARAMETERS: &str = "after, event_type, plan_id, tree, limit, event_field";
+const AFTER: Parameter = Parameter::query(
+    "after",
+    Values::Start,
+    "Where to begin: after a cursor, at the `start` (if left out), or `now`.",
+);
+const EVENT_TYPE: Parameter =
+    Parameter::query("event_type", Values::EventTypes, "Only events of these types.");
+const NAMED_PLAN: Parameter = Parameter::query("plan_id", Values::PlanId, "Only events of this plan.");
+const TREE: Parameter = Parameter::query(
+    "tree",
+    Values::Choices(&["true", "false"]),
+    "`true`: also of all plans below the plan, also of those that start later. Needs a plan.",
+);
+const LIMIT: Parameter = Parameter::query(
+    "limit",
+    Values::Limit { default: PAGE_EVENTS_DEFAULT },
+    "Events of a page. A stream has none.",
+);
+const EVENT_FIELD: Parameter = Parameter::query(
+    "event_field",
+    Values::Choices(&["off", "on"]),
+    "`off`: the frames of a stream carry no `event:`, so that `EventSource.onmessage` sees all types. A page has none.",
+);
+const LAST_EVENT_ID: Parameter = Parameter {
+    name: "Last-Event-ID",
+    place: Place::Header,
+    values: Values::Cursor,
+    description: "The cursor of the last event that was seen; wins over `after`.",
+};
+
+/// What may be asked of the whole log.
+pub(crate) const READ_LOG: &[Parameter] =
+    &[AFTER, EVENT_TYPE, NAMED_PLAN, TREE, LIMIT, EVENT_FIELD, LAST_EVENT_ID];
+
+/// What may be asked of a plan that the path names.
+pub(crate) const READ_PLAN: &[Parameter] = &[AFTER, EVENT_TYPE, TREE, LIMIT, EVENT_FIELD, LAST_EVENT_ID];
+
+/// Why a request for events is not one.
+pub(crate) const READ_PROBLEMS: &[Kind] =
+    &[Kind::ParameterInvalid, Kind::CursorMalformed, Kind::NotAcceptable];
+
+/// The plan in the path.
+pub(crate) const IN_PATH_PLAN: &[Parameter] =
+    &[Parameter { name: "plan_id", place: Place::Path, values: Values::PlanId, description: "The plan." }];
 
 impl ReadParams {
     /// Reads what applies to `form`; `plan` is the one in the path.
@@ -79,22 +126,18 @@ impl ReadParams {
         plan: Option<PlanId>,
         form: Form,
     ) -> Result<Self, Problem> {
-        let mut query = Parameters::new(pairs, READ_PARAMETERS);
-        let types = event_types(&query.all("event_type"))?;
-        let named = query.parsed::<PlanId>("plan_id")?;
-        if plan.is_some() && named.is_some() {
-            return Err(invalid("plan_id", "the path already names the plan"));
-        }
-        let tree = query.choice("tree", &[("true", true), ("false", false)])?.unwrap_or(false);
+        let mut query = Parameters::new(pairs, if plan.is_some() { READ_PLAN } else { READ_LOG });
+        let types = event_types(&query.all(&EVENT_TYPE))?;
+        let named = if plan.is_some() { None } else { query.parsed::<PlanId>(&NAMED_PLAN)? };
+        let tree = query.choice(&TREE, [true, false])?.unwrap_or(false);
         let scope = match (plan.or(named), tree) {
             (None, false) => Scope::All,
             (None, true) => return Err(invalid("tree", "it needs a plan: name one by plan_id")),
             (Some(plan), false) => Scope::Plan(plan),
             (Some(plan), true) => Scope::Tree(plan),
         };
-        let limit = query.parsed::<usize>("limit")?;
-        let unnamed =
-            query.choice("event_field", &[("off", FrameForm::SseUnnamed), ("on", FrameForm::Sse)])?;
+        let limit = query.parsed::<usize>(&LIMIT)?;
+        let unnamed = query.choice(&EVENT_FIELD, [FrameForm::SseUnnamed, FrameForm::Sse])?;
         match form {
             Form::Sse if limit.is_some() => {
                 return Err(invalid("limit", "a stream has none; ask for a page"));
@@ -104,7 +147,7 @@ impl ReadParams {
             }
             _ => {}
         }
-        let after = query.one("after")?;
+        let after = query.one(&AFTER)?;
         query.finish()?;
         Ok(Self {
             filter: Filter { types, scope },
@@ -131,7 +174,7 @@ fn start(after: Option<&str>, headers: &HeaderMap) -> Result<StartAt, Problem> {
         Some("now") => StartAt::Now,
         Some(cursor) => StartAt::After(cursor.parse()?),
     };
-    let mut ids = headers.get_all("last-event-id").iter();
+    let mut ids = headers.get_all(LAST_EVENT_ID.name).iter();
     let Some(id) = ids.next() else { return Ok(after) };
     if ids.next().is_some() {
         return Err(Problem::new(Kind::CursorMalformed, "Last-Event-ID stands more than once"));
@@ -159,56 +202,70 @@ pub(crate) fn invalid(name: &str, message: &(impl Display + ?Sized)) -> Problem 
     Problem::new(Kind::ParameterInvalid, format!("parameter {name}: {message}")).with("parameter", name)
 }
 
-/// Takes parameters one after the other and refuses what is left.
+/// Takes the parameters of a table one after the other and refuses what is left.
 pub(crate) struct Parameters<'a> {
     pairs: Vec<(&'a str, &'a str)>,
-    known: &'static str,
+    table: &'static [Parameter],
+    taken: usize,
 }
 
 impl<'a> Parameters<'a> {
-    pub(crate) fn new(pairs: &'a [(String, String)], known: &'static str) -> Self {
-        Self { pairs: pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect(), known }
+    pub(crate) fn new(pairs: &'a [(String, String)], table: &'static [Parameter]) -> Self {
+        let pairs = pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        Self { pairs, table, taken: 0 }
     }
 
-    pub(crate) fn all(&mut self, name: &str) -> Vec<&'a str> {
-        let taken = self.pairs.extract_if(.., |pair| pair.0 == name);
+    /// The names of the table.
+    fn known(&self) -> impl Iterator<Item = &'static str> {
+        let in_query = self.table.iter().filter(|parameter| parameter.place == Place::Query);
+        in_query.map(|parameter| parameter.name)
+    }
+
+    pub(crate) fn all(&mut self, parameter: &Parameter) -> Vec<&'a str> {
+        debug_assert!(self.known().any(|name| name == parameter.name), "{} is undescribed", parameter.name);
+        self.taken += 1;
+        let taken = self.pairs.extract_if(.., |pair| pair.0 == parameter.name);
         taken.map(|(_, value)| value).collect()
     }
 
-    pub(crate) fn one(&mut self, name: &str) -> Result<Option<&'a str>, Problem> {
-        match *self.all(name) {
+    pub(crate) fn one(&mut self, parameter: &Parameter) -> Result<Option<&'a str>, Problem> {
+        match *self.all(parameter) {
             [] => Ok(None),
             [value] => Ok(Some(value)),
-            _ => Err(invalid(name, "it stands more than once")),
+            _ => Err(invalid(parameter.name, "it stands more than once")),
         }
     }
 
-    pub(crate) fn parsed<T: FromStr<Err: Display>>(&mut self, name: &str) -> Result<Option<T>, Problem> {
-        let value = self.one(name)?;
-        value.map(str::parse).transpose().map_err(|error| invalid(name, &error))
+    pub(crate) fn parsed<T: FromStr<Err: Display>>(
+        &mut self,
+        parameter: &Parameter,
+    ) -> Result<Option<T>, Problem> {
+        let value = self.one(parameter)?;
+        value.map(str::parse).transpose().map_err(|error| invalid(parameter.name, &error))
     }
 
-    pub(crate) fn choice<T: Copy>(
+    /// The meaning of the chosen word; `meanings` stand in the order of the words.
+    pub(crate) fn choice<T, const N: usize>(
         &mut self,
-        name: &str,
-        choices: &[(&str, T)],
+        parameter: &Parameter,
+        meanings: [T; N],
     ) -> Result<Option<T>, Problem> {
-        let Some(value) = self.one(name)? else { return Ok(None) };
-        let found = choices.iter().find(|(choice, _)| *choice == value);
-        let names = || choices.iter().map(|(choice, _)| *choice).collect::<Vec<_>>().join(" or ");
+        let words = parameter.choices();
+        debug_assert_eq!(words.len(), N, "each word of {} means something", parameter.name);
+        let Some(value) = self.one(parameter)? else { return Ok(None) };
+        let found = words.iter().zip(meanings).find(|(word, _)| **word == value);
         found
-            .map(|(_, choice)| Some(*choice))
-            .ok_or_else(|| invalid(name, &format!("it must be {}", names())))
+            .map(|(_, meaning)| Some(meaning))
+            .ok_or_else(|| invalid(parameter.name, &format!("it must be {}", words.join(" or "))))
     }
 
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        match self.pairs.first() {
-            None => Ok(()),
-            Some((name, _)) => {
-                let name: String = name.chars().take(48).collect();
-                Err(invalid(&name, &format!("it is unknown; known are {}", self.known)))
-            }
-        }
+        debug_assert_eq!(self.taken, self.known().count(), "what is described is taken, each once");
+        let Some((name, _)) = self.pairs.first() else { return Ok(()) };
+        let name: String = name.chars().take(48).collect();
+        let known = self.known().collect::<Vec<_>>().join(", ");
+        let known = if known.is_empty() { "none" } else { &known };
+        Err(invalid(&name, &format!("it is unknown; known are {known}")))
     }
 }
 

@@ -11,12 +11,15 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use planwire_bus::{DocumentSource, StartRequest};
 use planwire_event::vocabulary::{Object, Origin};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use planwire_event::{Cursor, PlanId};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::app::{App, PRINCIPAL};
 use crate::body;
 use crate::guard::Caller;
+use crate::openapi::{Answer, Content, Operation};
 use crate::problem::{Kind, Problem};
 
 /// Bytes of a name under which a document can be registered.
@@ -25,10 +28,13 @@ const DOCUMENT_NAME_BYTES_MAX: usize = 256;
 /// Characters of a context id.
 const CONTEXT_ID_CHARS_MAX: usize = 128;
 
-#[derive(Deserialize)]
+/// What is to be started.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "StartPlan")]
 struct Start {
     /// The name of a registered document, or a document as a JSON object.
+    #[schemars(extend("type" = ["string", "object", "null"]))]
     document: Option<Value>,
     /// A document as YAML or JSON text, instead of `document`.
     text: Option<String>,
@@ -36,10 +42,33 @@ struct Start {
     name: Option<String>,
     /// The folder to which its relative files and paths refer; only with the token.
     folder: Option<PathBuf>,
+    /// Inputs by name.
     #[serde(default)]
     inputs: Object,
+    /// Groups several trees; 1 to 128 printable ASCII characters without spaces.
     context_id: Option<String>,
 }
+
+/// A plan that was started.
+#[derive(Serialize, JsonSchema)]
+struct Started {
+    /// The plan.
+    plan_id: PlanId,
+    /// Its PlanStarted: a stream from here has what follows.
+    cursor: Cursor,
+}
+
+pub(crate) static PLAN: Operation = Operation {
+    id: "startPlan",
+    summary: "Starts a plan",
+    description: "Answers once PlanStarted is on disk; everything after that are events. Documents of one's own need \
+                  `--allow-inline-documents` or the token of the lock file.",
+    parameters: &[],
+    body: Some(Content::request::<Start>()),
+    answers: &[Answer::new(201, "It runs.", &[Content::answer::<Started>()])
+        .with_headers(&[("Location", "Where the plan is.")])],
+    problems: &[body::PROBLEMS, &[Kind::InlineRefused, Kind::NoEngine], Kind::OF_START, Kind::OF_PUBLISH],
+};
 
 pub(crate) async fn plan(
     State(app): State<Arc<App>>,
@@ -58,7 +87,7 @@ pub(crate) async fn plan(
     let document = source(start, caller, app.config.allow_inline_documents)?;
     let started = starter.start(StartRequest { document, inputs, origin, context_id }).await?;
     let location = format!("/v1/plans/{}", started.plan_id);
-    let answer = json!({ "plan_id": started.plan_id.as_str(), "cursor": started.cursor.to_string() });
+    let answer = Started { plan_id: started.plan_id, cursor: started.cursor };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
 }
 

@@ -1,0 +1,166 @@
+//! `/openapi.json`: the document is valid, and the real server behaves as it says, whatever is sent.
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::faults::chance::{count, skip};
+use crate::harness::{Place, Server};
+
+/// Requests of each operation that are made up, besides those for each limit of each parameter.
+const EXAMPLES: (u64, u64) = (15, 500);
+/// The seed of what is made up, unless `PLANWIRE_SEED` names another.
+const SEED: &str = "7420";
+/// An open plan that has one of everything.
+const OPEN_PLAN: &str = "open";
+
+#[test]
+fn document_is_valid_openapi_3_1() {
+    let Some(python) = python("document_is_valid_openapi_3_1") else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let document = server.http.get("/openapi.json");
+    document.json(200);
+    let mut command = Command::new(python);
+    command.arg(file("valid.py")).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("python starts");
+    child
+        .stdin
+        .take()
+        .expect("standard input is piped")
+        .write_all(document.body.as_bytes())
+        .expect("it reads");
+    let output = child.wait_with_output().expect("python ends");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    println!("the document and its {} schemas are valid", String::from_utf8_lossy(&output.stdout).trim());
+    assert!(server.stop().success());
+}
+
+/// A `soak_` test: see CONTRIBUTING.md.
+#[test]
+fn soak_server_behaves_as_its_document_says() {
+    let Some(python) = python("soak_server_behaves_as_its_document_says") else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let config = place.file("schemathesis.toml", &configuration(&server, &place));
+    let report = place.folder("report").join("report.json");
+    let seed = std::env::var("PLANWIRE_SEED").unwrap_or_else(|_| SEED.to_owned());
+    let examples = count(EXAMPLES.0, EXAMPLES.1).to_string();
+    let output = Command::new(python)
+        .args(["-m", "schemathesis.cli", "--no-color", "--config-file"])
+        .arg(config)
+        .args(["run", &format!("{}/openapi.json", server.url), "--seed", &seed, "--max-examples", &examples])
+        .args(["--report", "json", "--report-json-path"])
+        .arg(&report)
+        .current_dir(place.folder("report"))
+        .output()
+        .expect("schemathesis runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    let report: Value = std::fs::read(&report)
+        .ok()
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_else(|| panic!("no report: {said}{}", String::from_utf8_lossy(&output.stderr)));
+    let operations = &report["operations"];
+    println!(
+        "{} requests to {} operations, {} failures (seed {seed})",
+        report["test_cases"]["generated"], operations["tested"], report["test_cases"]["with_failures"],
+    );
+    assert!(output.status.success(), "{said}");
+    assert_eq!((&report["failures"], &report["errors"]), (&json!([]), &json!([])), "{said}");
+    assert_eq!(operations["tested"], operations["total"], "{said}");
+    assert_eq!(server.http.get("/readyz").status, 200, "the log still takes events");
+    assert!(server.stop().success());
+}
+
+fn python(test: &str) -> Option<PathBuf> {
+    let python = std::env::var_os("PLANWIRE_PYTHON").map(PathBuf::from);
+    if python.is_none() {
+        skip(test, "there is no Python with schemathesis (PLANWIRE_PYTHON)");
+    }
+    python
+}
+
+fn file(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/openapi").join(name)
+}
+
+/// What schemathesis is told: which checks, and names of things that exist, so that half of what is made up finds
+/// something.
+fn configuration(server: &Server, place: &Place) -> String {
+    let (plan, digest) = ended_plan(server, place);
+    let event = open_plan(server);
+    // A POST without JSON is refused before its path is looked at, so that it is left out of the unexpected methods.
+    format!(
+        r#"request-timeout = 20.0
+max-stream-events = 20
+suppress-health-check = ["all"]
+
+[generation]
+database = "none"
+
+[phases.coverage]
+unexpected-methods = ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"]
+
+[checks]
+positive_data_acceptance.enabled = false
+negative_data_rejection.expected-statuses = ["4xx"]
+
+[dictionaries]
+plans.values = ["{plan}", "{OPEN_PLAN}"]
+events.values = ["{event}"]
+digests.values = ["{digest}"]
+
+[parameters]
+"path.plan_id" = {{ dictionary = "plans", probability = 0.7 }}
+"query.plan_id" = {{ dictionary = "plans", probability = 0.7 }}
+"query.tree" = {{ dictionary = "plans", probability = 0.3 }}
+"path.event_id" = {{ dictionary = "events", probability = 0.7 }}
+"path.digest" = {{ dictionary = "digests", probability = 0.7 }}
+"#
+    )
+}
+
+/// Runs a plan with subplans, decisions and artifacts to its end. Gives it and the digest of a blob.
+fn ended_plan(server: &Server, place: &Place) -> (String, String) {
+    place.file("inspected/read.md", "# Read\n");
+    let start = json!({"document": "repo-report", "inputs": {"folder": place.folder("inspected")}});
+    let started = server.http.post("/v1/plans", &start).json(201);
+    let plan = started["plan_id"].as_str().expect("an id").to_owned();
+    let mut stream = server.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
+    let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
+    let blob = events.iter().find_map(|event| event["payload"]["part"]["blob"]["digest"].as_str());
+    (plan, blob.unwrap_or(&"0".repeat(64)).to_owned())
+}
+
+/// Publishes a plan in which everything is open that can be. Gives its first event.
+fn open_plan(server: &Server) -> String {
+    let event = |event_type: &str, payload: Value| json!({"event_type": event_type, "plan_id": OPEN_PLAN, "payload": payload});
+    let decision = json!({
+        "decision_id": "d", "decision_type": "choice", "question": "Which?", "chosen": "a", "decided_by": "person",
+        "options": [{"name": "a"}, {"name": "b"}], "alternatives": [{"name": "b", "reason": "dear"}],
+    });
+    let artifact = |id: &str, part: Value| json!({"artifact_id": id, "name": id, "media_type": "text/plain", "part": part});
+    let asked = json!({
+        "request_id": "q", "step": "ask", "kind": "approval", "question": "Go on?", "schema": {"type": "boolean"},
+        "arguments": {"tool": "exec", "arguments": {}}, "expires_at": "2999-01-01T00:00:00Z",
+    });
+    let failed = json!({"call_id": "f", "ok": false, "error": {"code": "c", "message": "m"}});
+    let events = [
+        event("PlanStarted", json!({"name": "open", "goal": "wait", "inputs": {"a": [1, null]}})),
+        event("ToolCalled", json!({"call_id": "c", "tool": "exec", "step": "s"})),
+        event("ToolCalled", json!({"call_id": "f", "tool": "exec", "step": "t"})),
+        event("ToolCompleted", failed),
+        event("DecisionMade", decision),
+        event("SubplanSpawned", json!({"child_plan_id": "child", "name": "child", "step": "sub"})),
+        event("ArtifactProduced", artifact("text", json!({"text": "t"}))),
+        event("ArtifactProduced", artifact("data", json!({"data": {"a": 1}}))),
+        event("ArtifactProduced", artifact("url", json!({"url": "https://example.org/a"}))),
+        event("InputRequested", asked),
+        event("CancelRequested", json!({"requested_by": "somebody", "reason": "enough"})),
+        event("acme.note", json!({"x": 1.5})),
+    ];
+    let published = server.http.post("/v1/events", &json!({ "events": events })).json(200);
+    published["events"][0]["event_id"].as_str().expect("an id").to_owned()
+}
