@@ -2,7 +2,7 @@
 
 import random
 import unittest
-from typing import List
+from typing import Any, List
 
 from planwire import CustomEvent, EventError, ProtocolError, Retry
 from planwire.address import Address
@@ -93,7 +93,8 @@ class Batches(unittest.TestCase):
 
     def test_what_cannot_be_sent_is_said_with_its_place(self) -> None:
         good = CustomEvent("p", "acme.x")
-        for data in [{"n": float("nan")}, {"o": object()}, {"s": "\ud800"}, {"t": "x" * REQUEST_BYTES_MAX}]:
+        bad: List[Any] = [{"n": float("nan")}, {"o": object()}, {"s": "\ud800"}, {"t": "x" * REQUEST_BYTES_MAX}]
+        for data in bad:
             with self.assertRaises(EventError) as raised:
                 list(batches([good, CustomEvent("p", "acme.x", data)]))
             self.assertEqual(raised.exception.index, 1)
@@ -149,6 +150,7 @@ class Selections(unittest.TestCase):
         self.assertEqual(Selection.of(None, None, False).target(), "/v1/events")
 
     def test_what_cannot_be_selected_is_said(self) -> None:
-        for types, plan, tree in [([], None, False), (None, None, True), (CustomEvent, None, False)]:
+        bad: List[Any] = [([], None, False), (None, None, True), (CustomEvent, None, False)]
+        for types, plan, tree in bad:
             with self.assertRaises(ValueError):
                 Selection.of(types, plan, tree)

@@ -38,7 +38,8 @@ class Calling(Promises, unittest.TestCase):
             twin.start({"planwire": 1, "steps": []})
             self.assertEqual(server.asked[0].target, "/v1/plans")
             first = {"document": "repo-report", "inputs": {"folder": "/srv"}, "context_id": "weekly"}
-            self.assertEqual([asked.json for asked in server.asked], [first, {"document": {"planwire": 1, "steps": []}}])
+            second = {"document": {"planwire": 1, "steps": []}}
+            self.assertEqual([asked.json for asked in server.asked], [first, second])
 
     def test_a_start_is_sent_again_only_if_it_certainly_did_not_happen(self) -> None:
         started = answer(201, {"plan_id": "p", "cursor": cursor(1)})
@@ -63,7 +64,8 @@ class Calling(Promises, unittest.TestCase):
                 self.assertEqual(raised.exception.members["diagnostics"], ["line 1"])
 
     def test_an_answer_is_sent_again_under_one_id(self) -> None:
-        with ScriptedServer(cut, problem(503, "outcome-unknown"), answer(200, {**ANSWERED, "duplicate": True})) as server:
+        known = answer(200, {**ANSWERED, "duplicate": True})
+        with ScriptedServer(cut, problem(503, "outcome-unknown"), known) as server:
             answered = self.twin(server.url).answer("root", {"branch": "main"}, "r1", answered_by="ann")
             self.assertEqual((answered.plan_id, answered.duplicate, answered.seq), ("child", True, 4))
             self.assertEqual(server.asked[0].target, "/v1/plans/root/answer")
@@ -107,7 +109,8 @@ class Calling(Promises, unittest.TestCase):
             with ScriptedServer(answer(200, body)) as server:
                 plan = self.twin(server.url).plan("p")
                 self.assertEqual((plan.state, plan.extra, (plan.fold or {})["goal"]), ("open", {"new": 1}, "g"))
-                self.assertEqual([(each.request_id, each.schema) for each in plan.questions], [("r1", {"type": "string"})])
+                questions = [(each.request_id, each.schema) for each in plan.questions]
+                self.assertEqual(questions, [("r1", {"type": "string"})])
 
     def test_plans_are_paged_to_the_end_past_empty_pages(self) -> None:
         acts = [

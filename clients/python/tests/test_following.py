@@ -171,7 +171,8 @@ class Following(Promises, unittest.TestCase):
             self.assertEqual(positions(follow), [5])
 
     def test_where_seq_has_holes_there_is_no_gap(self) -> None:
-        for options in [{"tree": True}, {"event_types": "acme.note"}]:
+        selections: List[Any] = [{"tree": True}, {"event_types": "acme.note"}]
+        for options in selections:
             with ScriptedServer(stream(hello(), frame(1), frame(5, seq=3), end(5))) as server:
                 self.assertEqual(positions(self.twin(server.url).follow("p", **options)), [1, 5])
 

@@ -97,8 +97,9 @@ class Killed(Promises, unittest.TestCase):
         lost = set(sent) - {event.event_id for event in notes}
         doubled = [each for each, count in contents.items() if count > 1]
         repeated = sum(place.duplicate for place in acknowledged)
-        counts = f"{self.twin_class.name}: {server.kills} kills: published {len(sent)}, acknowledged {len(acknowledged)}, "
-        counts += f"stored {len(notes)}, lost {len(lost)}, doubled {len(doubled)}; sent again and known {repeated}; "
+        counts = f"{self.twin_class.name}: {server.kills} kills: published {len(sent)}, "
+        counts += f"acknowledged {len(acknowledged)}, stored {len(notes)}, lost {len(lost)}, doubled {len(doubled)}; "
+        counts += f"sent again and known {repeated}; "
         counts += f"followed {len(followed)} of {len(stored)}, handled {len(handled)}"
         print(counts, flush=True)
         self.assertEqual((server.kills, lost, doubled, len(notes)), (KILLS, set(), [], len(sent)))

@@ -174,14 +174,15 @@ class Publishing(Promises, unittest.TestCase):
 
         unknown = problem(503, "outcome-unknown")
         busy = problem(503, "store-busy")
-        for acts, kind in [
+        cases: List[Any] = [
             ([busy, busy], UnavailableError),
             ([cut, cut], OutcomeUnknownError),
             # Once a request may have been stored, a later refusal of the connection does not take that back.
             ([cut, busy], OutcomeUnknownError),
             ([unknown, busy], OutcomeUnknownError),
             ([answer(504), busy], OutcomeUnknownError),
-        ]:
+        ]
+        for acts, kind in cases:
             with ScriptedServer(*acts) as server:
                 with self.assertRaises(kind) as raised:
                     self.twin(server.url, retry=deadline()).publish_all(notes(2))

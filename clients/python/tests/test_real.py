@@ -65,8 +65,8 @@ class Real(Promises, unittest.TestCase):
         self.assertEqual([place.event_id for place in published], [event.event_id for event in events])
         for found in (self.real.list("events", root, tree=True, page_size=2), list(self.real.follow(root, tree=True))):
             self.assertEqual([event.position for event in found], [place.position for place in published])
-            self.assertEqual([(each.event_id, each.payload) for each in found[-2:]],
-                             [(each.event_id, each.payload) for each in events[-2:]])  # fmt: skip
+            contents = [(each.event_id, each.payload) for each in found[-2:]]
+            self.assertEqual(contents, [(each.event_id, each.payload) for each in events[-2:]])
             for one, other in zip(found, events):
                 self.assertIs(type(one), type(other))
                 self.assertEqual((one.timestamp, one.plan_id), (other.timestamp, other.plan_id))
@@ -165,7 +165,8 @@ class Real(Promises, unittest.TestCase):
         self.real.publish(PlanStarted(plan, "mine"))
         cancelled = self.real.cancel(plan, "wrong folder")
         event = self.real.event(cancelled.event_id)
-        self.assertEqual((event.event_type, event.reason, event.cursor), ("CancelRequested", "wrong folder", cancelled.cursor))
+        self.assertEqual((event.event_type, event.reason), ("CancelRequested", "wrong folder"))
+        self.assertEqual(event.cursor, cancelled.cursor)
 
     def test_a_question_is_answered_once(self) -> None:
         plan = new_id()

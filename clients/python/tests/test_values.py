@@ -3,6 +3,7 @@
 import os
 import unittest
 from datetime import datetime, timedelta, timezone
+from typing import Any, List
 
 from planwire import (
     EVENT_CLASSES,
@@ -128,7 +129,8 @@ class Events(unittest.TestCase):
         self.assertEqual(naive.to_json()["traceparent"], "00-a-b-01")
 
     def test_what_is_no_event_is_an_error(self) -> None:
-        for value in [None, [], {}, event_json(1, timestamp="yesterday"), event_json(1, timestamp=3)]:
+        no_events: List[Any] = [None, [], {}, event_json(1, timestamp="yesterday"), event_json(1, timestamp=3)]
+        for value in no_events:
             with self.assertRaises(ShapeError):
                 BaseEvent.from_json(value)
         for value in [event_json(1, event_type=[]), event_json(1, payload=3)]:

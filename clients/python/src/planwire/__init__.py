@@ -3,9 +3,9 @@
 :class:`EventBus` publishes, follows, starts, answers and cancels; :class:`AsyncEventBus` does the same for asyncio.
 It needs nothing but the standard library. What the events mean and what is guaranteed stands in EVENTS.md.
 
-The rooms, from the bottom up: ``ulid``, ``shape`` and ``events`` are values; ``wire``, ``sse``, ``chunked``, ``batch``
-and ``retry`` know the protocol; ``calls`` and ``following`` are the operations, which touch neither sockets nor clocks;
-``http_sync`` and ``http_async`` are the sockets; ``bus`` and ``async_bus`` put them together.
+The rooms, from the bottom up: ``ulid``, ``shape``, ``event`` and ``events`` are values; ``wire``, ``sse``, ``chunked``,
+``batch`` and ``retry`` know the protocol; ``calls`` and ``following`` are the operations, which touch neither sockets
+nor clocks; ``http_sync`` and ``http_async`` are the sockets; ``bus`` and ``async_bus`` put them together.
 """
 
 from .address import Timeouts
@@ -33,16 +33,14 @@ from .errors import (
     UnavailableError,
     UnreachableError,
 )
+from .event import EVENT_CLASSES, BaseEvent, CustomEvent, Stored
 from .events import (
-    EVENT_CLASSES,
     Alternative,
     ArtifactPart,
     ArtifactProduced,
-    BaseEvent,
     Blob,
     CancelRequested,
     Counts,
-    CustomEvent,
     DecisionMade,
     DecisionOption,
     Failure,
@@ -52,7 +50,6 @@ from .events import (
     PlanCompleted,
     PlanFailed,
     PlanStarted,
-    Stored,
     SubplanCompleted,
     SubplanSpawned,
     ToolCalled,

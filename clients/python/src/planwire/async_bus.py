@@ -11,7 +11,7 @@ from .address import Address, Timeouts
 from .async_follow import AsyncFollow
 from .async_subscription import AsyncHandler, AsyncSubscription
 from .bus import URL
-from .events import BaseEvent
+from .event import BaseEvent
 from .following import Following, patient
 from .http_async import AsyncHttp, AsyncStream
 from .results import Answered, Cancelled, Plan, Published, Started

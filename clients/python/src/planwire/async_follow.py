@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import AsyncIterator, Awaitable, Callable, Optional, Type
 
 from .errors import Gap, GapError
-from .events import BaseEvent
+from .event import BaseEvent
 from .following import Following
 from .http_async import AsyncStream
 from .wire import Emit, Pause, Receive, Request, Result

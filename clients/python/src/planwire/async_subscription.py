@@ -8,7 +8,7 @@ from typing import Any, Awaitable, Callable, Optional, Union
 
 from .async_follow import AsyncFollow
 from .errors import GapError
-from .events import BaseEvent
+from .event import BaseEvent
 from .subscription import OnError, log
 
 AsyncHandler = Callable[[BaseEvent], Union[Awaitable[Any], object]]

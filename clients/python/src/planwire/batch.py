@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Iterable, Iterator, List
 
 from .errors import EventError
-from .events import BaseEvent
+from .event import BaseEvent
 from .wire import to_bytes
 
 REQUEST_EVENTS_MAX = 1_000

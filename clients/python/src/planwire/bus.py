@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterable, Iterator, List, Mapping, Optional, T
 
 from . import calls
 from .address import Address, Timeouts
-from .events import BaseEvent
+from .event import BaseEvent
 from .follow import Follow
 from .following import Following, patient
 from .http_sync import Http, Stream

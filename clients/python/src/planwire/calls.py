@@ -12,7 +12,7 @@ from .errors import (
     ProtocolError,
     UnreachableError,
 )
-from .events import BaseEvent
+from .event import BaseEvent
 from .results import Answered, Cancelled, Page, Plan, Published, Started
 from .retry import Retry
 from .selection import Selection

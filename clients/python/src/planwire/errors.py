@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Dict, List, Mapping, Optional, Sequence, Type
 
 if TYPE_CHECKING:
-    from .events import BaseEvent
+    from .event import BaseEvent
     from .results import Published
 
 TYPE_PREFIX = "urn:planwire:problem:"

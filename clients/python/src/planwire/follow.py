@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Callable, Iterator, Optional, Type
 
 from .errors import Gap, GapError
-from .events import BaseEvent
+from .event import BaseEvent
 from .following import Following
 from .http_sync import Stream
 from .wire import Emit, Pause, Receive, Request, Result

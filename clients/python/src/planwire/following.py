@@ -12,7 +12,7 @@ from typing import Generator, Optional, Union
 
 from .calls import event_of, failure_of
 from .errors import CursorPrunedError, Gap, ProblemError, ProtocolError
-from .events import BaseEvent
+from .event import BaseEvent
 from .retry import Attempts, Retry
 from .selection import Selection
 from .sse import Frame, FrameReader

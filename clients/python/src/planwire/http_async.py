@@ -51,6 +51,9 @@ class AsyncHttp:
 
     async def send(self, request: Request) -> Union[Response, Lost]:
         """Sends a request and reads the whole answer."""
+        if self._loop is not asyncio.get_running_loop():
+            # Connections end with the event loop in which they were made.
+            self._loop, self._idle = asyncio.get_running_loop(), []
         connection = self._kept() if request.safety is not Safety.ONCE else None
         if connection is None:
             try:
@@ -96,9 +99,6 @@ class AsyncHttp:
         return Response(head.status, head.headers, await whole(connection.reader, head)), head.keeps
 
     def _kept(self) -> Optional[_Connection]:
-        if self._loop is not asyncio.get_running_loop():
-            # Connections end with the event loop in which they were made.
-            self._loop, self._idle = asyncio.get_running_loop(), []
         while self._idle:
             connection = self._idle.pop()
             if connection.usable:
@@ -120,28 +120,33 @@ class AsyncStream:
         self._timeouts = timeouts
         self._connection: Optional[_Connection] = None
         self._chunks: Optional[Chunks] = None
+        self._closed = False
 
     async def open(self, request: Request) -> Union[Opened, Response, Lost]:
         """Begins anew with a request."""
-        self.close()
+        self._drop()
         try:
-            connection = self._connection = await self._http.connect()
+            connection = await self._http.connect()
         except (OSError, asyncio.TimeoutError) as error:
             return Lost(error, sent=False)
+        self._connection = connection
+        opened = None
         try:
-            return await asyncio.wait_for(self._begin(connection, request), self._timeouts.silence_s)
+            opened = await asyncio.wait_for(self._begin(connection, request), self._timeouts.silence_s)
         except _FAILURES as error:
-            self.close()
             return Lost(error, sent=True)
+        finally:
+            # Closed while it was connecting: whoever closed it saw no connection yet.
+            if self._closed or not isinstance(opened, Opened):
+                self._drop()
+        return opened
 
     async def _begin(self, connection: _Connection, request: Request) -> Union[Opened, Response]:
         head = await self._http.begin(connection, request)
         if head.status == 200 and is_stream(head.headers.get("content-type", "")):
             self._chunks = Chunks() if is_chunked(head) else None
             return Opened(head.headers)
-        response = Response(head.status, head.headers, await whole(connection.reader, head))
-        self.close()
-        return response
+        return Response(head.status, head.headers, await whole(connection.reader, head))
 
     async def receive(self) -> Union[bytes, Lost]:
         """The next bytes, empty at the end."""
@@ -156,14 +161,18 @@ class AsyncStream:
                 if chunk or ended:
                     break
         except _FAILURES as error:
-            self.close()
+            self._drop()
             return Lost(error, sent=True)
         if ended:
-            self.close()
+            self._drop()
         return chunk
 
     def close(self) -> None:
-        """Lets go of the connection."""
+        """Ends it."""
+        self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         connection, self._connection, self._chunks = self._connection, None, None
         if connection is not None:
             connection.close()

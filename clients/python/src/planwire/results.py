@@ -42,7 +42,7 @@ class Started(Shape):
 
 @dataclass
 class Cancelled(Shape):
-    """The request to end is on disk. The end itself is a PlanFailed with reason ``cancelled``, or the plan was faster."""
+    """The request to end is on disk. The end itself is a PlanFailed with reason ``cancelled``, or another end."""
 
     plan_id: str
     event_id: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Iterable, List, Optional, Tuple, Type, Union
 
-from .events import EVENT_CLASSES, BaseEvent
+from .event import EVENT_CLASSES, BaseEvent
 from .wire import path, with_query
 
 EventTypes = Union[str, Type[BaseEvent], Iterable[Union[str, Type[BaseEvent]]]]

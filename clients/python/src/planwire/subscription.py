@@ -7,7 +7,7 @@ import threading
 from typing import Callable, Optional
 
 from .errors import GapError
-from .events import BaseEvent
+from .event import BaseEvent
 from .follow import Follow
 
 log = logging.getLogger("planwire")

@@ -34,7 +34,7 @@ class Safety(Enum):
 
 @dataclass(frozen=True)
 class Request:
-    """A request; ``target`` begins behind the server's address. With ``stream`` the answer's body is read piece by piece."""
+    """A request; ``target`` begins behind the server's address. With ``stream`` the body is read piece by piece."""
 
     method: str
     target: str
