@@ -2,7 +2,9 @@
 
 use super::PARTIAL_BYTES_MIN;
 use crate::base64;
-use crate::secrets::SECRET_BYTES_MIN;
+
+/// Bytes of a line of a value that is looked for by itself. Those of keys have 64.
+const LINE_BYTES_MIN: usize = 16;
 
 /// One form of one secret's value.
 pub(super) struct Needle {
@@ -29,10 +31,10 @@ pub(super) fn of(secret: usize, value: &str) -> impl Iterator<Item = Needle> {
         forms.push(value.replace(' ', "+"));
     }
     if value.contains('\n') {
-        // A key of several lines may be told line by line. Its frame, such as -----BEGIN, is no secret.
+        // A key of several lines may be told line by line. Lines with spaces are words, such as -----BEGIN PRIVATE KEY.
         let lines = value.lines().map(str::trim);
         lines
-            .filter(|line| line.len() >= SECRET_BYTES_MIN && !line.starts_with("-----"))
+            .filter(|line| line.len() >= LINE_BYTES_MIN && !line.contains(char::is_whitespace))
             .for_each(|line| add_forms(line, &mut forms));
         forms.push(value.split_ascii_whitespace().collect());
         forms.push(value.replace('\n', "\r\n"));

@@ -98,6 +98,12 @@ fn keys_of_several_lines_are_found_line_by_line() {
     assert_eq!(redactor.text(&key.replace('\n', "\r\n")), "***KEY***");
     assert_eq!(redactor.text("7: hkiG9w0BAQEFAASC"), "7: ***KEY***");
     assert_eq!(redactor.text("-----BEGIN KEY-----"), "-----BEGIN KEY-----");
+    let account = redactor_of_account();
+    assert_eq!(account.text("\"type\": \"service_account\","), "\"type\": \"service_account\",");
+}
+
+fn redactor_of_account() -> Redactor {
+    redactor(&[("ACCOUNT", "{\n  \"type\": \"service_account\",\n  \"key\": \"abc\"\n}")])
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use planwire_bus::Log;
 use planwire_engine::{EngineConfig, Secrets};
-use planwire_event::vocabulary::{ArtifactProduced, PlanStarted, ToolCompleted};
+use planwire_event::vocabulary::{ArtifactPart, ArtifactProduced, PlanStarted, ToolCompleted};
 use planwire_event::{IdGenerator, SystemClock};
 use planwire_store::{OpenOptions, SqliteStore};
 use serde_json::json;
@@ -60,11 +60,15 @@ steps:
     with: { argv: [sh, -c, 'yes "$1" | head -c 60000; exit 3', sh, "${secret('CANARY')}"], ok_exit_codes: [3] }
   failing:
     tool: exec
-    with: { argv: [sh, -c, 'yes "$1" | head -c 3000 >&2; exit 3', sh, "${secret('CANARY')}"] }
+    with: { argv: [sh, -c, 'yes "$1" | head -n 100 >&2; exit 3', sh, "${secret('CANARY')}"] }
     on_error:
       decide: What if it fails?
       options: { on: { description: go on, output: "${error.message}" }, stop: { description: stop, fail: true } }
       choose: "'on'"
+  halves:
+    tool: exec
+    with: { argv: [sh, -c, 'printf %.10s "$T"; printf %s "$${T#??????????}" >&2'], env: { T: "${secret('CANARY')}" } }
+  joined: { tool: test.echo, with: { value: "<${steps.halves.output.stdout}${steps.halves.output.stderr}>" } }
   write: { tool: file.write, with: { root: ., path: note.txt, text: "a${secret('CANARY')}b\n${secret('DIGITS')}" } }
   read: { tool: file.read, after: [write], with: { root: ., path: note.txt } }
   lines: { tool: file.read, after: [write], with: { root: ., path: note.txt, contains: "a" } }
@@ -80,7 +84,9 @@ outputs: { all: "${[steps.ask.output, steps.shell.output, steps.read.output]}", 
 artifacts:
   small: { text: "${steps.read.output.text}" }
   data: { data: "${steps.ask.output}" }
-  large: { text: "${steps.loud.output.stdout}${steps.loud.output.stdout}" }
+  large: { text: "${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}" }
+  halves: { text: "${steps.halves.output.stdout}${steps.halves.output.stderr}" }
+  blob: { text: "${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.loud.output.stdout}${steps.halves.output.stdout}${steps.halves.output.stderr}" }
 "#;
 
 /// What a server could do with what it is sent.
@@ -217,5 +223,13 @@ async fn no_form_of_a_secret_is_stored_whatever_echoes_it() {
     let started = &events.all::<PlanStarted>()[0];
     assert_eq!(started.inputs["list"], json!(["***DIGITS***", "***DIGITS***"]));
     assert_eq!(started.inputs["echo"], "given ***CANARY***");
-    assert_eq!(events.all::<ArtifactProduced>().len(), 3);
+    let failing = &of("failing").error.as_ref().unwrap().message;
+    assert!(failing.contains(": ...") && !failing.contains("%&="), "no cut goes through a value: {failing}");
+    assert_eq!(of("halves").output.as_ref().unwrap()["stdout"], CANARY[..10]);
+    assert_eq!(of("joined").output, Some(json!("<***CANARY***>")), "the event of its call held it first");
+    assert_eq!(house.probe.calls(), [json!({"value": "<***CANARY***>"})]);
+    let artifacts = events.all::<ArtifactProduced>();
+    let blobs =
+        artifacts.iter().filter(|artifact| matches!(artifact.part, ArtifactPart::Blob { .. })).count();
+    assert_eq!((artifacts.len(), blobs), (5, 2));
 }
