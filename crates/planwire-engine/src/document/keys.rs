@@ -25,7 +25,7 @@ pub(super) const ARTIFACT: [&str; 7] = ["name", "media_type", "text", "data", "u
 /// The members of an artifact of which it has one.
 pub(super) const ARTIFACT_PARTS: [&str; 5] = ["text", "data", "url", "base64", "chunks"];
 
-/// Members of `steps.ID` for every step; each kind of step adds one.
+/// Members of `steps.ID` for every step; each kind of step adds its own.
 pub(super) const STEP_MEMBERS: [&str; 4] = ["ok", "skipped", "recovered", "error"];
 pub(super) const PLAN_MEMBERS: [&str; 2] = ["id", "name"];
 pub(super) const ERROR_MEMBERS: [&str; 2] = ["code", "message"];

@@ -50,12 +50,13 @@ impl Kind {
         }
     }
 
-    /// The member of `steps.ID` that only this kind has.
-    fn member(self) -> &'static str {
+    /// The members of `steps.ID` that not every kind has.
+    const fn members(self) -> &'static [&'static str] {
         match self {
-            Self::Tool | Self::Ask | Self::Approve | Self::Fail | Self::Artifact => "output",
-            Self::Decide => "chosen",
-            Self::Plan => "outputs",
+            Self::Tool | Self::Fail | Self::Artifact => &["output"],
+            Self::Ask | Self::Approve => &["output", "answer"],
+            Self::Decide => &["chosen"],
+            Self::Plan => &["outputs"],
         }
     }
 
@@ -116,7 +117,7 @@ impl Reading<'_, '_> {
         }
         self.needs.entry(index).or_insert_with(|| place(self.source));
         let (Some(kind), Some(member)) = (kind, reference.path.get(2)) else { return true };
-        let known: Vec<&str> = [kind.member()].into_iter().chain(keys::STEP_MEMBERS).collect();
+        let known: Vec<&str> = kind.members().iter().copied().chain(keys::STEP_MEMBERS).collect();
         if known.contains(&member.as_str()) {
             return true;
         }

@@ -140,7 +140,10 @@ impl Run {
         }
         match ask.kind {
             QuestionKind::Approval => self.approval(at, step, &question, &answer),
-            QuestionKind::Input | QuestionKind::Auth => self.done(at, step, Seen::Ok(answer.value)),
+            QuestionKind::Input | QuestionKind::Auth => {
+                let how = how(&answer);
+                self.done(at, step, Seen::Answered(answer.value, how));
+            }
         }
     }
 
@@ -167,7 +170,7 @@ impl Run {
             if !said.comment.is_empty() {
                 output["comment"] = json!(said.comment);
             }
-            return self.done(at, step, Seen::Ok(output));
+            return self.done(at, step, Seen::Answered(output, how(answer)));
         };
         let arguments = question.asked.arguments.as_ref().and_then(|about| about.get("arguments"));
         if let (Some(Value::Object(arguments)), Some(approved)) = (arguments, self.approved.get_mut(&at)) {
@@ -175,6 +178,11 @@ impl Run {
         }
         self.states[at] = State::Due(1);
     }
+}
+
+/// What expressions see of an answer besides its value.
+fn how(answer: &InputReceived) -> Value {
+    json!({"by": answer.answered_by, "via": answer.via, "message": answer.message})
 }
 
 /// What a step asks.

@@ -85,7 +85,8 @@ impl State {
 /// The member in which a step's result is seen.
 pub(super) const fn member_of(step: &Step) -> Member {
     match step.kind {
-        StepKind::Tool(_) | StepKind::Ask(_) | StepKind::Fail(_) | StepKind::Artifact(_) => Member::Output,
+        StepKind::Tool(_) | StepKind::Fail(_) | StepKind::Artifact(_) => Member::Output,
+        StepKind::Ask(_) => Member::Answer,
         StepKind::Decide(_) => Member::Chosen,
         StepKind::Subplan(_) => Member::Outputs,
     }

@@ -45,6 +45,8 @@ impl Values {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Member {
     Output,
+    /// The output, and beside it who gave it and how.
+    Answer,
     Chosen,
     Outputs,
 }
@@ -52,7 +54,7 @@ pub(super) enum Member {
 impl Member {
     const fn name(self) -> &'static str {
         match self {
-            Self::Output => "output",
+            Self::Output | Self::Answer => "output",
             Self::Chosen => "chosen",
             Self::Outputs => "outputs",
         }
@@ -63,6 +65,8 @@ impl Member {
 #[derive(Clone, Debug)]
 pub(super) enum Seen {
     Ok(Value),
+    /// A question was answered; the second says by whom, how, and with which message.
+    Answered(Value, Value),
     /// A decision put this in place of what failed with the error.
     Recovered(Value, Value),
     Skipped,
@@ -75,11 +79,16 @@ impl Seen {
             matches!(self, Self::Skipped),
             matches!(self, Self::Recovered(..)),
         );
-        let (result, error) = match self {
-            Self::Ok(result) => (result, Value::Null),
-            Self::Recovered(result, error) => (result, error),
-            Self::Skipped => (Value::Null, Value::Null),
+        let (result, error, answer) = match self {
+            Self::Ok(result) => (result, Value::Null, Value::Null),
+            Self::Answered(result, answer) => (result, Value::Null, answer),
+            Self::Recovered(result, error) => (result, error, Value::Null),
+            Self::Skipped => (Value::Null, Value::Null, Value::Null),
         };
-        json!({"ok": ok, "skipped": skipped, "recovered": recovered, "error": error, member.name(): result})
+        let mut seen = json!({"ok": ok, "skipped": skipped, "recovered": recovered, "error": error, member.name(): result});
+        if member == Member::Answer {
+            seen["answer"] = answer;
+        }
+        seen
     }
 }

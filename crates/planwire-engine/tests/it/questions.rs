@@ -106,6 +106,29 @@ async fn answer_is_what_later_steps_see() {
 }
 
 #[tokio::test]
+async fn expressions_see_who_answered_and_with_which_message() {
+    let house = House::open();
+    let document = r#"
+plan: ask
+goal: g
+steps:
+  first: { ask: q }
+  more: { when: "steps.first.answer.message.messageId == 'm1'", ask: again }
+  never: { when: "steps.more.skipped", approve: q }
+outputs: { by: "${steps.first.answer.by}", via: "${steps.more.answer.via}", message: "${steps.more.answer.message}", never: "${steps.never.answer}" }
+"#;
+    let root = house.start(document).await;
+    let mut asked = Asked::of(&house, &root).await;
+    let (_, question) = asked.next().await;
+    let message = Some(json!({"messageId": "m1"}));
+    publish(&house, &root, &InputReceived { message, ..answer_of(&question, json!("a")) }).await.unwrap();
+    let (_, question) = asked.next().await;
+    answer(&house, &root, &question, json!("b")).await;
+    let expected = json!({"by": "ann", "via": "cli", "message": null, "never": null});
+    assert_eq!(house.tree(&root).await.outputs(), expected);
+}
+
+#[tokio::test]
 async fn other_steps_go_on_while_one_waits_and_a_question_takes_no_place() {
     let house = House::open();
     let document = r#"
