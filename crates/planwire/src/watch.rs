@@ -145,8 +145,9 @@ impl Watch {
             {
                 let wanted = escape(&answer::wanted(asked.kind, asked.schema.as_ref()));
                 tell(&format!(
-                    "planwire: {wanted} is asked for: {} VALUE",
-                    command(stored.plan_id(), &self.place)
+                    "planwire: {wanted} is asked for: {} VALUE --request {}",
+                    command(stored.plan_id(), &self.place),
+                    escape(&asked.request_id)
                 ));
             }
         }

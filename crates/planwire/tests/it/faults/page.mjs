@@ -1,4 +1,6 @@
-// Drives a browser for page.rs: `open URL`, then `await N` answers with what the page shows once it counts N events.
+// Drives a browser for page.rs: `open URL`, then `await N` answers with what the page shows once it counts
+// N events; `asks N` with the open questions once there are N, `wrong` once an answer was refused; `type TEXT` and
+// `press BUTTON` answer.
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
 
@@ -13,11 +15,23 @@ page.on("load", () => loads++);
 page.on("pageerror", error => problems.push(String(error)));
 
 const shown = () => page.evaluate(() => [...document.querySelectorAll("#tree .row .note")].map(note => note.textContent));
+const asks = () => page.evaluate(() => [...document.querySelectorAll("#asks .ask")].map(ask => ask.innerText));
 try {
   for await (const line of createInterface({ input: process.stdin })) {
     const [command, argument] = line.split(" ");
     if (command === "open") {
       await page.goto(argument);
+    } else if (command === "asks") {
+      await page.waitForFunction(count => document.querySelectorAll("#asks .ask").length === count, Number(argument), { timeout: 60_000 });
+      console.log(JSON.stringify({ asks: await asks(), problems }));
+    } else if (command === "type") {
+      await page.fill("#asks input", argument);
+      await page.press("#asks input", "Enter");
+    } else if (command === "wrong") {
+      await page.waitForFunction(() => document.querySelector("#asks .wrong:not(:empty)"), undefined, { timeout: 60_000 });
+      console.log(JSON.stringify({ asks: await asks(), problems }));
+    } else if (command === "press") {
+      await page.click(`#asks button:text-is("${argument}")`);
     } else {
       await page.waitForFunction(text => document.getElementById("events").textContent === text, `${argument} events`, { timeout: 60_000 });
       console.log(JSON.stringify({ notes: await shown(), loads, problems }));

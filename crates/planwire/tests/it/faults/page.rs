@@ -1,27 +1,24 @@
-//! The page in a real browser, while its server is killed and started again.
+//! The page in a real browser: while its server is killed and started again, and when it asks.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use planwire_event::IdGenerator;
 use serde_json::{Value, json};
 
-use super::chance::{Chance, skip};
-use crate::harness::{Place, Server};
+use super::chance::skip;
+use crate::harness::{Place, Server, free_address};
 
 const TEST: &str = "page_shows_every_event_once_after_its_server_was_killed_and_started_again";
 const PLAN: &str = "seen";
 const KILLS: u64 = 3;
 /// Events before each kill and after each start.
 const EVENTS: u64 = 10;
-/// Ports that the operating system gives to nobody by itself, so that a server finds its own again.
-const PORTS: (u64, u64) = (20_000, 30_000);
 
 #[test]
 fn page_shows_every_event_once_after_its_server_was_killed_and_started_again() {
-    let Some(mut browser) = Browser::start() else { return };
+    let Some(mut browser) = Browser::start(TEST) else { return };
     let place = Place::new();
     let address = free_address();
     let mut server = place.serve_at(&address, &[]);
@@ -46,6 +43,66 @@ fn page_shows_every_event_once_after_its_server_was_killed_and_started_again() {
     assert_eq!(server.stop().code(), Some(0));
 }
 
+const ASK: &str = "page_asks_what_a_plan_asks_until_somebody_answers";
+
+#[test]
+fn page_asks_what_a_plan_asks_until_somebody_answers() {
+    let Some(mut browser) = Browser::start(ASK) else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let document = r#"
+plan: ask
+goal: Ask on the page
+steps:
+  below:
+    plan:
+      plan: below
+      goal: Ask
+      steps:
+        count: { ask: How many?, answer: { type: int } }
+        size: { after: [count], ask: How large?, answer: { enum: [small, large] } }
+        go:
+          after: [size]
+          tool: exec
+          with: { argv: [echo, "<b>${steps.count.output}</b>", "${steps.size.output}"] }
+          approve: Go on?
+        last: { after: [go], ask: Last? }
+      outputs: { said: "${steps.go.output.stdout}${steps.last.output}" }
+outputs: { said: "${steps.below.outputs.said}" }
+"#;
+    let file = place.file("ask.yaml", document);
+    let mut running = place.start(&["--json", "run", file.to_str().expect("UTF-8")]);
+    let first: Value = serde_json::from_str(&running.line_with("PlanStarted")).expect("JSON");
+    let plan = first["plan_id"].as_str().expect("an id").to_owned();
+    browser.tell(&format!("open {}/#{plan}", server.url));
+    let ask = |browser: &mut Browser, command: &str, texts: &[&str]| {
+        browser.tell(command);
+        let seen = browser.answer();
+        assert_eq!(seen["problems"], json!([]));
+        let shown = seen["asks"][0].as_str().unwrap_or_default().to_owned();
+        assert!(texts.iter().all(|text| shown.contains(text)), "{texts:?} in {seen}");
+    };
+    ask(&mut browser, "asks 1", &["How many?", "below · count"]);
+    browser.tell("type many");
+    ask(&mut browser, "wrong", &[r#"the value is not of type "integer""#]);
+    browser.tell("type 3");
+    browser.tell("press large");
+    // What was written into the document is shown as it is, and is no part of the page.
+    browser.tell("press Approve");
+    while !running.line().expect("a question").contains("Last?") {}
+    ask(&mut browser, "asks 1", &["Last?"]);
+    // Answered elsewhere, the question goes.
+    place.run(&["answer", &plan, "done", "--by", "ann"]).text(0);
+    ask(&mut browser, "asks 0", &[]);
+    let (status, rest) = running.end();
+    assert!(status.success() && rest.contains(r"<b>3</b> large\ndone"), "{rest}");
+    let approved = place.run(&["--json", "events", "--type", "InputReceived"]).json(0);
+    let approved =
+        approved.iter().find(|event| event["payload"]["value"] == json!(true)).expect("the approval");
+    assert_eq!(approved["payload"]["via"], "page");
+    assert_eq!(approved["payload"]["arguments_digest"].as_str().map(str::len), Some(64));
+}
+
 fn publish(server: &Server, ids: &IdGenerator, published: &mut u64) {
     for _ in 0..EVENTS {
         *published += 1;
@@ -53,12 +110,6 @@ fn publish(server: &Server, ids: &IdGenerator, published: &mut u64) {
         let event = json!({"event_id": ids.next_id(), "event_type": "acme.note", "plan_id": PLAN, "payload": payload});
         server.http.post("/v1/events", &event).json(200);
     }
-}
-
-fn free_address() -> String {
-    let mut chance = Chance::of(u64::from(std::process::id()));
-    let mut addresses = std::iter::repeat_with(|| format!("127.0.0.1:{}", chance.between(PORTS.0, PORTS.1)));
-    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("there is always another port")
 }
 
 /// A browser that `page.mjs` drives: a line in, a line of JSON out.
@@ -70,11 +121,11 @@ struct Browser {
 
 impl Browser {
     /// None where there is no browser.
-    fn start() -> Option<Self> {
+    fn start(test: &str) -> Option<Self> {
         let (Some(chromium), Some(modules)) =
             (std::env::var_os("PLANWIRE_CHROMIUM"), std::env::var_os("PLANWIRE_NODE_MODULES"))
         else {
-            skip(TEST, "there is no browser with its driver (PLANWIRE_CHROMIUM, PLANWIRE_NODE_MODULES)");
+            skip(test, "there is no browser with its driver (PLANWIRE_CHROMIUM, PLANWIRE_NODE_MODULES)");
             return None;
         };
         let driver = PathBuf::from(modules).join("playwright-core");
@@ -92,12 +143,17 @@ impl Browser {
         writeln!(stdin, "{line}").expect("the browser listens");
     }
 
+    /// What it says next.
+    fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).expect("an answer");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    }
+
     /// Waits until the page counts PlanStarted and `notes` more events; then each of them has one row, in order.
     fn check(&mut self, notes: u64) {
         self.tell(&format!("await {}", notes + 1));
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("an answer");
-        let seen: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let seen = self.answer();
         let expected: Vec<_> = (1..=notes).map(|number| json!({ "number": number }).to_string()).collect();
         assert_eq!(seen["notes"], json!(expected));
         assert_eq!(seen["loads"], 1, "the page was not loaded again");
