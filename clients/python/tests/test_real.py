@@ -171,8 +171,6 @@ class Real(Promises, unittest.TestCase):
     def test_a_question_is_answered_once(self) -> None:
         plan = new_id()
         self.real.publish_all([PlanStarted(plan, "asks"), InputRequested(plan, "r1", "input", "Which branch?")])
-        if not self.real.plan(plan).questions:
-            self.skipTest("this server knows no questions")
         self.assertEqual([each.request_id for each in self.real.plan(plan).questions], ["r1"])
         event_id = new_id()
         first = self.real.answer(plan, "main", event_id=event_id, answered_by="ann")
