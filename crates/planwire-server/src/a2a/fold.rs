@@ -211,11 +211,6 @@ impl TaskFold {
         self.state().is_terminal()
     }
 
-    /// Whether the task waits for input or for access.
-    pub(crate) fn is_interrupted(&self) -> bool {
-        self.state().is_interrupted()
-    }
-
     /// The last event's place in the log: a stream from here goes on where this fold ends.
     pub(crate) const fn cursor(&self) -> Cursor {
         self.cursor
@@ -224,11 +219,6 @@ impl TaskFold {
     /// The last event's place in the plan.
     pub(crate) const fn seq(&self) -> Seq {
         self.seq
-    }
-
-    /// When the log took the last event.
-    pub(crate) const fn status_at(&self) -> Timestamp {
-        self.status_at
     }
 
     /// Open questions, oldest first.

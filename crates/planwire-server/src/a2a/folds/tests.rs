@@ -235,7 +235,7 @@ async fn the_latest_fold_takes_in_only_what_is_new() {
         .await;
     let ended = latest().await.unwrap().unwrap();
     assert_eq!((ended.state(), ended.seq()), (TaskState::Canceled, seq.next()));
-    assert!(ended.questions().is_empty() && ended.is_terminal() && !ended.is_interrupted());
+    assert!(ended.questions().is_empty() && ended.is_terminal() && !ended.state().is_interrupted());
     // Nothing follows: what others publish afterwards is not looked at.
     bench.publish(vec![bench.event("other", "acme.note", &json!({}))]).await;
     latest().await.unwrap().unwrap();

@@ -4,6 +4,8 @@
 //! the list. Of plans that have ended the store knows that place; of open ones the folds do. A page token is the place
 //! of the page's last task: a task that changes meanwhile moves to the front, and no task is shown twice for it.
 
+use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use planwire_bus::StartAt;
@@ -63,9 +65,12 @@ pub(super) async fn list(app: &Arc<App>, request: &List) -> Result<TaskPage, A2a
     let size = usize::try_from(request.page_size).unwrap_or(usize::MAX);
     let (ended, ended_total) = ended(app, request, since, before, size + 1).await?;
     let total_size = open.len() as u64 + ended_total;
-    let mut listed: Vec<_> =
-        open.into_iter().filter(|task| before.is_none_or(|before| task.at < before)).chain(ended).collect();
-    listed.sort_by(|a, b| b.at.cmp(&a.at));
+    // A plan that ended while the two were read is in both; its end is the later news.
+    let now_ended: HashSet<_> = ended.iter().map(|task| task.plan.clone()).collect();
+    let of_page =
+        |task: &Listed| before.is_none_or(|before| task.at < before) && !now_ended.contains(&task.plan);
+    let mut listed: Vec<_> = open.into_iter().filter(of_page).chain(ended).collect();
+    listed.sort_by_key(|task| Reverse(task.at));
     let more = listed.len() > size;
     listed.truncate(size);
     let next_page_token = match listed.last() {
