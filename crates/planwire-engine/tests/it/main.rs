@@ -10,5 +10,6 @@ mod http;
 mod log_faults;
 mod plans;
 mod questions;
+mod repeated_start;
 mod secrets;
 mod subplans;
