@@ -1,12 +1,15 @@
 //! What the engine promises, seen from outside.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod approvals;
+mod asking;
 mod documents;
 mod ends;
 mod exec;
 mod files;
 mod house;
 mod http;
+mod leaving;
 mod log_faults;
 mod plans;
 mod questions;

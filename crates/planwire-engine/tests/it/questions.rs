@@ -1,17 +1,19 @@
 //! Questions to people: who is asked, who may answer, what becomes of the answer, and of the want of one.
 
-use planwire_bus::{Item, PublishError, StartAt};
+use planwire_bus::PublishError;
 use planwire_engine::question::{ROUNDS_MAX, TREE_QUESTIONS_MAX};
+use planwire_event::state::PlanState;
 use planwire_event::vocabulary::{
-    AnswerOutcome, ArtifactPart, ArtifactProduced, CancelRequested, InputReceived, InputRequested,
-    QuestionKind, ToolCalled,
+    AnswerOutcome, CancelRequested, InputReceived, InputRequested, QuestionKind,
 };
 use planwire_event::{
-    Clock as _, Digest, Event, EventType, Filter, IdGenerator, Payload, PlanId, Producer, Refusal,
-    StoredEvent, SystemClock,
+    Clock as _, Event, EventType, IdGenerator, LogId, Payload, PlanId, Producer, Refusal, StoredEvent,
+    SystemClock,
 };
-use serde_json::{Value, json};
+use planwire_store::MemoryStore;
+use serde_json::json;
 
+use crate::asking::{Asked, answer, answer_of, publish, run_with};
 use crate::house::{Events, House};
 
 const ASK: &str = r#"
@@ -21,57 +23,6 @@ steps:
   branch: { ask: "Which branch of ${plan.name}?", answer: { type: string, enum: [main, next] } }
 outputs: { branch: "${steps.branch.output}" }
 "#;
-
-/// Questions on any plan of a tree, one after the other.
-struct Asked(planwire_bus::Subscription);
-
-impl Asked {
-    async fn of(house: &House, root: &PlanId) -> Self {
-        Self(house.bus.stream(Filter::tree(root.clone()), StartAt::Start).await.unwrap())
-    }
-
-    /// The next question, also one that only repeats another.
-    async fn next(&mut self) -> (PlanId, InputRequested) {
-        loop {
-            let Some(Item::Event(event)) = self.0.next().await.unwrap() else { panic!("no question") };
-            if let Some(asked) = event.event.read() {
-                return (event.plan_id().clone(), asked);
-            }
-        }
-    }
-}
-
-fn answer_of(asked: &InputRequested, value: Value) -> InputReceived {
-    InputReceived {
-        request_id: asked.request_id.clone(),
-        outcome: AnswerOutcome::Answered,
-        value,
-        answered_by: "ann".into(),
-        via: "cli".into(),
-        arguments_digest: asked.arguments_digest.clone(),
-        message: None,
-    }
-}
-
-async fn publish(house: &House, plan: &PlanId, answer: &InputReceived) -> Result<(), PublishError> {
-    let event = Event::of(&IdGenerator::system(), &SystemClock, plan.clone(), answer).unwrap();
-    house.bus.publish(event).await.map(drop)
-}
-
-async fn answer(house: &House, plan: &PlanId, asked: &InputRequested, value: Value) {
-    publish(house, plan, &answer_of(asked, value)).await.unwrap();
-}
-
-/// Runs a document and answers its questions in turn.
-async fn run_with(house: &House, document: &str, answers: impl IntoIterator<Item = Value>) -> Events {
-    let root = house.start(document).await;
-    let mut asked = Asked::of(house, &root).await;
-    for value in answers {
-        let (plan, question) = asked.next().await;
-        answer(house, &plan, &question, value).await;
-    }
-    house.tree(&root).await
-}
 
 fn of_plan<'a>(events: &'a Events, plan: &'a PlanId) -> impl Iterator<Item = &'a StoredEvent> {
     events.0.iter().filter(move |event| event.plan_id() == plan)
@@ -337,99 +288,6 @@ async fn answers_that_never_fit_fail_the_step() {
     assert!(error.message.starts_with("3 answers did not fit; the last: "), "{}", error.message);
 }
 
-const DEPLOY: &str = r#"
-plan: deploy
-goal: g
-steps:
-  deploy:
-    tool: test.echo
-    with: { value: { "version": "1.4.2", "attempt": "${attempt}" } }
-    approve: "Deploy ${plan.name}?"
-    retry: { attempts: 2, backoff: 1ms }
-    on_error:
-      decide: q
-      options: { go: { description: d, output: "${error}" }, no: { description: d, fail: true } }
-      choose: "'go'"
-outputs: { deploy: "${steps.deploy.output}" }
-"#;
-
-#[tokio::test]
-async fn tool_is_called_with_the_arguments_that_were_approved() {
-    let house = House::open();
-    let root = house.start(DEPLOY).await;
-    let (_, question) = Asked::of(&house, &root).await.next().await;
-    let about = json!({"tool": "test.echo", "arguments": {"value": {"version": "1.4.2", "attempt": 1}}});
-    assert_eq!(question.arguments.clone().map(Value::Object), Some(about.clone()));
-    let digest = Digest::of(Payload::of(&about).unwrap().as_str().as_bytes()).to_string();
-    assert_eq!(question.arguments_digest.as_deref(), Some(digest.as_str()));
-    assert!(house.probe.calls().is_empty());
-    let other = InputReceived {
-        arguments_digest: Some(Digest::of(b"other").to_string()),
-        ..answer_of(&question, json!(true))
-    };
-    let refused = publish(&house, &root, &other).await;
-    assert!(
-        matches!(&refused, Err(PublishError::Rejected { refusal: Refusal::ArgumentsChanged { .. }, .. })),
-        "{refused:?}"
-    );
-    answer(&house, &root, &question, json!("approve")).await;
-    let events = house.tree(&root).await;
-    assert_eq!(events.outputs(), json!({"deploy": {"version": "1.4.2", "attempt": 1}}));
-    let called: Vec<ToolCalled> = events.all();
-    assert_eq!(Value::Object(called[0].arguments.clone()), about["arguments"]);
-    assert_eq!(
-        events.types(),
-        ["PlanStarted", "InputRequested", "InputReceived", "ToolCalled", "ToolCompleted", "PlanCompleted"]
-    );
-}
-
-#[tokio::test]
-async fn retry_of_an_approved_tool_has_the_same_arguments() {
-    let house = House::open();
-    let document = DEPLOY
-        .replace("\"version\": \"1.4.2\"", "\"n\": 1")
-        .replace("with: { value:", "with: { fail: broken, value:");
-    let events = run_with(&house, &document, [json!({"approved": true, "comment": "fine"})]).await;
-    assert_eq!(events.outputs()["deploy"]["code"], "broken");
-    let called: Vec<ToolCalled> = events.all();
-    assert_eq!((called.len(), called[1].attempt), (2, 2));
-    assert_eq!(called[0].arguments, called[1].arguments);
-    assert_eq!(events.count("InputRequested"), 1);
-}
-
-#[tokio::test]
-async fn denied_tool_is_not_called() {
-    let house = House::open();
-    let events = run_with(&house, DEPLOY, [json!({"approved": false, "comment": "not today"})]).await;
-    let error = events.outputs()["deploy"].clone();
-    assert_eq!(error, json!({"code": "denied", "message": "ann denied it: not today"}));
-    assert!(house.probe.calls().is_empty());
-}
-
-#[tokio::test]
-async fn approval_alone_says_who_approved_and_what_was_shown() {
-    let house = House::open();
-    let document = r#"
-plan: gate
-goal: g
-steps:
-  go: { approve: "Go on?", arguments: { files: 3 }, expires: 720h }
-outputs: { go: "${steps.go.output}" }
-"#;
-    let events = run_with(&house, document, [json!({"approved": true, "comment": "fine"})]).await;
-    assert_eq!(events.outputs(), json!({"go": {"approved": true, "answered_by": "ann", "comment": "fine"}}));
-    let asked: Vec<InputRequested> = events.all();
-    assert_eq!(
-        (asked[0].kind, &asked[0].arguments.clone().unwrap()["files"]),
-        (QuestionKind::Approval, &json!(3))
-    );
-    let events = run_with(&house, document, [json!("no")]).await;
-    assert_eq!(
-        (events.failed().error.code.as_str(), events.failed().error.message.as_str()),
-        ("denied", "ann denied it")
-    );
-}
-
 #[tokio::test]
 async fn question_that_cannot_be_asked_fails_its_step() {
     let house = House::open();
@@ -534,94 +392,33 @@ async fn answer_for_another_plan_is_none() {
 }
 
 #[tokio::test]
-async fn document_can_end_its_plan() {
+async fn engine_that_shuts_down_withdraws_its_questions() {
     let house = House::open();
-    for (reason, code) in [("error", "failed"), ("rejected", "rejected")] {
-        let document = format!(
-            "plan: end\ngoal: g\nsteps:\n  no: {{ when: \"false\", fail: no }}\n  yes: {{ fail: \"as ${{plan.name}}\", reason: {reason} }}\n  gate: {{ tool: test.gate }}\n"
-        );
-        let failed = house.run(&document).await.failed();
-        assert_eq!((failed.reason.as_str(), failed.error.code.as_str()), (reason, code));
-        assert_eq!((failed.error.message.as_str(), failed.error.step.as_deref()), ("as end", Some("yes")));
-    }
-}
-
-#[tokio::test]
-async fn artifacts_come_in_the_middle_and_in_every_form() {
-    let house = House::open();
-    let document = r#"
-plan: leave
-goal: g
-inputs: { lines: { type: list, default: [one, two] } }
-steps:
-  early: { artifact: { name: early.txt, text: "${plan.name}" } }
-  stream: { artifact: { name: log, chunks: "${inputs.lines}" } }
-  link: { artifact: { url: "https://example.org/${plan.name}" } }
-  raw: { artifact: { media_type: image/png, base64: "iVBO Rw0=" } }
-  end: { after: [early, stream, link, raw], tool: test.gate }
-outputs: { early: "${steps.early.output}" }
-artifacts: { late: { data: null } }
-"#;
-    let root = house.start(document).await;
-    house.probe.until_running(1).await;
-    house.probe.gate.add_permits(1);
+    let (root, _, plans) = nested(&house, "1h").await;
+    house.engine.shutdown("SIGTERM").await;
     let events = house.tree(&root).await;
-    assert_eq!(events.outputs(), json!({"early": {"artifact_id": "early", "media_type": "text/plain"}}));
-    let produced: Vec<ArtifactProduced> = events.all();
-    let seen: Vec<_> = produced
-        .iter()
-        .map(|produced| (produced.artifact_id.as_str(), produced.append, produced.last_chunk))
-        .collect();
-    let expected = [
-        ("early", false, true),
-        ("stream", false, false),
-        ("stream", true, true),
-        ("link", false, true),
-        ("raw", false, true),
-        ("late", false, true),
-    ];
-    assert_eq!(seen, expected);
-    assert_eq!(produced[3].part, ArtifactPart::Url("https://example.org/leave".into()));
-    let bytes = [0x89, b'P', b'N', b'G', 0x0d];
-    let ArtifactPart::Blob { digest, size_bytes } = &produced[4].part else { panic!("{:?}", produced[4]) };
-    assert_eq!((digest, *size_bytes), (&Digest::of(&bytes).to_string(), 5));
-    let types = events.types();
+    assert_eq!(events.failed().reason.as_str(), "interrupted");
+    closed_once(&events, &plans, AnswerOutcome::Withdrawn);
+}
+
+#[tokio::test]
+async fn questions_of_a_former_process_end_with_their_plans() {
+    let store = MemoryStore::new(LogId::from_random(5));
+    let former = House::with(store.clone(), |config| config);
+    let (root, question, plans) = nested(&former, "1h").await;
+    // The process is gone: nobody publishes for it any more.
+    former.bus.shutdown().await;
+    let house = House::with(store, |config| config);
+    assert_eq!(house.engine.end_orphans().await.unwrap(), 3);
+    let events = house.tree(&root).await;
+    assert_eq!(events.failed().reason.as_str(), "interrupted");
+    for plan in &plans {
+        let stored: Vec<StoredEvent> = of_plan(&events, plan).cloned().collect();
+        assert!(!PlanState::fold(&stored).unwrap().questions.is_any_open());
+    }
+    let late = publish(&house, &plans[0], &answer_of(&question, json!("a"))).await;
     assert!(
-        types.iter().position(|name| *name == "ArtifactProduced")
-            < types.iter().position(|name| *name == "ToolCalled")
+        matches!(&late, Err(PublishError::Rejected { refusal: Refusal::PlanEnded { .. }, .. })),
+        "{late:?}"
     );
-}
-
-#[tokio::test]
-async fn artifact_step_whose_content_is_none_fails() {
-    let house = House::open();
-    for part in [
-        r#"url: "${plan.name}""#,
-        r#"base64: "${plan.name}?""#,
-        r#"chunks: "${[]}""#,
-        r#"chunks: "${plan.name}""#,
-    ] {
-        let failed = house
-            .run(&format!("plan: leave\ngoal: g\nsteps: {{ a: {{ artifact: {{ {part} }} }} }}\n"))
-            .await
-            .failed();
-        assert_eq!(failed.error.code, "bad_value", "{part}");
-        assert!(failed.error.message.starts_with("artifact a: "), "{}", failed.error.message);
-    }
-}
-
-#[tokio::test]
-async fn example_asks_and_writes_what_is_approved() {
-    let example = include_str!("../../../../plans/release-notes.yaml");
-    for (leave, written) in [(json!(true), "RELEASE.md"), (json!("deny"), "none")] {
-        let house = House::open();
-        house.write("a.txt", "a");
-        let events = run_with(&house, example, [json!("1.4.2"), json!("repair"), leave]).await;
-        assert_eq!(events.outputs(), json!({"version": "1.4.2", "written": written}));
-        let text = std::fs::read_to_string(house.folder.path().join("RELEASE.md")).ok();
-        assert_eq!(
-            text.as_deref(),
-            (written != "none").then_some("# 1.4.2\n\nA repair release of 1 files.\n")
-        );
-    }
 }

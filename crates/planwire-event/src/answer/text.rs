@@ -57,7 +57,9 @@ impl Approval {
     #[must_use]
     pub fn of(answer: &Value) -> Option<Self> {
         let (said, comment) = match answer {
-            Value::Object(members) => (members.get("approved")?, members.get("comment").and_then(Value::as_str)),
+            Value::Object(members) => {
+                (members.get("approved")?, members.get("comment").and_then(Value::as_str))
+            }
             said => (said, None),
         };
         let approved = match said {
@@ -262,7 +264,13 @@ mod tests {
             r#"one of a, b is asked for: the value is not one of "a" or "b""#,
         );
         refused(json!({"$ref": "#"}), "c", "the schema has a $ref; write the part out where it is used");
+        refused(
+            json!({"type": "boolean"}),
+            "perhaps",
+            r#"yes or no is asked for: the value is not of type "boolean""#,
+        );
         assert_eq!(wanted(QuestionKind::Input, None), "an answer");
+        assert_eq!(wanted(QuestionKind::Input, Some(&json!({"enum": [1, "b"]}))), "one of 1, b");
         let types = json!({"type": ["string", "number", "array", "object", "null", "boolean"]});
         let words = "a text or a number or a list as JSON or an object as JSON or null or yes or no";
         assert_eq!(wanted(QuestionKind::Auth, Some(&types)), words);
