@@ -63,7 +63,8 @@ impl Recorded {
         self.tree_ended
     }
 
-    /// Bytes that the event takes up in the ring: itself, its wire form and one frame.
+    /// Bytes that the event takes up in the ring: itself, its wire form and one frame. Frames of other forms come on
+    /// top, each where readers want it at the same time.
     pub(crate) fn weight_bytes(&self) -> usize {
         3 * self.event.event.weight_bytes()
     }

@@ -12,6 +12,7 @@ use crate::a2a::folds::Folds;
 use crate::config::{RETRY_MS, SSE_REPLAYS_MAX, STREAMS_MAX, ServerConfig};
 use crate::guard::Guard;
 use crate::problem::{Kind, Problem};
+use crate::states::States;
 
 /// Who asks, as long as there is no identity; the log notes it as the producer of what comes by HTTP.
 pub(crate) const PRINCIPAL: &str = "anonymous";
@@ -29,6 +30,8 @@ pub(crate) struct App {
     pub(crate) a2a: A2a,
     /// Tasks as they stood, for the A2A facade.
     pub(crate) folds: Folds,
+    /// Plans as they stand, for who polls them.
+    pub(crate) states: States,
     streams: Arc<Semaphore>,
     /// Places for streams that are behind, see [`SSE_REPLAYS_MAX`].
     pub(crate) replays: Arc<Semaphore>,
@@ -91,6 +94,7 @@ impl App {
             closing,
             a2a,
             folds: Folds::default(),
+            states: States::default(),
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
             replays: Arc::new(Semaphore::new(SSE_REPLAYS_MAX)),
             config,

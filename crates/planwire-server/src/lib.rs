@@ -11,7 +11,7 @@
 //! - `routes`, `app`: which path leads where, and what the routes share.
 //! - `openapi`: what every route takes and gives, as `/openapi.json`.
 //! - `events`, `sse_stream`, `sse_chunks`, `sse_frame`: reading events as pages and as streams.
-//! - `publish`, `plans`, `start`, `answer`, `blobs`, `health`, `page`: the other routes.
+//! - `publish`, `plans`, `states`, `start`, `answer`, `blobs`, `health`, `page`: the other routes.
 //!
 //! # Memory
 //!
@@ -43,6 +43,7 @@ mod sse_chunks;
 mod sse_frame;
 mod sse_stream;
 mod start;
+mod states;
 mod write_deadline;
 
 pub use app::Gauges;

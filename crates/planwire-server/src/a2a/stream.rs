@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use planwire_bus::{StartAt, StreamError, Subscription};
-use planwire_event::{Cursor, EventType, Filter, PlanId};
+use planwire_event::{Cursor, EventType, EventTypes, Filter, PlanId, Scope};
 use serde_json::value::RawValue;
 
 use self::frames::{Around, TaskFrames};
@@ -75,7 +75,7 @@ struct Start {
 pub(crate) async fn open(app: &Arc<App>, follow: Follow) -> Result<Response, A2aError> {
     let permit = app.admit_stream()?;
     let from = follow.after.map_or(StartAt::Now, StartAt::After);
-    let Start { fold, subscription, gap } = start(app, Filter::plan(follow.plan.clone()), from).await?;
+    let Start { fold, subscription, gap } = start(app, &follow.plan, EventTypes::All, from).await?;
     if !follow.ends_at_interruption {
         refuse_ended(&follow, &subscription, &fold)?;
     }
@@ -119,8 +119,8 @@ pub(crate) async fn settled(
         EventType::PlanCompleted,
         EventType::PlanFailed,
     ];
-    let filter = Filter::plan(plan.clone()).with_types(types);
-    let Start { fold, mut subscription, .. } = start(app, filter, StartAt::After(after)).await?;
+    let from = StartAt::After(after);
+    let Start { fold, mut subscription, .. } = start(app, plan, types.into_iter().collect(), from).await?;
     let mut followed = Followed::new(fold.standing().clone(), settled_request);
     if followed.rests() {
         return Ok(fold);
@@ -148,10 +148,8 @@ pub(crate) async fn settled(
 }
 
 /// The snapshot and the subscription, of one place.
-async fn start(app: &App, filter: Filter, from: StartAt) -> Result<Start, A2aError> {
-    let Some(plan) = filter.named_plan().cloned() else {
-        return Err(A2aError::new(ErrorKind::InternalError, "a stream of tasks needs a plan"));
-    };
+async fn start(app: &App, plan: &PlanId, types: EventTypes, from: StartAt) -> Result<Start, A2aError> {
+    let filter = Filter { types, scope: Scope::Plan(plan.clone()) };
     let mut gap = None;
     let mut subscription = match app.bus.stream(filter.clone(), from).await {
         Err(StreamError::Pruned { cursor, pruned_to }) => {
@@ -160,13 +158,13 @@ async fn start(app: &App, filter: Filter, from: StartAt) -> Result<Start, A2aErr
         }
         other => other,
     }
-    .map_err(|error| refused(error, &plan))?;
+    .map_err(|error| refused(error, plan))?;
     let place = subscription.scanned();
-    let fold = as_of(app, &plan, place).await?;
+    let fold = as_of(app, plan, place).await?;
     if fold.cursor().position > place.position {
         // The place lies before the plan's first event, which the fold has taken in.
         let from = StartAt::After(fold.cursor());
-        subscription = app.bus.stream(filter, from).await.map_err(|error| refused(error, &plan))?;
+        subscription = app.bus.stream(filter, from).await.map_err(|error| refused(error, plan))?;
     }
     Ok(Start { fold, subscription, gap })
 }

@@ -332,6 +332,32 @@ async fn a_blocking_message_waits_for_the_next_question_or_the_end() {
 }
 
 #[tokio::test]
+async fn a_blocking_message_is_answered_with_the_task_as_it_is_when_the_server_ends() {
+    let mut served = Served::start().await;
+    served.start_plan("p").await;
+    served.ask("p", "r", "input").await;
+    let message = json!({ "messageId": "m", "role": "ROLE_USER", "taskId": "p", "parts": [{ "text": "y" }] });
+    let mut client = Client::connect(served.address).await;
+    let body = json!({ "message": message }).to_string();
+    client.ask("POST", "/a2a/message:send", &[VERSION, JSON], &body).await;
+    let mut events = Stream::open(served.address, "/v1/plans/p/events?event_type=InputReceived", &[]).await;
+    events.event().await.unwrap();
+    served.begin_stop();
+    let answer = client.answer().await.json();
+    assert_eq!(answer["task"]["status"]["state"], "TASK_STATE_WORKING", "{answer}");
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_closed_is_not_followed() {
+    let served = Served::start().await;
+    served.start_plan("p").await;
+    served.bus.shutdown().await;
+    let answer = refused(&served, "p", &[]).await;
+    assert_eq!((answer.status, &answer.json()["error"]["status"]), (503, &json!("UNAVAILABLE")));
+}
+
+#[tokio::test]
 async fn small_blobs_are_sent_along_and_large_ones_by_their_address() {
     let served = Served::start().await;
     served.start_plan("p").await;
