@@ -84,7 +84,8 @@ impl Watch {
             artifacts: Vec::new(),
         };
         let screen = if output.live { Some(Screen::open(output)?) } else { None };
-        Ok(Self { output, view: View::default(), screen, place, tick: 0, outcome })
+        let view = View { flag: place.flag(), ..View::default() };
+        Ok(Self { output, view, screen, place, tick: 0, outcome })
     }
 
     /// Shows what `follower` gives. The first Ctrl-C asks the plan to end by `steering`, the second ends the watch,

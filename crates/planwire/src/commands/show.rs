@@ -21,7 +21,8 @@ const VALUE_CHARS_MAX: usize = 400;
 /// If the log cannot be read, or the plan is unknown.
 pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
     let repository = place.require_reader()?;
-    let (plan, view) = fold(repository.as_ref(), &arguments.plan).await?;
+    let (plan, mut view) = fold(repository.as_ref(), &arguments.plan).await?;
+    view.flag = place.flag();
     let plan = plan.ok_or_else(|| unknown_plan(&arguments.plan))?;
     if output.json {
         let object = |plan: &PlanState| serde_json::to_value(plan).map_err(Failure::failed);
@@ -97,7 +98,7 @@ fn describe(plan: &PlanState, view: &View, output: Output) -> Vec<String> {
         for asked in plan.questions.iter() {
             let by = asked.for_plan_id.as_ref().unwrap_or(&plan.plan_id);
             let question = style.paint(Paint::Choice, &escape(&asked.question));
-            lines.push(format!("  {}: {question}  planwire answer {by}", escape(&asked.step)));
+            lines.push(format!("  {}: {question}  planwire{} answer {by}", escape(&asked.step), view.flag));
         }
     }
     if !plan.decisions.is_empty() {

@@ -20,6 +20,8 @@ pub(crate) struct View {
     /// The fold over its events.
     pub(crate) tree: TreeState,
     labels: HashMap<PlanId, String>,
+    /// What a command line needs to find the log; empty if nothing.
+    pub(crate) flag: String,
 }
 
 /// What a picture depends on besides the tree.
@@ -109,7 +111,7 @@ impl View {
         for asked in plan.questions.iter().filter(|asked| asked.for_plan_id.is_none()) {
             let mut line = Line::of(Paint::Faint, &format!("{below}{bar}"));
             line.push(Paint::Choice, &format!("? {}", escape(&asked.question)));
-            line.push(Paint::Faint, &format!("  planwire answer {}", plan.plan_id));
+            line.push(Paint::Faint, &format!("  planwire{} answer {}", self.flag, plan.plan_id));
             lines.push(line);
         }
         let hides = |child: &&&PlanState| fold >= Fold::Siblings && child.status == PlanStatus::Completed;
