@@ -84,7 +84,8 @@ impl Watch {
             artifacts: Vec::new(),
         };
         let screen = if output.live { Some(Screen::open(output)?) } else { None };
-        let view = View { flag: place.flag(), ..View::default() };
+        let mut view = View::default();
+        view.flag = place.flag();
         Ok(Self { output, view, screen, place, tick: 0, outcome })
     }
 
