@@ -23,18 +23,20 @@ fn outputs(server: &Server, name: &str) -> Value {
     last["payload"]["outputs"].clone()
 }
 
-/// Runs `serve` with a file, which must be refused.
+/// Runs `config --check` and `serve` with a file, which both must refuse alike.
 fn refused(place: &Place, text: &str) -> Ran {
     let file = place.file("conf/planwire.toml", text);
-    let mut command = place.command(&["serve", "--listen", "127.0.0.1:0", "--config"]);
-    command.arg(file).env_remove("SECRET_OF_TEST");
-    let ran = finish(command, "");
-    assert_eq!((ran.code, ran.stdout.as_str()), (Some(2), ""), "{ran:?}");
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        command.arg("--config").arg(&file).env_remove("SECRET_OF_TEST");
+        finish(command, "")
+    };
+    // The check first: a server that is not refused would not end.
+    let checked = run(&["config", "--check"]);
+    assert_eq!((checked.code, checked.stdout.as_str()), (Some(2), ""), "{checked:?}");
+    let ran = run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!((ran.code, &ran.stdout, &ran.stderr), (Some(2), &checked.stdout, &checked.stderr));
     assert!(!place.data().exists(), "nothing is made before all is checked");
-    let mut check = place.command(&["config", "--check", "--config"]);
-    check.arg(place.folder("conf").join("planwire.toml")).env_remove("SECRET_OF_TEST");
-    let checked = finish(check, "");
-    assert_eq!((checked.code, &checked.stderr), (Some(2), &ran.stderr), "a check says the same");
     ran
 }
 
