@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 
+use crate::packages;
 use crate::report::run as run_command;
 use crate::workspace::Workspace;
 
@@ -18,6 +19,9 @@ const PATH_OPTIONS: [&str; 2] = ["--json", "--folder"];
 pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<bool> {
     let here = std::env::current_dir().context("failed to find the current folder")?;
     let mut command = workspace.cargo();
+    if let Some(python) = packages::python(workspace) {
+        command.env("PLANWIRE_PYTHON", python);
+    }
     command.args(["bench", "--locked", "--package", "planwire", "--bench", "planwire", "--"]);
     run_command(command.args(from_here(&here, arguments)))?;
     Ok(true)

@@ -15,6 +15,9 @@ fn documents_are_here() {
         "SECURITY.md",
         "docs/decisions/README.md",
         "docs/plans.md",
+        "docs/configuration.md",
+        "docs/a2a-plan-events.md",
+        "docs/conformance.md",
     ];
     let missing = expected.into_iter().filter(|path| !root().join(path).is_file());
     check("write these", missing.map(str::to_owned).collect());

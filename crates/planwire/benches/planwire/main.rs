@@ -6,12 +6,13 @@
 //! - [`blocks`], [`numbers`], [`row`]: blocks that alternate between limit and product, their medians, the table
 //! - [`raw_log`], [`loopback`]: the limits: files and sockets without the product
 //! - [`product`], [`sse_client`]: the product, and a client that reads its streams
-//! - [`publish`], [`burst`], [`memory`], [`live`], [`replay`], [`engine`]: the rows
+//! - [`publish`], [`burst`], [`memory`], [`live`], [`replay`], [`engine`], [`a2a`]: the rows
 //!
 //! **Invariant:** the limit is measured in the same run, on the same filesystem, between the blocks of the product;
 //! a block during which the disk changed its state is thrown away, and the output says so.
 #![expect(clippy::print_stdout, reason = "a benchmark tells its figures on standard output")]
 
+mod a2a;
 mod arguments;
 mod blocks;
 mod burst;
@@ -40,7 +41,7 @@ use crate::setting::Setting;
 type Family = fn(&Setting) -> Result<Vec<Row>>;
 
 /// The families in the order in which they run, by the name under which they are asked for.
-const FAMILIES: [(&str, Family); 9] = [
+const FAMILIES: [(&str, Family); 10] = [
     ("publish-1", publish::one_in_flight),
     ("publish-64", publish::sixty_four),
     ("bulk", publish::bulk),
@@ -50,6 +51,7 @@ const FAMILIES: [(&str, Family); 9] = [
     ("burst", burst::to_a_thousand),
     ("memory", memory::idle_clients),
     ("replay", replay::from_the_store),
+    ("a2a", a2a::to_one_client),
 ];
 
 fn main() -> ExitCode {

@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 const READ_BYTES: usize = 256 * 1024;
 
 /// How long a client waits for a stream to go on before it gives up.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The request for the events of one plan, from `after` on. The connection ends with the stream.
 pub(crate) fn request(plan: &PlanId, after: &str) -> String {
