@@ -137,6 +137,19 @@ async fn a_message_to_a_task_answers_its_question_once() {
 }
 
 #[tokio::test]
+async fn the_same_message_on_two_connections_answers_once() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    ask(&served, "p", "r1", json!({})).await;
+    ask(&served, "p", "r2", json!({})).await;
+    let reply = now(to("p", message("m1", "a")));
+    let sends = (0..8).map(|_| call(&served, "SendMessage", reply.clone()));
+    let answers = futures_util::future::join_all(sends).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(events(&served, "p", EventType::InputReceived).await.len(), 1);
+}
+
+#[tokio::test]
 async fn answers_are_of_the_type_that_is_asked_for() {
     let (served, _) = desk(&["report"], |_| {}).await;
     served.start_plan("p").await;
