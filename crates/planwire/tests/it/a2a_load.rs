@@ -177,7 +177,8 @@ fn read_to_end(stream: &mut RawStream) -> (usize, u64) {
 /// Resumes after a place: how long it took until the task was there. The task and what follows are those of the place.
 fn resume(server: &Server, log: &str, place: u64) -> Duration {
     let begun = Instant::now();
-    let mut stream = RawStream::of(subscribe(server, place % 2 == 0, Some(&format!("{log}-{place:016x}"))));
+    let mut stream =
+        RawStream::of(subscribe(server, place.is_multiple_of(2), Some(&format!("{log}-{place:016x}"))));
     let mut frames = next_frames(&mut stream);
     let waited = begun.elapsed();
     while frames.len() < 2 {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -9,10 +10,21 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
+use crate::faults::chance::Chance;
 use crate::http::Http;
 
 /// How long anything may take before a test gives up; no test waits for it to pass.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ports that the operating system gives to nobody by itself, so that a server finds its own again.
+const PORTS: (u64, u64) = (20_000, 30_000);
+
+/// An address at which a server can be started again after it was killed.
+pub(crate) fn free_address() -> String {
+    let mut chance = Chance::of(u64::from(std::process::id()));
+    let mut addresses = std::iter::repeat_with(|| format!("127.0.0.1:{}", chance.between(PORTS.0, PORTS.1)));
+    addresses.find(|address| TcpListener::bind(address).is_ok()).expect("there is always another port")
+}
 
 /// A data place that is gone afterwards.
 pub(crate) struct Place {
@@ -151,6 +163,12 @@ impl Running {
         let stdout = self.stdout.as_mut().expect("standard output is open");
         let length = stdout.read_line(&mut line).expect("standard output can be read");
         (length > 0).then(|| line.trim_end_matches('\n').to_owned())
+    }
+
+    /// Writes a line to its standard input, which must be piped.
+    pub(crate) fn tell(&mut self, line: &str) {
+        let stdin = self.child.stdin.as_mut().expect("standard input is piped");
+        writeln!(stdin, "{line}").expect("it listens");
     }
 
     /// Reads lines until one holds `text`.

@@ -37,6 +37,7 @@ fn python_client_loses_and_doubles_nothing_while_its_server_is_killed_ten_times(
 }
 
 /// Runs modules of tests and gives what they printed; none where there is no Python.
+#[expect(clippy::print_stdout, reason = "what was counted is told")]
 fn run(test: &str, modules: &[String]) -> Option<String> {
     let python = std::env::var("PLANWIRE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let probe = Command::new(&python).args(["-c", PROBE]).output();

@@ -84,6 +84,7 @@ impl Client {
     }
 
     /// Runs those tests of `files` whose name contains `pattern`, prints what they counted, and gives their number.
+    #[expect(clippy::print_stdout, reason = "what was counted is told")]
     fn check(&self, files: &[String], pattern: &str) -> usize {
         let named = format!("--test-name-pattern={pattern}");
         let files: Vec<_> = files.iter().map(|file| format!("test/{file}")).collect();
