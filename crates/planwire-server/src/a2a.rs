@@ -10,9 +10,11 @@
 //! - `error`, `version`: what can go wrong, in each binding; which version and extensions a client speaks.
 //! - `request`, `methods`, `routing`: what is asked for, what is done about it, and which message starts what.
 //! - `jsonrpc`, `rest`, `http`: the bindings, and what both read from a request's head. `card`: the agent card.
+//! - `described`: what all that takes and gives, for `/openapi.json`.
 
 pub(crate) mod card;
 pub mod config;
+pub(crate) mod described;
 pub(crate) mod error;
 pub(crate) mod fold;
 pub(crate) mod folds;

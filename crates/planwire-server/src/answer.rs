@@ -264,6 +264,7 @@ pub(crate) static PLAN: Operation = Operation {
     parameters: &[IN_PATH_PLAN],
     body: Some(Content::request::<Request>()),
     answers: &[Answer::new(200, "The answer is on disk.", &[Content::answer::<Taken>()])],
+    faults: &[],
     problems: &[
         body::PROBLEMS,
         &[

@@ -38,6 +38,7 @@ pub(crate) static BLOB: Operation = Operation {
         "The content, as a download.",
         &[Content::of("*/*", |_| serde_json::json!({}))],
     )],
+    faults: &[],
     problems: &[&[Kind::IdMalformed, Kind::PlanUnknown, Kind::BlobUnknown], Kind::OF_READ],
 };
 

@@ -18,7 +18,7 @@ use crate::app::App;
 use crate::openapi::{Answer, Content, Operation, Parameter, Place, Schemas, Values};
 use crate::params::{IN_PATH_PLAN, InPath, Pairs, PlanPath, READ_LOG, READ_PLAN, READ_PROBLEMS, ReadParams};
 use crate::problem::{Kind, Problem};
-use crate::{sse_frame, sse_stream};
+use crate::{openapi, sse_frame, sse_stream};
 
 const READ_ANSWERS: &[Answer] = &[
     Answer::new(
@@ -27,7 +27,7 @@ const READ_ANSWERS: &[Answer] = &[
          whose `event` is its type and whose `data` is its JSON on one line. A comment `: hb` with an `id` comes after \
          every 3 s without an event. `event: end` is the last frame of a plan or tree that has ended, `event: gap` of \
          a stream that retention has overtaken. Go on after the last `id` with `Last-Event-ID`.",
-        &[Content::of("application/json", page_schema), Content::stream()],
+        &[Content::of("application/json", page_schema), Content::stream(frame_schema)],
     ),
     Answer::new(204, "Nothing will follow the cursor; only instead of a stream.", &[]),
 ];
@@ -39,6 +39,7 @@ pub(crate) static OF_LOG: Operation = Operation {
     parameters: &[READ_LOG],
     body: None,
     answers: READ_ANSWERS,
+    faults: &[],
     problems: &[READ_PROBLEMS, Kind::OF_STREAM, Kind::OF_READ, &[Kind::TooManyStreams]],
 };
 
@@ -57,6 +58,7 @@ pub(crate) static OF_PLAN: Operation = Operation {
     parameters: &[IN_PATH_PLAN, READ_PLAN],
     body: None,
     answers: READ_ANSWERS,
+    faults: &[],
     problems: &[&[Kind::IdMalformed], READ_PROBLEMS, Kind::OF_STREAM, Kind::OF_READ, &[Kind::TooManyStreams]],
 };
 
@@ -129,6 +131,13 @@ fn page_json(events: &[Arc<StoredEvent>], next: Cursor, at_head: bool, ended: bo
     out
 }
 
+fn frame_schema(schemas: &mut Schemas) -> Value {
+    let closing =
+        json!({"description": "Of `end` and `gap`, which are no events of the log.", "type": "object"});
+    let data = json!({"anyOf": [schemas.event(STORED_EVENT), closing]});
+    openapi::frame("The event's type, or `end` or `gap` for the last frame.", &data)
+}
+
 fn page_schema(schemas: &mut Schemas) -> Value {
     let cursor = schemas.answer::<Cursor>();
     json!({
@@ -163,6 +172,7 @@ pub(crate) static ONE: Operation = Operation {
         "The event.",
         &[Content::of("application/json", |schemas| schemas.event(STORED_EVENT))],
     )],
+    faults: &[],
     problems: &[&[Kind::IdMalformed, Kind::EventUnknown], Kind::OF_READ],
 };
 

@@ -112,7 +112,7 @@ impl Guard {
 
 /// Whether a path is that of the A2A facade, which checks content types itself, since it has errors of its own for
 /// them. It takes no others.
-fn is_of_a2a(path: &str) -> bool {
+pub(crate) fn is_of_a2a(path: &str) -> bool {
     path.strip_prefix("/a2a").is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 

@@ -36,6 +36,7 @@ pub(crate) static LIVE: Operation = Operation {
     parameters: &[],
     body: None,
     answers: &[Answer::new(200, "It does.", &[Content::answer::<Live>()])],
+    faults: &[],
     problems: &[],
 };
 
@@ -50,6 +51,7 @@ pub(crate) static READY: Operation = Operation {
     parameters: &[],
     body: None,
     answers: &[Answer::new(200, "It does.", &[Content::answer::<Ready>()])],
+    faults: &[],
     problems: &[&[Kind::WriterStopped, Kind::ShuttingDown]],
 };
 

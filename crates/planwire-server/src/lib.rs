@@ -48,4 +48,5 @@ mod write_deadline;
 
 pub use app::Gauges;
 pub use config::{BODY_BYTES_MAX, Limits, ServerConfig};
+pub use openapi::openapi_json;
 pub use server::{BindError, Server};

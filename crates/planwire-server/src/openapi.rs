@@ -25,9 +25,9 @@ use bytes::Bytes;
 use planwire_event::Digest;
 use serde_json::{Value, json};
 
-pub(crate) use operation::{Answer, Body, Content, Operation};
+pub(crate) use operation::{Answer, Body, Content, Operation, frame};
 pub(crate) use parameter::{Parameter, Place, Values};
-pub(crate) use routes::Routes;
+pub(crate) use routes::{Described, Routes};
 pub(crate) use schemas::Schemas;
 
 use crate::app::App;
@@ -48,6 +48,7 @@ pub(crate) static DOCUMENT: Operation = Operation {
         ]),
         Answer::new(304, "The client has it already, by `If-None-Match`.", &[]),
     ],
+    faults: &[],
     problems: &[],
 };
 
@@ -66,6 +67,12 @@ fn any_object(_: &mut Schemas) -> Value {
 struct Served {
     text: Bytes,
     etag: HeaderValue,
+}
+
+/// The document that every server of this program serves at `/openapi.json`: OpenAPI 3.1 as JSON.
+#[must_use]
+pub fn openapi_json() -> &'static [u8] {
+    &SERVED.text
 }
 
 /// Made when it is first asked for. The routes are the same for every server of a process.

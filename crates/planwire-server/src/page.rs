@@ -33,6 +33,7 @@ pub(crate) static INDEX_PAGE: Operation = Operation {
         "The page.",
         &[Content::of("text/html", |_| serde_json::json!({"type": "string"}))],
     )],
+    faults: &[],
     problems: &[],
 };
 

@@ -11,8 +11,8 @@ use axum::response::Response;
 use planwire_bus::{PublishError, StartAt};
 use planwire_event::state::PlanState;
 use planwire_event::vocabulary::CancelRequested;
-use planwire_event::{Cursor, Digest, Event, EventId, EventTypes, LogId, PlanId, Refusal, Seq, Timestamp};
-use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope};
+use planwire_event::{Cursor, Digest, Event, EventId, LogId, PlanId, Refusal, Seq, Timestamp};
+use planwire_store::{EventRepository, PlanOrder, PlanQuery, PlanRow, PlanScope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -117,6 +117,7 @@ pub(crate) static LIST: Operation = Operation {
     parameters: &[LIST_PARAMETERS],
     body: None,
     answers: &[Answer::new(200, "A page of plans.", &[Content::answer::<PlanPage>()])],
+    faults: &[],
     problems: &[&[Kind::ParameterInvalid], Kind::OF_STREAM, Kind::OF_READ],
 };
 
@@ -194,7 +195,7 @@ pub(crate) struct PlanAnswer {
     #[serde(flatten)]
     row: PlanJson,
     /// What its events add up to.
-    fold: Option<PlanState>,
+    fold: Option<Arc<PlanState>>,
 }
 
 pub(crate) static GET: Operation = Operation {
@@ -204,6 +205,7 @@ pub(crate) static GET: Operation = Operation {
     parameters: &[IN_PATH_PLAN],
     body: None,
     answers: &[Answer::new(200, "The plan.", &[Content::answer::<PlanAnswer>()])],
+    faults: &[],
     problems: &[&[Kind::IdMalformed, Kind::ParameterInvalid, Kind::PlanUnknown], Kind::OF_READ],
 };
 
@@ -216,27 +218,8 @@ pub(crate) async fn get(
     Parameters::new(&pairs, &[]).finish()?;
     let repository = &**app.bus.repository();
     let row = row(repository, &plan).await?;
-    let fold = fold(repository, &row).await?;
+    let fold = app.states.latest(repository, &row).await?;
     Ok(Json(PlanAnswer { row: PlanJson::of(&row, app.bus.log_id()), fold }))
-}
-
-async fn fold(repository: &dyn EventRepository, row: &PlanRow) -> Result<Option<PlanState>, Problem> {
-    let mut state = None;
-    let mut after = row.first_position.previous();
-    loop {
-        let page =
-            repository.list_by_plan(&row.plan_id, EventTypes::All, after, PageLimits::default()).await?;
-        for event in &page.events {
-            match &mut state {
-                None => state = PlanState::start(event),
-                Some(state) => PlanState::apply(state, event),
-            }
-        }
-        if page.at_head || page.scanned_to <= after {
-            return Ok(state);
-        }
-        after = page.scanned_to;
-    }
 }
 
 pub(crate) static DOCUMENT: Operation = Operation {
@@ -250,6 +233,7 @@ pub(crate) static DOCUMENT: Operation = Operation {
         "The document.",
         &[Content::of("application/json", |_| serde_json::json!({"type": "object"}))],
     )],
+    faults: &[],
     problems: &[&[Kind::IdMalformed, Kind::PlanUnknown, Kind::DocumentUnknown], Kind::OF_READ],
 };
 
@@ -297,6 +281,7 @@ pub(crate) static CANCEL: Operation = Operation {
     parameters: &[IN_PATH_PLAN],
     body: Some(Taken { required: false, ..Content::request::<Cancel>() }),
     answers: &[Answer::new(202, "The request is on disk.", &[Content::answer::<CancelAnswer>()])],
+    faults: &[],
     problems: &[body::PROBLEMS, &[Kind::IdMalformed, Kind::PlanUnknown, Kind::PlanEnded], Kind::OF_PUBLISH],
 };
 

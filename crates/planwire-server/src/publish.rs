@@ -69,6 +69,7 @@ pub(crate) static EVENTS: Operation = Operation {
     parameters: &[],
     body: Some(Taken { content: Content::of("application/json", body_schema), required: true }),
     answers: &[Answer::new(200, "They are on disk.", &[Content::answer::<PublishAnswer>()])],
+    faults: &[],
     problems: &[body::PROBLEMS, &[Kind::EventInvalid, Kind::PayloadTooLarge], Kind::OF_PUBLISH],
 };
 

@@ -6,7 +6,7 @@ use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get};
+use axum::routing::any;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
 
@@ -33,6 +33,10 @@ pub(crate) fn all() -> Routes {
         .get("/v1/plans/{plan_id}/blobs/{digest}", blobs::blob, &blobs::BLOB)
         .post("/v1/plans/{plan_id}/cancel", plans::cancel, &plans::CANCEL)
         .post("/v1/plans/{plan_id}/answer", answer::plan, &answer::PLAN)
+        .get("/.well-known/agent-card.json", a2a::card::card, &a2a::described::CARD)
+        .get("/a2a/extensions/plan-events", a2a::card::extension, &a2a::described::EXTENSION)
+        .facade(&["/a2a", "/a2a/"], &any(a2a::jsonrpc::call), a2a::described::OF_JSON_RPC)
+        .facade(&["/a2a/{*path}"], &any(a2a::rest::call), a2a::described::OF_REST)
 }
 
 /// Answers requests: first the guard, then the routes.
@@ -46,11 +50,6 @@ impl Service {
     pub(crate) fn new(app: Arc<App>) -> Self {
         let routes = all()
             .router
-            .route("/.well-known/agent-card.json", get(a2a::card::card))
-            .route("/a2a", any(a2a::jsonrpc::call))
-            .route("/a2a/", any(a2a::jsonrpc::call))
-            .route("/a2a/extensions/plan-events", get(a2a::card::extension))
-            .route("/a2a/{*path}", any(a2a::rest::call))
             .fallback(route_unknown)
             .method_not_allowed_fallback(method_not_allowed)
             .with_state(Arc::clone(&app));

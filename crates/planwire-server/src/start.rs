@@ -67,6 +67,7 @@ pub(crate) static PLAN: Operation = Operation {
     body: Some(Content::request::<Start>()),
     answers: &[Answer::new(201, "It runs.", &[Content::answer::<Started>()])
         .with_headers(&[("Location", "Where the plan is.")])],
+    faults: &[],
     problems: &[body::PROBLEMS, &[Kind::InlineRefused, Kind::NoEngine], Kind::OF_START, Kind::OF_PUBLISH],
 };
 

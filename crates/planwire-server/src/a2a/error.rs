@@ -26,7 +26,7 @@ macro_rules! errors {
 
         impl ErrorKind {
             #[cfg(test)]
-            const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// The code in JSON-RPC.
             pub(crate) const fn code(self) -> i32 {

@@ -174,6 +174,13 @@ fn below<'a>(segments: &[&'a str], tenant: Option<&'a str>) -> Option<Resource<'
     Some(Resource { tenant, id, methods })
 }
 
+/// Whether a path takes a method, given in lower case.
+#[cfg(test)]
+pub(super) fn takes(method: &str, path: &str) -> bool {
+    let methods = resource(path).map_or(&[][..], |resource| resource.methods);
+    methods.iter().any(|(taken, _)| taken.as_str().eq_ignore_ascii_case(method))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

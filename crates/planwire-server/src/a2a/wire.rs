@@ -5,6 +5,7 @@
 //! validation can name all that is wrong at once.
 
 use planwire_event::{Cursor, Seq, Timestamp};
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -17,7 +18,7 @@ pub(crate) type Metadata = Map<String, Value>;
 pub(crate) const EXTENSION: &str = "urn:planwire:a2a:plan-events:1";
 
 /// One step of a stream: exactly one of the four. An answer to SendMessage is written in the same form.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum StreamResponse {
     /// The task as it stands.
@@ -31,7 +32,7 @@ pub(crate) enum StreamResponse {
 }
 
 /// A plan, as A2A shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Task {
     /// The plan id.
@@ -47,7 +48,7 @@ pub(crate) struct Task {
 }
 
 /// How a task stands.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TaskStatus {
     pub(crate) state: TaskState,
@@ -55,11 +56,12 @@ pub(crate) struct TaskStatus {
     pub(crate) message: Option<Message>,
     /// When it came to stand so.
     #[serde(serialize_with = "millis")]
+    #[schemars(with = "Timestamp")]
     pub(crate) timestamp: Timestamp,
 }
 
 /// The states of a task that a plan can have.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum TaskState {
     #[serde(rename = "TASK_STATE_SUBMITTED")]
     Submitted,
@@ -92,7 +94,7 @@ impl TaskState {
 }
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub(crate) enum Role {
     /// Not said.
     #[default]
@@ -105,7 +107,7 @@ pub(crate) enum Role {
 }
 
 /// What one side says to the other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Message {
     #[serde(deserialize_with = "null_is_default")]
@@ -127,7 +129,7 @@ pub(crate) struct Message {
 }
 
 /// A piece of content.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Part {
     #[serde(flatten)]
@@ -141,7 +143,7 @@ pub(crate) struct Part {
 }
 
 /// What a part holds: exactly one of the four.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Content {
     Text(String),
@@ -201,7 +203,7 @@ impl<'de> Deserialize<'de> for Part {
 }
 
 /// Something that a task made.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Artifact {
     pub(crate) artifact_id: String,
@@ -211,7 +213,7 @@ pub(crate) struct Artifact {
 }
 
 /// Something happened in a task; the state is that after it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TaskStatusUpdateEvent {
     pub(crate) task_id: String,
@@ -221,7 +223,7 @@ pub(crate) struct TaskStatusUpdateEvent {
 }
 
 /// A task made an artifact, or a further part of one.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TaskArtifactUpdateEvent {
     pub(crate) task_id: String,
@@ -234,14 +236,14 @@ pub(crate) struct TaskArtifactUpdateEvent {
 }
 
 /// The `metadata` of what we send: one member, named by our extension.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub(crate) struct Extension {
     #[serde(rename = "urn:planwire:a2a:plan-events:1")]
     pub(crate) plan_events: PlanEvents,
 }
 
 /// Where in the log something stands, and what else our extension says.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct PlanEvents {
     /// Place in the log: a stream from here goes on after it.
@@ -250,6 +252,7 @@ pub(crate) struct PlanEvents {
     pub(crate) seq: Seq,
     /// The native event, where the extension is active and the event is not too large.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Metadata")]
     pub(crate) event: Option<Box<RawValue>>,
     /// Names the native event that is left out or cut.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -266,7 +269,7 @@ pub(crate) struct PlanEvents {
 }
 
 /// Where a plan stands in its tree.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Lineage {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -277,7 +280,7 @@ pub(crate) struct Lineage {
 }
 
 /// Says that a stream does not begin where it was asked to.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Gap {
     /// Always true.

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::Schemas;
 use super::operation::{Answer, Content, Operation};
 use super::routes::Described;
+use crate::config::{HEAD_BYTES_MAX, HEADERS_MAX};
 use crate::guard;
 use crate::problem::{Kind, TYPE_PREFIX};
 
@@ -50,13 +51,20 @@ pub(super) fn of(operations: &[Described]) -> Value {
 }
 
 fn operation(described: &Described, schemas: &mut Schemas) -> Value {
-    let Operation { id, summary, description, parameters, body, answers, problems } = described.operation;
+    let Operation { id, summary, description, parameters, body, answers, faults, problems } =
+        described.operation;
     let parameters: Vec<_> =
         parameters.iter().copied().flatten().map(|parameter| parameter.to_json(schemas)).collect();
-    let mut responses: BTreeMap<String, Value> =
-        answers.iter().map(|answer| (answer.status.to_string(), self::answer(answer, schemas))).collect();
+    let mut responses: BTreeMap<String, Value> = answers
+        .iter()
+        .chain(*faults)
+        .map(|answer| (answer.status.to_string(), self::answer(answer, schemas)))
+        .collect();
+    // It is answered before anything of ours is asked, so it has no body.
+    let heads = format!("The head has more than {HEAD_BYTES_MAX} bytes or {HEADERS_MAX} fields.");
+    responses.insert("431".into(), json!({ "description": heads }));
     for (status, kinds) in by_status(problems, described) {
-        responses.insert(status.to_string(), problem_answer(&kinds));
+        join(responses.entry(status.to_string()).or_default(), problem_answer(&kinds));
     }
     let mut json = json!({
         "operationId": id,
@@ -70,6 +78,19 @@ fn operation(described: &Described, schemas: &mut Schemas) -> Value {
         json["requestBody"] = json!({ "required": body.required, "content": content });
     }
     json
+}
+
+/// Adds what else a status may mean.
+fn join(response: &mut Value, more: Value) {
+    match (response, more) {
+        (Value::Object(members), Value::Object(more)) => {
+            for (name, value) in more {
+                join(members.entry(name).or_insert(Value::Null), value);
+            }
+        }
+        (Value::String(text), Value::String(more)) => *text = format!("{text}\n{more}"),
+        (response, more) => *response = more,
+    }
 }
 
 fn answer(answer: &Answer, schemas: &mut Schemas) -> Value {
@@ -92,9 +113,10 @@ fn contents(contents: &[Content], schemas: &mut Schemas) -> Value {
 
 /// The kinds that the operation may answer with, by status, each once.
 fn by_status(problems: &[&[Kind]], described: &Described) -> BTreeMap<u16, Vec<Kind>> {
-    let of_post = if described.method == "post" { guard::PROBLEMS_OF_POST } else { &[] };
+    let facade = guard::is_of_a2a(described.path);
+    let of_post = if described.method == "post" && !facade { guard::PROBLEMS_OF_POST } else { &[] };
     // What stands in place of a parameter may lead to no route at all.
-    let of_path: &[Kind] = if described.path.contains('{') { &[Kind::RouteUnknown] } else { &[] };
+    let of_path: &[Kind] = if described.path.contains('{') && !facade { &[Kind::RouteUnknown] } else { &[] };
     let mut found: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
     for kind in [guard::PROBLEMS, of_post, of_path].iter().chain(problems).copied().flatten() {
         let kinds = found.entry(kind.status()).or_default();

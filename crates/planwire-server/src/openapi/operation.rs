@@ -1,7 +1,7 @@
 //! One method of one path: what it takes, and everything that it may answer.
 
 use schemars::JsonSchema;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Parameter, Schemas};
 use crate::problem::Kind;
@@ -21,6 +21,8 @@ pub(crate) struct Operation {
     pub(crate) body: Option<Body>,
     /// What it answers if all goes well.
     pub(crate) answers: &'static [Answer],
+    /// What it answers otherwise, where that is no problem+json but the form of a protocol.
+    pub(crate) faults: &'static [Answer],
     /// What may go wrong, besides what the guard refuses before the handler is asked.
     pub(crate) problems: &'static [&'static [Kind]],
 }
@@ -54,13 +56,28 @@ impl Content {
         Body { content: Self::of("application/json", |schemas| schemas.request::<T>()), required: true }
     }
 
-    /// Server-sent events.
-    pub(crate) const fn stream() -> Self {
-        Self::of("text/event-stream", |_| serde_json::json!({"type": "string"}))
+    /// Server-sent events. The schema is that of a frame as [`frame`] has it.
+    pub(crate) const fn stream(frame: fn(&mut Schemas) -> Value) -> Self {
+        Self::of("text/event-stream", frame)
     }
 }
 
-/// An answer that is no problem.
+/// A frame of server-sent events whose `data` is JSON. OpenAPI 3.1 has no word for streams; what reads the schema of one
+/// takes it as that of each frame.
+pub(crate) fn frame(event: &str, data: &Value) -> Value {
+    json!({
+        "title": "A frame",
+        "type": "object",
+        "properties": {
+            "id": {"description": "The cursor: `Last-Event-ID` of who comes back.", "type": "string"},
+            "event": {"description": event, "type": "string"},
+            "data": {"type": "string", "contentMediaType": "application/json", "contentSchema": data},
+            "retry": {"description": "Milliseconds after which to come back.", "type": "integer"},
+        },
+    })
+}
+
+/// An answer that is no problem+json.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -42,6 +42,21 @@ pub(crate) enum Values {
     },
     /// One of these words.
     Choices(&'static [&'static str]),
+    /// From 0 to this.
+    Count {
+        max: u32,
+    },
+    Timestamp,
+    /// The name of a state of A2A.
+    TaskState,
+    /// Tasks of a page of A2A.
+    Page {
+        max: u32,
+    },
+    /// Of this form, and it must be there.
+    Required {
+        pattern: &'static str,
+    },
     /// Printable ASCII.
     Text {
         chars_max: usize,
@@ -49,6 +64,16 @@ pub(crate) enum Values {
 }
 
 impl Parameter {
+    /// One that stands in the path.
+    pub(crate) const fn path(name: &'static str, values: Values, description: &'static str) -> Self {
+        Self { name, place: Place::Path, values, description }
+    }
+
+    /// One that stands in the head.
+    pub(crate) const fn header(name: &'static str, values: Values, description: &'static str) -> Self {
+        Self { name, place: Place::Header, values, description }
+    }
+
     /// One that stands in the query.
     pub(crate) const fn query(name: &'static str, values: Values, description: &'static str) -> Self {
         Self { name, place: Place::Query, values, description }
@@ -73,7 +98,7 @@ impl Parameter {
             "name": self.name,
             "in": place,
             "description": self.description,
-            "required": self.place == Place::Path,
+            "required": self.place == Place::Path || matches!(self.values, Values::Required { .. }),
             "schema": self.values.schema(schemas),
         });
         if matches!(self.values, Values::EventTypes) {
@@ -104,6 +129,11 @@ impl Values {
                 json!({"type": "integer", "minimum": 1, "maximum": PAGE_EVENTS_MAX, "default": default})
             }
             Self::Choices(choices) => json!({"type": "string", "enum": choices}),
+            Self::Count { max } => json!({"type": "integer", "minimum": 0, "maximum": max}),
+            Self::TaskState => crate::a2a::described::task_state(schemas),
+            Self::Page { max } => json!({"type": "integer", "minimum": 1, "maximum": max}),
+            Self::Timestamp => of::<planwire_event::Timestamp>(schemas),
+            Self::Required { pattern } => json!({"type": "string", "pattern": pattern}),
             Self::Text { chars_max } => {
                 json!({"type": "string", "pattern": format!("^[!-~]{{1,{chars_max}}}$")})
             }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::Operation;
 use crate::app::App;
@@ -19,9 +19,10 @@ pub(crate) struct Routes {
 /// An operation and where it is.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Described {
-    pub(super) method: &'static str,
-    pub(super) path: &'static str,
-    pub(super) operation: &'static Operation,
+    /// In lower case.
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
+    pub(crate) operation: &'static Operation,
 }
 
 impl Routes {
@@ -39,6 +40,20 @@ impl Routes {
         T: 'static,
     {
         self.on(MethodFilter::POST, "post", path, handler, operation)
+    }
+
+    /// A handler that takes apart by itself what stands below a path, with all that it answers there.
+    pub(crate) fn facade(
+        mut self,
+        paths: &[&str],
+        handler: &MethodRouter<Arc<App>>,
+        described: &[Described],
+    ) -> Self {
+        for path in paths {
+            self.router = self.router.route(path, handler.clone());
+        }
+        self.operations.extend_from_slice(described);
+        self
     }
 
     fn on<H, T>(

@@ -6,6 +6,8 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
+use crate::described;
+
 /// One connection.
 pub(crate) struct Client {
     pub(crate) stream: BufReader<TcpStream>,
@@ -185,7 +187,9 @@ pub(crate) async fn request(
 ) -> Answer {
     let mut client = Client::connect(address).await;
     client.ask(method, target, headers, body).await;
-    client.answer().await
+    let answer = client.answer().await;
+    described::check(method, target, &answer);
+    answer
 }
 
 pub(crate) async fn get(address: SocketAddr, target: &str) -> Answer {

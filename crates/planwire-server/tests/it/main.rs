@@ -11,6 +11,7 @@ mod a2a_stream;
 mod answers;
 mod client;
 mod connections;
+mod described;
 mod guards;
 mod openapi;
 mod pages;

@@ -13,6 +13,21 @@ use crate::harness::{Place, Server};
 const EXAMPLES: (u64, u64) = (15, 500);
 /// The seed of what is made up, unless `PLANWIRE_SEED` names another.
 const SEED: &str = "7420";
+/// The only plan document of the server, so that messages of A2A start it.
+const SMALL: &str = r#"
+plan: small
+goal: Be over soon and leave one of everything
+inputs: { message: { type: string, default: "" } }
+steps:
+  pick: { decide: Which?, options: { a: first, b: second }, choose: "'a'" }
+  fails: { tool: file.list, with: { root: /nowhere }, on_error: { decide: And now?, options: { none: { description: go on, output: null }, stop: { description: end, fail: true } }, choose: "'none'" } }
+  below:
+    plan: { plan: below, goal: Be below, steps: { pick: { decide: Which?, options: { a: first, b: second }, choose: "'b'" } } }
+outputs: { picked: "${steps.pick.chosen}", failed: "${steps.fails.output}", below: "${steps.below.ok}" }
+artifacts:
+  text: { name: a.txt, media_type: text/plain, text: "${inputs.message}" }
+  bytes: { name: a.bin, media_type: application/octet-stream, base64: AAEC }
+"#;
 /// An open plan that has one of everything.
 const OPEN_PLAN: &str = "open";
 
@@ -43,8 +58,10 @@ fn document_is_valid_openapi_3_1() {
 fn soak_server_behaves_as_its_document_says() {
     let Some(python) = python("soak_server_behaves_as_its_document_says") else { return };
     let place = Place::new();
-    let server = place.serve(&[]);
-    let config = place.file("schemathesis.toml", &configuration(&server, &place));
+    place.file("plans/small.yaml", SMALL);
+    let plans = place.folder("plans");
+    let server = place.serve(&["--plans", plans.to_str().expect("UTF-8")]);
+    let config = place.file("schemathesis.toml", &configuration(&server));
     let report = place.folder("report").join("report.json");
     let seed = std::env::var("PLANWIRE_SEED").unwrap_or_else(|_| SEED.to_owned());
     let examples = count(EXAMPLES.0, EXAMPLES.1).to_string();
@@ -88,8 +105,8 @@ fn file(name: &str) -> PathBuf {
 
 /// What schemathesis is told: which checks, and names of things that exist, so that half of what is made up finds
 /// something.
-fn configuration(server: &Server, place: &Place) -> String {
-    let (plan, digest) = ended_plan(server, place);
+fn configuration(server: &Server) -> String {
+    let (plan, digest) = ended_plan(server);
     let event = open_plan(server);
     // A POST without JSON is refused before its path is looked at, so that it is left out of the unexpected methods.
     format!(
@@ -111,27 +128,33 @@ negative_data_rejection.expected-statuses = ["4xx"]
 plans.values = ["{plan}", "{OPEN_PLAN}"]
 events.values = ["{event}"]
 digests.values = ["{digest}"]
+tasks.values = ["{plan}"]
 
 [parameters]
 "path.plan_id" = {{ dictionary = "plans", probability = 0.7 }}
 "query.plan_id" = {{ dictionary = "plans", probability = 0.7 }}
-"query.tree" = {{ dictionary = "plans", probability = 0.3 }}
 "path.event_id" = {{ dictionary = "events", probability = 0.7 }}
 "path.digest" = {{ dictionary = "digests", probability = 0.7 }}
+"path.id" = {{ dictionary = "tasks", probability = 0.7 }}
+
+# JSON-RPC says with 200 that something does not fit.
+[[operations]]
+include-operation-id = "callA2a"
+checks.negative_data_rejection.enabled = false
+checks.missing_required_header.enabled = false
 "#
     )
 }
 
-/// Runs a plan with subplans, decisions and artifacts to its end. Gives it and the digest of a blob.
-fn ended_plan(server: &Server, place: &Place) -> (String, String) {
-    place.file("inspected/read.md", "# Read\n");
-    let start = json!({"document": "repo-report", "inputs": {"folder": place.folder("inspected")}});
-    let started = server.http.post("/v1/plans", &start).json(201);
+/// Runs a plan to its end. Gives it and the digest of its blob.
+fn ended_plan(server: &Server) -> (String, String) {
+    let started = server.http.post("/v1/plans", &json!({"document": "small"})).json(201);
     let plan = started["plan_id"].as_str().expect("an id").to_owned();
     let mut stream = server.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
     let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
+    assert_eq!(events.last().expect("events")["event_type"], "PlanCompleted", "{events:?}");
     let blob = events.iter().find_map(|event| event["payload"]["part"]["blob"]["digest"].as_str());
-    (plan, blob.unwrap_or(&"0".repeat(64)).to_owned())
+    (plan, blob.expect("a blob").to_owned())
 }
 
 /// Publishes a plan in which everything is open that can be. Gives its first event.

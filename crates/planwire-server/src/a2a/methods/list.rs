@@ -12,6 +12,7 @@ use planwire_bus::StartAt;
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{Cursor, Filter, PlanId, PlanStatus, Position, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::a2a::error::A2aError;
@@ -33,7 +34,7 @@ const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 const _: () = assert!(OPEN_FOLDED_MAX <= OPEN_PLANS_MAX);
 
 /// A page of tasks.
-#[derive(Debug, Serialize)]
+#[derive(Debug, JsonSchema, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct TaskPage {
     tasks: Vec<Task>,
