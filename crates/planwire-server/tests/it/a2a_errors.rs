@@ -344,7 +344,8 @@ async fn a_body_that_does_not_arrive_is_not_waited_for() {
 #[tokio::test]
 async fn what_stops_a_start_is_said() {
     let (served, desk) = desk(&["report"], |_| {}).await;
-    let faults: [(fn() -> StartError, &str, i64, u16); 5] = [
+    type Make = fn() -> StartError;
+    let faults: [(Make, &str, i64, u16); 5] = [
         (|| StartError::Inputs { message: "folder is missing".into() }, "INVALID_PARAMS", -32602, 400),
         (|| StartError::UnknownDocument { name: "x".into() }, "INVALID_PARAMS", -32602, 400),
         (|| StartError::TooMany { max: 3 }, "UNAVAILABLE", -32603, 503),
