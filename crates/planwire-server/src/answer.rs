@@ -215,7 +215,7 @@ fn unchecked(question: &OpenQuestion, error: &SchemaError, value: Value) -> Valu
 /// An answer to an open question.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "AnswerQuestion", extend("required" = ["value"]))]
+#[schemars(rename = "AnswerQuestion", extend("required" = ["value"], "examples" = [{"value": true}]))]
 struct Request {
     /// The question; may be left out if exactly one is open.
     #[schemars(length(max = NAME_BYTES_MAX))]

@@ -88,6 +88,13 @@ fn body_schema(schemas: &mut Schemas) -> Value {
                 "additionalProperties": false,
             },
         ],
+        "examples": [
+            {"event_type": "PlanStarted", "plan_id": "nightly-1", "payload": {"name": "nightly"}},
+            {"events": [
+                {"event_type": "PlanStarted", "plan_id": "nightly-2", "payload": {"name": "nightly"}},
+                {"event_type": "PlanCompleted", "plan_id": "nightly-2"},
+            ]},
+        ],
     })
 }
 

@@ -31,7 +31,7 @@ const CONTEXT_ID_CHARS_MAX: usize = 128;
 /// What is to be started.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "StartPlan")]
+#[schemars(rename = "StartPlan", extend("examples" = [{"document": "repo-report", "inputs": {"folder": "."}}]))]
 struct Start {
     /// The name of a registered document, or a document as a JSON object.
     #[schemars(extend("type" = ["string", "object", "null"]))]

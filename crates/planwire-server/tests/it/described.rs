@@ -42,7 +42,7 @@ fn fits(described: &str, path: &str) -> bool {
     described.len() == path.len()
         && described.iter().zip(path).all(|(described, segment)| match described.split_once('}') {
             Some((_, verb)) => {
-                !segment.is_empty() && segment.ends_with(verb) && (segment.contains(':') == !verb.is_empty())
+                !segment.is_empty() && segment.ends_with(verb) && (segment.contains(':') != verb.is_empty())
             }
             None => *described == segment,
         })

@@ -81,14 +81,28 @@ fn soak_server_behaves_as_its_document_says() {
         .unwrap_or_else(|| panic!("no report: {said}{}", String::from_utf8_lossy(&output.stderr)));
     let operations = &report["operations"];
     println!(
-        "{} requests to {} operations, {} failures (seed {seed})",
-        report["test_cases"]["generated"], operations["tested"], report["test_cases"]["with_failures"],
+        "{} requests to {} operations, of which {} did what was asked; {} failures (seed {seed})",
+        report["test_cases"]["generated"],
+        operations["tested"],
+        successful(&report),
+        report["test_cases"]["with_failures"],
     );
     assert!(output.status.success(), "{said}");
     assert_eq!((&report["failures"], &report["errors"]), (&json!([]), &json!([])), "{said}");
     assert_eq!(operations["tested"], operations["total"], "{said}");
     assert_eq!(server.http.get("/readyz").status, 200, "the log still takes events");
     assert!(server.stop().success());
+}
+
+/// Operations that took at least one request.
+fn successful(report: &Value) -> usize {
+    let accepted = |phases: &Value| {
+        phases.as_object().is_some_and(|phases| {
+            phases.values().any(|rates| rates["accepted"].as_u64().is_some_and(|requests| requests > 0))
+        })
+    };
+    let operations = report["valid_rates"].as_object().into_iter().flatten();
+    operations.filter(|(_, phases)| accepted(phases)).count()
 }
 
 fn python(test: &str) -> Option<PathBuf> {
