@@ -82,6 +82,7 @@ pub(crate) async fn perform(app: &Arc<App>, operation: Operation, call: Call) ->
                 event_field: call.event_field,
                 ends_at_interruption: false,
                 settled_request: None,
+                effects: None,
             };
             stream::open(app, follow).await.map(Reply::Stream)
         }

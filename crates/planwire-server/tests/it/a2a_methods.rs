@@ -378,6 +378,22 @@ async fn streaming_a_message_shows_every_step_from_its_start() {
 }
 
 #[tokio::test]
+async fn a_message_that_is_streamed_again_shows_all_that_followed_it() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    for number in ["1", "2"] {
+        ask(&served, "p", &format!("r{number}"), json!({})).await;
+        call(&served, "SendMessage", now(to("p", message(&format!("m{number}"), "a")))).await.unwrap();
+    }
+    ask(&served, "p", "r3", json!({})).await;
+    let body = json!({ "message": to("p", message("m1", "a")) });
+    let steps = streamed(&served, "/a2a/message:stream", &[], &body).await;
+    let states: Vec<_> =
+        steps.iter().map(|(_, step)| state(step.as_object().unwrap().values().next().unwrap())).collect();
+    assert_eq!(states, ["WORKING", "INPUT_REQUIRED", "WORKING", "INPUT_REQUIRED"]);
+}
+
+#[tokio::test]
 async fn cancelling_asks_the_owner_and_answers_when_the_plan_has_ended() {
     let (served, _) = desk(&["report"], |_| {}).await;
     for (plan, binding) in [("p", "rpc"), ("q", "rest")] {

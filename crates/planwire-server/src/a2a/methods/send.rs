@@ -72,7 +72,7 @@ pub(super) async fn send(app: &Arc<App>, request: Send, extended: bool) -> Resul
 pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) -> Result<Response, A2aError> {
     match accept(app, &request, call.extended).await? {
         Accepted::Message(message) => Ok(single(&StreamResponse::Message(message), &call.envelope)),
-        Accepted::Task { plan, after, settled, .. } => {
+        Accepted::Task { plan, after, repeated, settled } => {
             let follow = Follow {
                 plan,
                 // From what the message led to on, so that however fast the plan is, the client sees each step.
@@ -82,6 +82,8 @@ pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) ->
                 event_field: call.event_field,
                 ends_at_interruption: true,
                 settled_request: settled,
+                // A repetition is about how the task stands now: a question between the two does not end the stream.
+                effects: Some(if repeated { app.bus.tail() } else { after }),
             };
             stream::open(app, follow).await
         }
