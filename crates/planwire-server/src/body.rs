@@ -45,10 +45,15 @@ fn too_large() -> Problem {
 /// Characters of what is said about a body: a message that repeats the body's own words must not be as long as it.
 const MESSAGE_CHARS_MAX: usize = 300;
 
-/// Reads a text as JSON.
+/// Reads a text as a JSON object.
 pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem> {
-    serde_json::from_str(text).map_err(|error| {
+    let object = serde_json::from_str(text).map_err(|error| {
         let message: String = error.to_string().chars().take(MESSAGE_CHARS_MAX).collect();
         Problem::new(Kind::BodyMalformed, message)
-    })
+    })?;
+    // serde reads the members of a struct from an array too, by their place.
+    if text.trim_start().starts_with('{') {
+        return Ok(object);
+    }
+    Err(Problem::new(Kind::BodyMalformed, "the body must be an object"))
 }

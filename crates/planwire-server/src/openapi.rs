@@ -55,7 +55,7 @@ pub(crate) static DOCUMENT: Operation = Operation {
 const IF_NONE_MATCH: Parameter = Parameter {
     name: "If-None-Match",
     place: Place::Header,
-    values: Values::Text { chars_max: 200 },
+    values: Values::Any,
     description: "The ETag that the client has.",
 };
 

@@ -46,6 +46,7 @@ struct Start {
     #[serde(default)]
     inputs: Object,
     /// Groups several trees; 1 to 128 printable ASCII characters without spaces.
+    #[schemars(extend("pattern" = format!("^[!-~]{{1,{CONTEXT_ID_CHARS_MAX}}}$")))]
     context_id: Option<String>,
 }
 

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::MEDIA_TYPE;
 use super::error::ErrorKind;
 use super::methods::TaskPage;
-use super::request::{CONTEXT_ID_BYTES_MAX, PAGE_TASKS_MAX};
+use super::request::{CONTEXT_ID_BYTES_MAX, PAGE_TASKS_MAX, PAGE_TOKEN_BYTES_MAX};
 use super::wire::{StreamResponse, Task, TaskState};
 use crate::openapi::{Answer, Body, Content, Described, Operation, Parameter, Schemas, Values, frame};
 
@@ -68,7 +68,7 @@ const HEAD: &[Parameter] = &[
     ),
     Parameter::header(
         "A2A-Extensions",
-        Values::Text { chars_max: 1000 },
+        Values::Any,
         "Extensions that the client activates; `urn:planwire:a2a:plan-events:1` is known.",
     ),
 ];
@@ -99,7 +99,11 @@ const LISTED: &[Parameter] = &[
     Parameter::query("contextId", Values::Text { chars_max: CONTEXT_ID_BYTES_MAX }, "Only of this context."),
     Parameter::query("status", Values::TaskState, "Only of this state."),
     Parameter::query("pageSize", Values::Page { max: PAGE_TASKS_MAX }, "Tasks of a page."),
-    Parameter::query("pageToken", Values::Text { chars_max: 512 }, "The `nextPageToken` of the page before."),
+    Parameter::query(
+        "pageToken",
+        Values::Text { chars_max: PAGE_TOKEN_BYTES_MAX },
+        "The `nextPageToken` of the page before.",
+    ),
     HISTORY_LENGTH,
     Parameter::query(
         "statusTimestampAfter",

@@ -30,7 +30,7 @@ pub(crate) const CONTEXT_ID_BYTES_MAX: usize = 128;
 const OUTPUT_MODES_MAX: usize = 64;
 
 /// Bytes of a page token; ours are shorter.
-const PAGE_TOKEN_BYTES_MAX: usize = 512;
+pub(crate) const PAGE_TOKEN_BYTES_MAX: usize = 512;
 
 /// The methods, by their names in JSON-RPC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -57,7 +57,9 @@ pub(crate) enum Values {
     Required {
         pattern: &'static str,
     },
-    /// Printable ASCII.
+    /// Any text that fits into the head.
+    Any,
+    /// Any text up to a length.
     Text {
         chars_max: usize,
     },
@@ -134,8 +136,9 @@ impl Values {
             Self::Page { max } => json!({"type": "integer", "minimum": 1, "maximum": max}),
             Self::Timestamp => of::<planwire_event::Timestamp>(schemas),
             Self::Required { pattern } => json!({"type": "string", "pattern": pattern}),
+            Self::Any => json!({"type": "string"}),
             Self::Text { chars_max } => {
-                json!({"type": "string", "pattern": format!("^[!-~]{{1,{chars_max}}}$")})
+                json!({"type": "string", "maxLength": chars_max})
             }
         }
     }

@@ -99,8 +99,10 @@ async fn cancelling_publishes_a_request_for_it() {
     assert_eq!((ended.status, ended.problem().as_str()), (409, "plan-ended"));
     let unknown = post(served.address, "/v1/plans/nobody/cancel", "{}").await;
     assert_eq!((unknown.status, unknown.problem().as_str()), (404, "plan-unknown"));
-    let malformed = post(served.address, "/v1/plans/p/cancel", r#"{"why":1}"#).await;
-    assert_eq!((malformed.status, malformed.problem().as_str()), (400, "body-malformed"));
+    for body in [r#"{"why":1}"#, "[]", r#"["enough"]"#, "null"] {
+        let malformed = post(served.address, "/v1/plans/p/cancel", body).await;
+        assert_eq!((malformed.status, malformed.problem().as_str()), (400, "body-malformed"), "{body}");
+    }
     let large = json!({ "reason": "x".repeat(300_000) }).to_string();
     assert_eq!(post(served.address, "/v1/plans/p/cancel", &large).await.status, 400);
     let form =

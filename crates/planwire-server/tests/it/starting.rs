@@ -73,6 +73,7 @@ async fn what_is_wrong_with_a_start_is_said() {
     let (served, _) = serve(true, vec![]).await;
     for body in [
         json!({}),
+        json!(["x", null, null, null, {}, null]),
         json!({ "document": 7 }),
         json!({ "document": "x", "text": "plan: x" }),
         json!({ "document": "x", "folder": "/" }),
