@@ -281,6 +281,10 @@ mod tests {
             file("crates/planwire-event/src/lib.rs", 100, 3),
             file("crates/planwire-server/src/sse/frame.rs", 100, 0),
             file("crates/planwire-store/src/lib.rs", 100, 0),
+            file("crates/planwire-server/src/a2a/fold.rs", 1, 0),
+            file("crates/planwire-server/src/a2a/mapping.rs", 1, 0),
+            file("crates/planwire-server/src/a2a/stream.rs", 1, 0),
+            file("crates/planwire-server/src/a2a/wire.rs", 1, 0),
         ]
     }
 
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn everything_together_must_reach_its_bar() {
         let mut files = core(0);
-        files.push(file("crates/planwire/src/main.rs", 100, 47));
+        files.push(file("crates/planwire/src/main.rs", 96, 47));
         assert!(print_table(&files));
         files.push(file("crates/planwire/src/wiring.rs", 1, 1));
         assert!(!print_table(&files));

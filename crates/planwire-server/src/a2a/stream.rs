@@ -47,6 +47,9 @@ pub(crate) struct Follow {
     pub(crate) ends_at_interruption: bool,
     /// A question that was just answered: it no longer counts, although this plan may still repeat it.
     pub(crate) settled_request: Option<String>,
+    /// The place of what the client's message led to; what stands before it is past, and no question there ends the
+    /// stream.
+    pub(crate) effects: Option<Cursor>,
 }
 
 /// What stands around each step of a stream.
@@ -80,9 +83,15 @@ pub(crate) async fn open(app: &Arc<App>, follow: Follow) -> Result<Response, A2a
         refuse_ended(&follow, &subscription, &fold)?;
     }
     let view = TaskView { history_length: None, artifacts: true, bytes_max: BODY_BYTES_MAX };
+    // As of the client's message: where it stands before it the stream begins in the past.
+    let now = match follow.effects.filter(|effects| effects.position > fold.cursor().position) {
+        Some(effects) => as_of(app, &follow.plan, effects).await?,
+        None => Arc::clone(&fold),
+    };
+    let followed = Followed::new(&fold, &now, follow.settled_request.clone());
     let mut task = match &follow.settled_request {
-        Some(settled) => fold.without(settled).task(app, view).await?,
-        None => fold.task(app, view).await?,
+        Some(settled) if now.cursor() == fold.cursor() => fold.without(settled).task(app, view).await?,
+        _ => fold.task(app, view).await?,
     };
     task.metadata.plan_events.gap = gap;
     let around = Around::of(&follow.envelope);
@@ -91,7 +100,7 @@ pub(crate) async fn open(app: &Arc<App>, follow: Follow) -> Result<Response, A2a
     let frames = TaskFrames {
         app: Arc::clone(app),
         about: Arc::clone(fold.about()),
-        followed: Followed::new(fold.standing().clone(), follow.settled_request),
+        followed,
         around,
         extended: follow.extended,
         event_field: follow.event_field,
@@ -121,7 +130,7 @@ pub(crate) async fn settled(
     ];
     let from = StartAt::After(after);
     let Start { fold, mut subscription, .. } = start(app, plan, types.into_iter().collect(), from).await?;
-    let mut followed = Followed::new(fold.standing().clone(), settled_request);
+    let mut followed = Followed::new(&fold, &fold, settled_request);
     if followed.rests() {
         return Ok(fold);
     }

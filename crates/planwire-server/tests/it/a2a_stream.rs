@@ -302,6 +302,32 @@ async fn a_streaming_message_ends_at_the_next_question_and_not_at_the_one_that_i
 }
 
 #[tokio::test]
+async fn a_streaming_message_with_a_cursor_in_the_past_does_not_end_at_a_question_of_the_past() {
+    let served = Served::start().await;
+    let first = served.start_plan("p").await;
+    for question in ["one", "two"] {
+        served.ask("p", question, "input").await;
+    }
+    served.answer("p", "one").await;
+    served.note("p", 1).await;
+    let message =
+        json!({ "messageId": "m", "role": "ROLE_USER", "taskId": "p", "parts": [{ "text": "yes" }] });
+    let params = json!({ "message": message });
+    let mut stream = called(&served, "SendStreamingMessage", &[&last(&first)], params).await;
+    let mut seen = Vec::new();
+    for _ in 0..6 {
+        seen.push(told(&stream.event().await.unwrap().data["result"]));
+    }
+    // The task as of the cursor, the past, and the answer that the message is.
+    let seqs: Vec<_> = seen.iter().map(|(_, seq)| *seq).collect();
+    assert_eq!((seqs, seen[5].0.as_str()), (vec![1, 2, 3, 4, 5, 6], "WORKING"));
+    served.ask("p", "three", "input").await;
+    served.note("p", 2).await;
+    let rest: Vec<_> = all(&mut stream).await.iter().map(|frame| told(&frame.data["result"])).collect();
+    assert_eq!(rest, [("INPUT_REQUIRED".into(), 7)]);
+}
+
+#[tokio::test]
 async fn a_blocking_message_waits_for_the_next_question_or_the_end() {
     let served = Arc::new(Served::start().await);
     served.start_plan("p").await;

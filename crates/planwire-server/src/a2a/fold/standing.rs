@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use planwire_event::vocabulary::{FailureReason, InputReceived, InputRequested, PlanFailed, QuestionKind};
-use planwire_event::{EventId, EventType, PlanId, StoredEvent};
+use planwire_event::{EventId, EventType, PlanId, Position, StoredEvent};
 
+use super::TaskFold;
 use crate::a2a::wire::TaskState;
 
 /// A question that is open.
@@ -129,19 +130,26 @@ impl Standing {
 pub(crate) struct Followed {
     standing: Standing,
     settled: Option<String>,
+    at: Position,
+    /// The reader's present begins here; what stands before does not concern him any more.
+    present: Position,
 }
 
 impl Followed {
-    pub(crate) fn new(standing: Standing, settled: Option<String>) -> Self {
-        // A question that is not open here is settled already; the same id asked again is another question.
-        let settled = settled.filter(|request_id| standing.has_open(request_id));
-        Self { standing, settled }
+    /// Starts where `start` is; `now` is the plan in the reader's present, which may lie further on.
+    pub(crate) fn new(start: &TaskFold, now: &TaskFold, settled: Option<String>) -> Self {
+        // A question that is not open is settled already; the same id asked again is another question.
+        let settled = settled.filter(|request_id| now.standing().has_open(request_id));
+        let (at, present) = (start.cursor().position, now.cursor().position);
+        Self { standing: start.standing().clone(), settled, at, present }
     }
 
     /// Takes in the next event of the plan; the state after it, for all readers.
     pub(crate) fn apply(&mut self, stored: &StoredEvent) -> TaskState {
         let turn = Turn::of(stored);
+        self.at = stored.position;
         if let Turn::Closed { request_id, .. } = &turn
+            && self.at > self.present
             && self.settled.as_deref() == Some(&**request_id)
         {
             self.settled = None;
@@ -153,7 +161,7 @@ impl Followed {
     /// Whether the task has ended or waits for somebody, in this reader's eyes.
     pub(crate) fn rests(&self) -> bool {
         let state = self.standing.state_without(self.settled.as_deref());
-        state.is_terminal() || state.is_interrupted()
+        state.is_terminal() || (state.is_interrupted() && self.at >= self.present)
     }
 
     pub(crate) const fn has_ended(&self) -> bool {

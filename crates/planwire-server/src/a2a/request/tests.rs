@@ -1,3 +1,5 @@
+//! What a request of A2A must be, and what is said of one that is not.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Which message starts what.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
