@@ -181,6 +181,10 @@ async def cut_server():
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.readline)
 
 
+# Updates of one connection, in turn; each kill of the server brings twelve new ones, so none waits in vain.
+SIZES = [0, 0, 9]
+
+
 class Followed:
     """A task, followed over many connections."""
 
@@ -204,7 +208,10 @@ class Followed:
 async def connection(followed, size, kill):
     """Takes so many updates; then leaves, or lets the server be killed and takes what still comes."""
     streams = await client(streaming=True)
-    headers = {"Last-Event-ID": followed.cursor} if followed.cursor else {}
+    # With the extension the rest of a task that has ended meanwhile is sent too.
+    headers = {"A2A-Extensions": EXTENSION}
+    if followed.cursor:
+        headers["Last-Event-ID"] = followed.cursor
     context = ClientCallContext(service_parameters=headers)
     taken = 0
     async for update in streams.subscribe(SubscribeToTaskRequest(id="resumed"), context=context):
@@ -217,11 +224,11 @@ async def connection(followed, size, kill):
 
 
 async def resume():
-    """Follows a task to its end, cut off at many places; the server is killed at every third."""
+    """Follows a task to its end, cut off at many places; the server is killed once in three."""
     followed, cuts = Followed(), 0
     while not followed.ended:
         try:
-            await connection(followed, cuts % 7 + 1, cuts % 3 == 2)
+            await connection(followed, SIZES[cuts % 3], kill=cuts % 3 == 1)
         except (A2AClientError, httpx.HTTPError):
             pass
         cuts += not followed.ended
