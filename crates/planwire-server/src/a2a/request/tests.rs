@@ -182,3 +182,11 @@ fn an_id_that_cannot_be_one_names_no_task() {
     assert_eq!(fields(Method::SubscribeToTask, json!({})), ["id"]);
     assert_eq!(fields(Method::GetTask, json!({ "id": 7 })), ["id"]);
 }
+
+#[test]
+fn names_of_the_proto_file_are_taken_too() {
+    let read = |params| format!("{:?}", read(Method::GetTask, params).unwrap());
+    let ours = read(json!({ "id": "t", "historyLength": 1 }));
+    assert_eq!(read(json!({ "id": "t", "history_length": 1 })), ours);
+    assert_ne!(read(json!({ "id": "t" })), ours);
+}
