@@ -14,14 +14,15 @@ fn curl_commands() -> Vec<String> {
 }
 
 #[test]
-fn events_are_published_and_followed_with_curl() {
+fn events_are_published_and_followed_and_a_plan_is_started_with_curl() {
     if Command::new("curl").arg("--version").output().is_err() {
         let Some(path) = std::env::var_os("PLANWIRE_SKIPPED_FILE") else { return };
         let mut file = std::fs::OpenOptions::new().append(true).create(true).open(path).expect("the list");
         return writeln!(file, "README: there is no curl").expect("the list");
     }
     let place = Place::new();
-    let server = place.serve(&[]);
+    let plans = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans");
+    let server = place.serve(&["--plans", plans]);
     let outputs: Vec<String> = curl_commands()
         .iter()
         .map(|command| {
@@ -32,10 +33,13 @@ fn events_are_published_and_followed_with_curl() {
             finish(shell, "").text(0).to_owned()
         })
         .collect();
-    assert_eq!(outputs.len(), 2, "one publishes, one follows");
+    assert_eq!(outputs.len(), 3, "one publishes, one follows, one starts a plan over A2A");
     assert!(outputs[0].contains("\"position\":3"), "{}", outputs[0]);
     let data = outputs[1].lines().filter(|line| line.starts_with("data: {\"event_id\"")).count();
     assert_eq!(data, 3, "{}", outputs[1]);
     assert!(outputs[1].contains("event: end"), "{}", outputs[1]);
+    let steps: Vec<_> = outputs[2].lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert!(steps[0].starts_with("{\"task\":"), "{}", outputs[2]);
+    assert!(steps.last().is_some_and(|last| last.contains("TASK_STATE_INPUT_REQUIRED")), "{}", outputs[2]);
     assert!(server.stop().success());
 }
