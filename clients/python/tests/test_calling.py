@@ -5,8 +5,8 @@ import unittest
 from planwire import (
     AnswerInvalidError,
     DocumentError,
-    OutcomeUnknownError,
     PlanEndedError,
+    PlanExistsError,
     PlanUnknownError,
     ProtocolError,
     RefusedError,
@@ -31,25 +31,36 @@ QUESTION = {"request_id": "r1", "kind": "input", "question": "Which?", "schema":
 class Calling(Promises, unittest.TestCase):
     def test_plans_are_started_by_name_or_document(self) -> None:
         started = answer(201, {"plan_id": "p", "cursor": cursor(1)})
-        with ScriptedServer(started, started) as server:
+        with ScriptedServer(started, started, started) as server:
             twin = self.twin(server.url)
             plan = twin.start("repo-report", {"folder": "/srv"}, "weekly")
             self.assertEqual((plan.plan_id, plan.cursor), ("p", cursor(1)))
             twin.start({"planwire": 1, "steps": []})
             self.assertEqual(server.asked[0].target, "/v1/plans")
+            twin.start("tidy", plan_id="mine")
+            bodies = [asked.json for asked in server.asked]
+            made = [body.pop("plan_id") for body in bodies]
             first = {"document": "repo-report", "inputs": {"folder": "/srv"}, "context_id": "weekly"}
             second = {"document": {"planwire": 1, "steps": []}}
-            self.assertEqual([asked.json for asked in server.asked], [first, second])
+            self.assertEqual(bodies, [first, second, {"document": "tidy"}])
+            self.assertEqual((len(made[0]), made[0] < made[1], made[2]), (26, True, "mine"))
 
-    def test_a_start_is_sent_again_only_if_it_certainly_did_not_happen(self) -> None:
+    def test_a_start_is_sent_again_under_one_id_and_done_once(self) -> None:
         started = answer(201, {"plan_id": "p", "cursor": cursor(1)})
-        with ScriptedServer(problem(503, "too-many-plans"), problem(503, "store-busy"), started) as server:
-            self.assertEqual(self.twin(server.url).start("n").plan_id, "p")
-        for act in [cut, problem(503, "outcome-unknown"), answer(504)]:
-            with ScriptedServer(act, started) as server:
-                with self.assertRaises(OutcomeUnknownError):
-                    self.twin(server.url).start("n")
-                self.assertEqual(len(server.asked), 1)
+        done = problem(409, "plan-exists", plan_id="p", cursor=cursor(1))
+        busy = problem(503, "too-many-plans"), problem(503, "plan-starting")
+        for last in [started, done]:
+            with ScriptedServer(*busy, cut, problem(503, "outcome-unknown"), answer(504), last) as server:
+                plan = self.twin(server.url).start("n")
+                self.assertEqual((plan.plan_id, plan.cursor), ("p", cursor(1)))
+                self.assertEqual(len(server.asked), 6)
+                self.assertEqual(len({asked.json["plan_id"] for asked in server.asked}), 1)
+
+    def test_a_start_under_an_id_of_your_own_says_that_it_is_taken(self) -> None:
+        with ScriptedServer(problem(409, "plan-exists", plan_id="mine", cursor=cursor(1))) as server:
+            with self.assertRaises(PlanExistsError) as raised:
+                self.twin(server.url).start("n", plan_id="mine")
+            self.assertEqual((raised.exception.plan_id, raised.exception.cursor), ("mine", cursor(1)))
 
     def test_a_start_that_does_not_fit_is_said(self) -> None:
         for status, slug in [

@@ -53,6 +53,8 @@ export interface StartRequest {
   inputs?: Open;
   /** Groups several trees: 1 to 128 printable ASCII characters without spaces. */
   context_id?: string;
+  /** The plan's id; a new one if not given. A start that is given up can be repeated under an id of your own. */
+  plan_id?: string;
 }
 
 /** A plan that was started. */
@@ -177,13 +179,22 @@ export class Planwire {
   /**
    * Starts a plan. Follow it by its `plan_id`.
    *
-   * It is sent again only where it certainly was not done, since every start is a plan of its own.
+   * Safe to repeat: the plan has one id and is started once.
    *
    * @throws ProblemError `document-unregistered`, `document-invalid` (with `diagnostics`), `inputs-invalid`,
-   *   `inline-document-refused`. @throws OutcomeUnknownError if the plan may have been started.
+   *   `inline-document-refused`; `plan-exists` if a `plan_id` is given under which there is a plan, perhaps of this very
+   *   call. @throws OutcomeUnknownError if it was given up and the plan may have been started.
    */
   async start(request: StartRequest, options: CallOptions = {}): Promise<Started> {
-    return (await this.#post("v1/plans", request, false, options)) as Started;
+    const body = { ...request, plan_id: request.plan_id ?? this.#makeId() };
+    try {
+      return (await this.#post("v1/plans", body, options)) as Started;
+    } catch (error) {
+      const exists = error instanceof ProblemError && error.kind === "plan-exists";
+      if (!exists || request.plan_id !== undefined) throw error;
+      // Nobody else knows the id: an attempt of ours was carried out, and its answer was lost.
+      return { plan_id: body.plan_id, cursor: String(error.members["cursor"]) };
+    }
   }
 
   /**
@@ -196,7 +207,7 @@ export class Planwire {
    */
   async answer(planId: string, answer: Answer, options: CallOptions = {}): Promise<Answered> {
     const body = { ...answer, event_id: answer.event_id ?? this.#makeId() };
-    return (await this.#post(`${planPath(planId)}/answer`, body, true, options)) as Answered;
+    return (await this.#post(`${planPath(planId)}/answer`, body, options)) as Answered;
   }
 
   /**
@@ -207,7 +218,7 @@ export class Planwire {
    */
   async cancel(planId: string, reason?: string, options: CallOptions = {}): Promise<Cancelling> {
     const body = reason === undefined ? {} : { reason };
-    return (await this.#post(`${planPath(planId)}/cancel`, body, true, options)) as Cancelling;
+    return (await this.#post(`${planPath(planId)}/cancel`, body, options)) as Cancelling;
   }
 
   /**
@@ -235,7 +246,7 @@ export class Planwire {
    */
   blob(planId: string, digest: string, options: CallOptions = {}): Promise<Uint8Array> {
     const path = `${planPath(planId)}/blobs/${encodeURIComponent(digest)}`;
-    return this.#transport.bytes({ method: "GET", path, headers: { accept: "*/*" } }, true, options.signal);
+    return this.#transport.bytes({ method: "GET", path, headers: { accept: "*/*" } }, options.signal);
   }
 
   /** Iterates plans, page by page: roots, newest first, unless the options say otherwise. */
@@ -268,11 +279,11 @@ export class Planwire {
   }
 
   #get(path: string, options: CallOptions): Promise<unknown> {
-    return this.#transport.json({ method: "GET", path }, true, options.signal);
+    return this.#transport.json({ method: "GET", path }, options.signal);
   }
 
-  #post(path: string, body: unknown, repeatable: boolean, options: CallOptions): Promise<unknown> {
-    return this.#transport.json({ method: "POST", path, body: JSON.stringify(body) }, repeatable, options.signal);
+  #post(path: string, body: unknown, options: CallOptions): Promise<unknown> {
+    return this.#transport.json({ method: "POST", path, body: JSON.stringify(body) }, options.signal);
   }
 }
 

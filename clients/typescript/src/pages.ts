@@ -56,7 +56,7 @@ export async function plansPage(transport: Transport, options: PlansOptions): Pr
   if (options.tree !== undefined) query.push(["tree", options.tree]);
   if (options.after !== undefined) query.push(["after", options.after]);
   if (options.limit !== undefined) query.push(["limit", String(options.limit)]);
-  return (await transport.json({ method: "GET", path: "v1/plans", query }, true, options.signal)) as PlansPage;
+  return (await transport.json({ method: "GET", path: "v1/plans", query }, options.signal)) as PlansPage;
 }
 
 /** All plans, page by page. */
@@ -74,7 +74,7 @@ export async function eventsPage<T extends EventType>(transport: Transport, opti
   const query = queryOf(options);
   if (options.after !== undefined) query.push(["after", options.after]);
   if (options.limit !== undefined) query.push(["limit", String(options.limit)]);
-  return (await transport.json({ method: "GET", path: "v1/events", query }, true, options.signal)) as EventsPage<T>;
+  return (await transport.json({ method: "GET", path: "v1/events", query }, options.signal)) as EventsPage<T>;
 }
 
 /** All events up to the end of the log, page by page. */

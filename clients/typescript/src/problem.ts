@@ -29,6 +29,8 @@ export type ProblemKind =
   | "parameter-invalid"
   | "payload-too-large"
   | "plan-ended"
+  | "plan-exists"
+  | "plan-starting"
   | "plan-unknown"
   | "question-none"
   | "question-unnamed"

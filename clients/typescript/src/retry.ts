@@ -57,11 +57,11 @@ export class Retry {
     this.#backoff.firstMs = ms;
   }
 
-  /** Waits for the next attempt; throws `error` when it is time to give up, or the signal's reason. */
-  async again(error: PlanwireError, signal: AbortSignal): Promise<void> {
+  /** Waits for the next attempt; throws `last` when it is time to give up, or the signal's reason. */
+  async again(error: PlanwireError, signal: AbortSignal, last: PlanwireError = error): Promise<void> {
     const askedMs = (error instanceof ProblemError ? error.retryAfterMs : undefined) ?? this.#askedMs;
     const delayMs = this.#backoff.next(askedMs);
-    if (this.runtime.now() - this.#since + delayMs > this.policy.giveUpAfterMs) throw error;
+    if (this.runtime.now() - this.#since + delayMs > this.policy.giveUpAfterMs) throw last;
     this.#failures += 1;
     this.note?.({ what: this.what, failures: this.#failures, delayMs, error });
     await this.runtime.sleep(delayMs, signal);

@@ -41,11 +41,11 @@ export class Transport {
   }
 
   /**
-   * Sends a request and gives its answer as JSON, repeating it as the policy says. A request that is not `repeatable`
-   * is only repeated where it certainly was not done; else it is an {@link OutcomeUnknownError}.
+   * Sends a request and gives its answer as JSON, repeating it as the policy says: all requests carry ids under which
+   * they are done once. Given up, one that may have been done is an {@link OutcomeUnknownError}.
    */
-  async json(request: WireRequest, repeatable: boolean, signal?: AbortSignal): Promise<unknown> {
-    const text = new TextDecoder().decode(await this.bytes(request, repeatable, signal));
+  async json(request: WireRequest, signal?: AbortSignal): Promise<unknown> {
+    const text = new TextDecoder().decode(await this.bytes(request, signal));
     try {
       return JSON.parse(text) as unknown;
     } catch (error) {
@@ -54,20 +54,20 @@ export class Transport {
   }
 
   /** As {@link Transport.json}, the answer as it is. */
-  async bytes(request: WireRequest, repeatable: boolean, signal?: AbortSignal): Promise<Uint8Array> {
+  async bytes(request: WireRequest, signal?: AbortSignal): Promise<Uint8Array> {
     const what = `${request.method} ${request.path}`;
     const retry = new Retry(this.config.runtime, this.config.retry, what, this.config.onRetry);
     const abort = new LinkedAbort(signal);
+    let unknown = false;
     try {
       for (;;) {
         try {
           return await this.once(request, abort.signal);
         } catch (error) {
           if (!isTransient(error)) throw error;
-          if (!repeatable && isOutcomeUnknown(error)) {
-            throw new OutcomeUnknownError(`it is not known whether ${what} was done: ${error.message}`, [], { cause: error });
-          }
-          await retry.again(error, abort.signal);
+          unknown ||= request.method === "POST" && isOutcomeUnknown(error);
+          const last = unknown ? new OutcomeUnknownError(`it is not known whether ${what} was done: ${error.message}`, [], { cause: error }) : error;
+          await retry.again(error, abort.signal, last);
         }
       }
     } finally {

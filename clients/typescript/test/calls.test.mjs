@@ -24,17 +24,38 @@ test("reads give up with the last failure", async t => {
   assert.equal(server.requests.length, 3);
 });
 
-test("start is tried again only where nothing was started", async t => {
-  const full = exchange => problem(exchange, 503, "too-many-plans");
-  const server = await scripted(t, full, json({ plan_id: "p", cursor: cursor(1) }));
+test("start is repeated under one id and done once", async t => {
+  const failures = [
+    exchange => problem(exchange, 503, "too-many-plans"),
+    exchange => problem(exchange, 503, "plan-starting"),
+    cut,
+    exchange => problem(exchange, 503, "outcome-unknown"),
+    ({ response }) => response.writeHead(502).end(),
+  ];
   const request = { document: "d", inputs: { a: 1 }, context_id: "c" };
+  const server = await scripted(t, ...failures, json({ plan_id: "p", cursor: cursor(1) }));
   assert.deepEqual(await client(server).planwire.start(request), { plan_id: "p", cursor: cursor(1) });
-  assert.deepEqual(server.requests.map(({ body }) => body), [request, request]);
-  for (const unknown of [cut, exchange => problem(exchange, 503, "outcome-unknown"), ({ response }) => response.writeHead(502).end()]) {
-    const server = await scripted(t, unknown);
-    await assert.rejects(client(server).planwire.start(request), OutcomeUnknownError);
-    assert.equal(server.requests.length, 1);
-  }
+  const { plan_id } = server.requests[0].body;
+  assert.match(plan_id, /^[0-9A-Z]{26}$/);
+  assert.equal(server.requests.length, 6);
+  for (const { body } of server.requests) assert.deepEqual(body, { ...request, plan_id });
+});
+
+test("start that was carried out before its answer was lost is a success", async t => {
+  const server = await scripted(t, cut, exchange => problem(exchange, 409, "plan-exists", { plan_id: exchange.body.plan_id, cursor: cursor(1) }));
+  const started = await client(server).planwire.start({ document: "d" });
+  assert.deepEqual(started, { plan_id: server.requests[0].body.plan_id, cursor: cursor(1) });
+});
+
+test("start under an id of one's own says that it is taken", async t => {
+  const server = await scripted(t, exchange => problem(exchange, 409, "plan-exists", { plan_id: "mine", cursor: cursor(1) }));
+  const taken = error => error instanceof ProblemError && error.kind === "plan-exists" && error.members.cursor === cursor(1);
+  await assert.rejects(client(server).planwire.start({ document: "d", plan_id: "mine" }), taken);
+});
+
+test("start that is given up may have been carried out", async t => {
+  const server = await scripted(t, cut);
+  await assert.rejects(client(server, { retry: { giveUpAfterMs: 500 } }).planwire.start({ document: "d" }), OutcomeUnknownError);
 });
 
 test("answer is repeated under one event id", async t => {

@@ -18,11 +18,7 @@ type Fit = (u16, u8);
 
 /// Chooses the form with the higher quality; between equals the one that is named more exactly, then JSON.
 pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Form, Problem> {
-    let mut ranges = Vec::new();
-    for value in headers.get_all(header::ACCEPT) {
-        let text = value.to_str().map_err(|_| not_acceptable())?;
-        ranges.extend(text.split(',').map(str::trim).filter(|range| !range.is_empty()).map(Range::parse));
-    }
+    let ranges = ranges(headers).ok_or_else(not_acceptable)?;
     if ranges.is_empty() {
         return Ok(Form::Json);
     }
@@ -35,9 +31,29 @@ pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Form, Problem> {
     }
 }
 
+/// Whether `Accept` names exactly this media type and does not prefer `other`.
+pub(crate) fn names(headers: &HeaderMap, media_type: (&str, &str), other: (&str, &str)) -> bool {
+    let Some(ranges) = ranges(headers) else { return false };
+    let (wanted, other) = (fit(&ranges, media_type.0, media_type.1), fit(&ranges, other.0, other.1));
+    wanted.1 == NAMED && wanted.0 > 0 && wanted >= other
+}
+
+/// What `Accept` lists; none if it is no text.
+fn ranges(headers: &HeaderMap) -> Option<Vec<Range<'_>>> {
+    let mut ranges = Vec::new();
+    for value in headers.get_all(header::ACCEPT) {
+        let text = value.to_str().ok()?;
+        ranges.extend(text.split(',').map(str::trim).filter(|range| !range.is_empty()).map(Range::parse));
+    }
+    Some(ranges)
+}
+
 fn not_acceptable() -> Problem {
     Problem::new(Kind::NotAcceptable, "events are served as application/json and as text/event-stream")
 }
+
+/// How exact a range is that names its media type.
+const NAMED: u8 = 3;
 
 struct Range<'a> {
     main: &'a str,
@@ -56,12 +72,12 @@ impl<'a> Range<'a> {
         Self { main, sub, quality }
     }
 
-    /// 0: not named, 1: `*/*`, 2: `text/*`, 3: named.
+    /// 0: not named, 1: `*/*`, 2: `text/*`, [`NAMED`].
     fn exactness(&self, main: &str, sub: &str) -> u8 {
         match (self.main, self.sub) {
             ("*", "*") => 1,
             (named, "*") if named.eq_ignore_ascii_case(main) => 2,
-            (named, exact) if named.eq_ignore_ascii_case(main) && exact.eq_ignore_ascii_case(sub) => 3,
+            (named, exact) if named.eq_ignore_ascii_case(main) && exact.eq_ignore_ascii_case(sub) => NAMED,
             _ => 0,
         }
     }

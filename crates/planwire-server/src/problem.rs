@@ -100,6 +100,8 @@ kinds! {
     EventConflict 409 "event-conflict" "The event id is stored with other content";
     /// No question is open.
     QuestionNone 409 "question-none" "The plan asks nothing";
+    /// The plan was started before.
+    PlanExists 409 "plan-exists" "The plan was started before";
     /// The plan has ended.
     PlanEnded 409 "plan-ended" "The plan has ended";
     /// Retention has removed what follows the cursor.
@@ -140,6 +142,8 @@ kinds! {
     ShuttingDown 503 "shutting-down" "The server shuts down";
     /// Too many streams are open.
     TooManyStreams 503 "too-many-streams" "Too many event streams are open";
+    /// Another request starts the plan at this moment.
+    PlanStarting 503 "plan-starting" "The plan is being started";
     /// Too many plans run.
     TooManyPlans 503 "too-many-plans" "Too many plans run";
 }
@@ -191,6 +195,7 @@ impl Kind {
             | Self::OutcomeUnknown
             | Self::ShuttingDown
             | Self::TooManyStreams
+            | Self::PlanStarting
             | Self::TooManyPlans => Some(RETRY_AFTER_S),
             _ => None,
         }

@@ -9,9 +9,10 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use planwire_bus::{DocumentSource, StartRequest};
+use planwire_bus::{DocumentSource, StartError, StartRequest};
 use planwire_event::vocabulary::{Object, Origin};
 use planwire_event::{Cursor, PlanId};
+use planwire_store::{PlanQuery, PlanScope, StoreError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -48,6 +49,9 @@ struct Start {
     /// Groups several trees; 1 to 128 printable ASCII characters without spaces.
     #[schemars(extend("pattern" = format!("^[!-~]{{1,{CONTEXT_ID_CHARS_MAX}}}$")))]
     context_id: Option<String>,
+    /// The id of the plan, made by the caller (a ULID, say): asking again starts nothing, it is answered with
+    /// `plan-exists`. Without it, a request whose answer was lost cannot be repeated safely.
+    plan_id: Option<PlanId>,
 }
 
 /// A plan that was started.
@@ -63,13 +67,21 @@ pub(crate) static PLAN: Operation = Operation {
     id: "startPlan",
     summary: "Starts a plan",
     description: "Answers once PlanStarted is on disk; everything after that are events. Documents of one's own need \
-                  `--allow-inline-documents` or the token of the lock file.",
+                  `--allow-inline-documents` or the token of the lock file. With a `plan_id` of your own a request whose \
+                  answer was lost can be sent again: if it was carried out, the answer is `plan-exists` with the \
+                  `cursor` of PlanStarted.",
     parameters: &[],
     body: Some(Content::request::<Start>()),
     answers: &[Answer::new(201, "It runs.", &[Content::answer::<Started>()])
         .with_headers(&[("Location", "Where the plan is.")])],
     faults: &[],
-    problems: &[body::PROBLEMS, &[Kind::InlineRefused, Kind::NoEngine], Kind::OF_START, Kind::OF_PUBLISH],
+    problems: &[
+        body::PROBLEMS,
+        &[Kind::InlineRefused, Kind::NoEngine, Kind::PlanExists, Kind::PlanStarting],
+        Kind::OF_START,
+        Kind::OF_PUBLISH,
+        Kind::OF_READ,
+    ],
 };
 
 pub(crate) async fn plan(
@@ -85,12 +97,38 @@ pub(crate) async fn plan(
     })?;
     let origin = Origin { protocol: "http".into(), principal: PRINCIPAL.into(), message: None };
     let context_id = start.context_id.clone().map(check_context_id).transpose()?;
-    let inputs = start.inputs.clone();
+    let (inputs, chosen) = (start.inputs.clone(), start.plan_id.clone());
     let document = source(start, caller, app.config.allow_inline_documents)?;
-    let started = starter.start(StartRequest { document, inputs, origin, context_id }).await?;
+    let request = StartRequest { document, inputs, origin, context_id };
+    let started = match chosen {
+        Some(plan_id) => match starter.start_as(plan_id, request).await {
+            Err(StartError::Exists { plan_id }) => return Err(exists(&app, plan_id).await?),
+            outcome => outcome?,
+        },
+        None => starter.start(request).await?,
+    };
     let location = format!("/v1/plans/{}", started.plan_id);
     let answer = Started { plan_id: started.plan_id, cursor: started.cursor };
     Ok((StatusCode::CREATED, [(header::LOCATION, location)], Json(answer)).into_response())
+}
+
+/// Why a plan is not started under an id that has one.
+async fn exists(app: &App, plan_id: PlanId) -> Result<Problem, Problem> {
+    let Some(cursor) = started_at(app, &plan_id).await? else {
+        let detail = format!("plan {plan_id} is being started by another request");
+        return Ok(Problem::new(Kind::PlanStarting, detail).with("plan_id", plan_id.as_str()));
+    };
+    Ok(Problem::new(Kind::PlanExists, StartError::Exists { plan_id: plan_id.clone() }.to_string())
+        .with("plan_id", plan_id.as_str())
+        .with("cursor", cursor.to_string()))
+}
+
+/// The place of a plan's PlanStarted; none if there is none yet.
+pub(crate) async fn started_at(app: &App, plan: &PlanId) -> Result<Option<Cursor>, StoreError> {
+    let scope = PlanScope::These(vec![plan.clone()]);
+    let page = app.bus.repository().plans(&PlanQuery { scope, ..PlanQuery::default() }).await?;
+    let cursor = |position| Cursor { log_id: app.bus.log_id(), position };
+    Ok(page.plans.first().map(|row| cursor(row.first_position)))
 }
 
 fn check_context_id(text: String) -> Result<String, Problem> {

@@ -126,13 +126,16 @@ class EventBus:
         document: Union[str, Mapping[str, Any]],
         inputs: Optional[Mapping[str, Any]] = None,
         context_id: Optional[str] = None,
+        *,
+        plan_id: Optional[str] = None,
     ) -> Started:
         """Starts a plan: a registered document by its name, or a document (where the server allows it).
 
-        Not sent again if the outcome is unknown, because the plan would run twice: raises
-        :class:`OutcomeUnknownError`. Raises :class:`DocumentError` for a document or inputs that do not fit.
+        Sent again safely: the plan has one id, made here, and is started once. With a ``plan_id`` of your own you can
+        start again after an :class:`OutcomeUnknownError` too; :class:`PlanExistsError` then says that it was started.
+        Raises :class:`DocumentError` for a document or inputs that do not fit.
         """
-        return self._run(calls.start(document, inputs, context_id, self._retry))
+        return self._run(calls.start(document, inputs, context_id, plan_id, self._retry))
 
     def answer(
         self,

@@ -7,6 +7,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Sequence, Tuple
 from .batch import Batch, batches
 from .errors import (
     OutcomeUnknownError,
+    PlanExistsError,
     PlanwireError,
     ProblemError,
     ProtocolError,
@@ -43,7 +44,7 @@ PAGE_EVENTS_MAX = 1_000
 def exchange(request: Request, retry: Retry) -> Operation[Response]:
     """Sends a request until it is answered with success.
 
-    Sent again after a lost connection, 429, 502, 503, 504, and where that is safe after an unknown outcome too.
+    Sent again after a lost connection, 429, 502, 503, 504 and an unknown outcome, which is safe for all requests.
     """
     attempts = retry.begin()
     unknown = False
@@ -58,7 +59,7 @@ def exchange(request: Request, retry: Retry) -> Operation[Response]:
         if isinstance(error, ProtocolError):
             raise error
         pause = attempts.pause(wait_s)
-        if pause is None or (unknown and request.safety is Safety.ONCE):
+        if pause is None:
             raise outcome_unknown(request, error) if unknown else error
         yield Pause(pause)
 
@@ -126,13 +127,21 @@ def start(
     document: Union[str, Mapping[str, Any]],
     inputs: Optional[Mapping[str, Any]],
     context_id: Optional[str],
+    plan_id: Optional[str],
     retry: Retry,
 ) -> Operation[Started]:
-    """Starts a plan."""
+    """Starts a plan under an id that is made here, so that asking again starts it once."""
     body: Json = {"document": document if isinstance(document, str) else dict(document)}
+    body["plan_id"] = plan_id if plan_id is not None else new_id()
     body.update({"inputs": dict(inputs)} if inputs is not None else {})
     body.update({"context_id": context_id} if context_id is not None else {})
-    response = yield from exchange(post(path("v1", "plans"), body, Safety.ONCE), retry)
+    try:
+        response = yield from exchange(post(path("v1", "plans"), body, Safety.REPEATABLE), retry)
+    except PlanExistsError as error:
+        if plan_id is not None:
+            raise
+        # Nobody else knows the id: an attempt of ours was carried out, and its answer was lost.
+        return Started(error.plan_id, error.cursor)
     return shaped(Started, response.json())
 
 

@@ -118,6 +118,20 @@ class PlanUnknownError(ProblemError):
     """The log has no such plan (404)."""
 
 
+class PlanExistsError(ProblemError):
+    """A plan was started under this id before (409), perhaps by this very call before its answer was lost."""
+
+    @property
+    def plan_id(self) -> str:
+        """The plan."""
+        return str(self.members.get("plan_id", ""))
+
+    @property
+    def cursor(self) -> str:
+        """The place of its PlanStarted."""
+        return str(self.members.get("cursor", ""))
+
+
 class PlanEndedError(ProblemError):
     """The plan has ended (409)."""
 
@@ -150,6 +164,7 @@ PROBLEM_CLASSES: Dict[str, Type[ProblemError]] = {
     "event-invalid": EventInvalidError,
     "payload-too-large": EventInvalidError,
     "plan-unknown": PlanUnknownError,
+    "plan-exists": PlanExistsError,
     "plan-ended": PlanEndedError,
     "answer-invalid": AnswerInvalidError,
     "document-unregistered": DocumentError,

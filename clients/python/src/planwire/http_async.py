@@ -11,7 +11,7 @@ from .address import Address, Timeouts
 from .chunked import Chunks
 from .errors import ProtocolError
 from .http_sync import IDLE_CONNECTIONS_MAX, RECEIVE_BYTES, is_stream
-from .wire import RESPONSE_BYTES_MAX, Lost, Opened, Request, Response, Safety
+from .wire import RESPONSE_BYTES_MAX, Lost, Opened, Request, Response
 
 HEAD_BYTES_MAX = 64 * 1024
 """Bytes of the head of an answer."""
@@ -54,7 +54,7 @@ class AsyncHttp:
         if self._loop is not asyncio.get_running_loop():
             # Connections end with the event loop in which they were made.
             self._loop, self._idle = asyncio.get_running_loop(), []
-        connection = self._kept() if request.safety is not Safety.ONCE else None
+        connection = self._kept()
         if connection is None:
             try:
                 connection = await self.connect()

@@ -16,7 +16,7 @@ from typing import List, Optional, Union
 
 from .address import Address, Timeouts
 from .errors import ProtocolError
-from .wire import RESPONSE_BYTES_MAX, Lost, Opened, Request, Response, Safety
+from .wire import RESPONSE_BYTES_MAX, Lost, Opened, Request, Response
 
 IDLE_CONNECTIONS_MAX = 8
 """Connections that are kept for later."""
@@ -40,7 +40,7 @@ class Http:
 
     def send(self, request: Request) -> Union[Response, Lost]:
         """Sends a request and reads the whole answer."""
-        connection = self._kept() if request.safety is not Safety.ONCE else None
+        connection = self._kept()
         if connection is None:
             try:
                 connection = self.connect(self._timeouts.answer_s)

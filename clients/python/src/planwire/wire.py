@@ -27,9 +27,7 @@ class Safety(Enum):
     READ = "read"
     """Nothing: it changes nothing."""
     REPEATABLE = "repeatable"
-    """Nothing: it carries ids, under which the server stores it once."""
-    ONCE = "once"
-    """It happens twice; so it is sent again only if it certainly did not happen."""
+    """Nothing: it carries ids, under which the server does it once."""
 
 
 @dataclass(frozen=True)

@@ -125,13 +125,14 @@ const FAULTS: &[Answer] = &[
     fault(ErrorKind::TaskNotFound, "No such task."),
     fault(ErrorKind::RequestTimeout, "The request did not arrive in time."),
     fault(ErrorKind::RequestTooLarge, "The request is too large."),
+    fault(ErrorKind::BodyTypeNotSupported, "The body is not JSON by its `Content-Type`."),
     fault(ErrorKind::InternalError, "The server could not make the answer."),
     fault(ErrorKind::Unavailable, "Not now: the request can be sent again.")
         .with_headers(&[("Retry-After", "Seconds after which to ask again.")]),
 ];
 
 const fn fault(kind: ErrorKind, description: &'static str) -> Answer {
-    const ERROR: &[Content] = &[Content::of(MEDIA_TYPE, error)];
+    const ERROR: &[Content] = &of_rest(error);
     Answer::new(kind.http(), description, ERROR)
 }
 
@@ -162,8 +163,9 @@ fn error(_: &mut Schemas) -> Value {
     })
 }
 
-const fn of_rest(schema: fn(&mut Schemas) -> Value) -> Content {
-    Content::of(MEDIA_TYPE, schema)
+/// An answer of REST, whose media type is the one that the client names.
+const fn of_rest(schema: fn(&mut Schemas) -> Value) -> [Content; 2] {
+    [Content::of("application/json", schema), Content::of(MEDIA_TYPE, schema)]
 }
 
 /// The methods that are there, of those that A2A has.
@@ -238,7 +240,7 @@ static SEND: Operation = Operation {
     answers: &[Answer::new(
         200,
         "The task, or a message.",
-        &[of_rest(|schemas| schemas.answer::<StreamResponse>())],
+        &of_rest(|schemas| schemas.answer::<StreamResponse>()),
     )],
     faults: FAULTS,
     problems: &[],
@@ -308,12 +310,12 @@ static LIST: Operation = Operation {
     description: "",
     parameters: &[HEAD, LISTED],
     body: None,
-    answers: &[Answer::new(200, "A page of tasks.", &[of_rest(|schemas| schemas.answer::<TaskPage>())])],
+    answers: &[Answer::new(200, "A page of tasks.", &of_rest(|schemas| schemas.answer::<TaskPage>()))],
     faults: FAULTS,
     problems: &[],
 };
 
-const ONE_TASK: &[Answer] = &[Answer::new(200, "The task.", &[of_rest(|schemas| schemas.answer::<Task>())])];
+const ONE_TASK: &[Answer] = &[Answer::new(200, "The task.", &of_rest(|schemas| schemas.answer::<Task>()))];
 
 static GET: Operation = Operation {
     id: "getTask",

@@ -59,8 +59,11 @@ errors! {
     PushNotificationNotSupported -32003 FAILED_PRECONDITION 400;
     /// The task, or the server, does not do that.
     UnsupportedOperation -32004 FAILED_PRECONDITION 400;
-    /// The request is of a type that we do not read, or wants one that we do not write.
+    /// The client takes none of the types that answers and artifacts have.
     ContentTypeNotSupported -32005 INVALID_ARGUMENT 400;
+    /// The body is not JSON by its `Content-Type`: the same error, with the status that HTTP has for it. A page of
+    /// another site gets no further, whichever route it tries.
+    BodyTypeNotSupported -32005 INVALID_ARGUMENT 415;
     /// What is set up here gave something that is no answer.
     InvalidAgentResponse -32006 INTERNAL 500;
     /// There should be an extended card, and is none. Ours says that there is none, so nobody is told this.
@@ -93,8 +96,12 @@ errors! {
 impl ErrorKind {
     /// The name in capitals, as `TASK_NOT_FOUND`.
     fn reason(self) -> String {
+        let name = match self {
+            Self::BodyTypeNotSupported => Self::ContentTypeNotSupported.name(),
+            kind => kind.name(),
+        };
         let mut reason = String::new();
-        for letter in self.name().chars() {
+        for letter in name.chars() {
             if letter.is_ascii_uppercase() && !reason.is_empty() {
                 reason.push('_');
             }
@@ -201,8 +208,8 @@ impl A2aError {
         self.respond(StatusCode::OK, "application/json", body)
     }
 
-    /// The answer in REST.
-    pub(crate) fn rest(self) -> Response {
+    /// The answer in REST, under the media type that the client reads.
+    pub(crate) fn rest(self, media_type: &'static str) -> Response {
         let code = self.kind.http();
         let body = json!({ "error": {
             "code": code,
@@ -211,7 +218,7 @@ impl A2aError {
             "details": self.details(),
         }});
         let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        self.respond(status, super::MEDIA_TYPE, body.to_string().into_bytes())
+        self.respond(status, media_type, body.to_string().into_bytes())
     }
 
     fn respond(&self, status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response {
@@ -308,6 +315,7 @@ mod tests {
         PUSH_NOTIFICATION_NOT_SUPPORTED -32003 FAILED_PRECONDITION 400
         UNSUPPORTED_OPERATION -32004 FAILED_PRECONDITION 400
         CONTENT_TYPE_NOT_SUPPORTED -32005 INVALID_ARGUMENT 400
+        CONTENT_TYPE_NOT_SUPPORTED -32005 INVALID_ARGUMENT 415
         INVALID_AGENT_RESPONSE -32006 INTERNAL 500
         EXTENDED_AGENT_CARD_NOT_CONFIGURED -32007 FAILED_PRECONDITION 400
         EXTENSION_SUPPORT_REQUIRED -32008 FAILED_PRECONDITION 400

@@ -6,21 +6,40 @@ use planwire_event::Cursor;
 
 use super::MEDIA_TYPE;
 use super::error::{A2aError, ErrorKind};
+use crate::accept;
 
 /// Where a stream goes on.
 const LAST_EVENT_ID: &str = "last-event-id";
 
+/// The media type of an answer over REST: ours where the client names it in `Accept`, or sends it and names no other.
+///
+/// Version 1.0.1 prefers `application/a2a+json`, 1.0.0 knows nothing but `application/json`; every client reads that.
+pub(super) fn media_type(headers: &HeaderMap) -> &'static str {
+    const JSON: &str = "application/json";
+    let named = accept::names(headers, ("application", "a2a+json"), ("application", "json"));
+    let plain = accept::names(headers, ("application", "json"), ("application", "a2a+json"));
+    if named || (!plain && content_type(headers).eq_ignore_ascii_case(MEDIA_TYPE)) {
+        MEDIA_TYPE
+    } else {
+        JSON
+    }
+}
+
+/// The media type of the body, without parameters; empty if none is named.
+fn content_type(headers: &HeaderMap) -> &str {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
 /// A body must be JSON, by one of two names. Nothing else gets this far from a page of another site.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), A2aError> {
-    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
-    let value = values.next().and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let media = value.split(';').next().unwrap_or_default().trim();
+    let media = content_type(headers);
     let is_json = ["application/json", MEDIA_TYPE].iter().any(|json| json.eq_ignore_ascii_case(media));
-    if is_json && values.next().is_none() {
+    if is_json && headers.get_all(header::CONTENT_TYPE).iter().count() == 1 {
         return Ok(());
     }
     let message = format!("a request needs Content-Type: application/json or {MEDIA_TYPE}");
-    Err(A2aError::new(ErrorKind::ContentTypeNotSupported, message))
+    Err(A2aError::new(ErrorKind::BodyTypeNotSupported, message))
 }
 
 /// The query as pairs.

@@ -59,7 +59,7 @@ pub(crate) async fn call(
             ErrorKind::MethodNotAllowed,
             "JSON-RPC is asked by POST; REST lies below this path",
         );
-        let mut response = error.rest();
+        let mut response = error.rest(http::media_type(&headers));
         response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
         return response;
     }

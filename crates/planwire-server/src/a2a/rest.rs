@@ -15,7 +15,7 @@ use super::error::{A2aError, ErrorKind};
 use super::methods::{self, Call, Reply};
 use super::request::{self, Method};
 use super::stream::Envelope;
-use super::{MEDIA_TYPE, http, version};
+use super::{http, version};
 use crate::app::App;
 use crate::body;
 
@@ -50,16 +50,18 @@ pub(crate) async fn call(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
+    let media_type = http::media_type(&headers);
     let Some(resource) = resource(&path) else {
         let path: String = path.chars().take(100).collect();
-        return A2aError::new(ErrorKind::MethodNotFound, format!("there is nothing at /a2a/{path}")).rest();
+        let error = A2aError::new(ErrorKind::MethodNotFound, format!("there is nothing at /a2a/{path}"));
+        return error.rest(media_type);
     };
     let Some((_, operation)) = resource.methods.iter().find(|(taken, _)| *taken == method) else {
-        return not_allowed(&method, resource.methods);
+        return not_allowed(&method, resource.methods, media_type);
     };
     let extended = version::is_extended(&headers);
     let answer = carry_out(&app, &resource, *operation, &uri, &headers, body, extended).await;
-    let mut response = answer.unwrap_or_else(A2aError::rest);
+    let mut response = answer.unwrap_or_else(|error| error.rest(media_type));
     if extended {
         version::echo(&mut response);
     }
@@ -97,7 +99,7 @@ async fn carry_out(
         reply => {
             let body = serde_json::to_vec(&reply)
                 .map_err(|error| A2aError::new(ErrorKind::InternalError, error.to_string()))?;
-            ([(header::CONTENT_TYPE, MEDIA_TYPE)], body).into_response()
+            ([(header::CONTENT_TYPE, http::media_type(headers))], body).into_response()
         }
     })
 }
@@ -130,11 +132,11 @@ fn of_query(name: &str, value: &str) -> Value {
     }
 }
 
-fn not_allowed(method: &HttpMethod, methods: &[(HttpMethod, Method)]) -> Response {
+fn not_allowed(method: &HttpMethod, methods: &[(HttpMethod, Method)], media_type: &'static str) -> Response {
     let names: Vec<_> = methods.iter().map(|(name, _)| name.as_str()).collect();
     let allow = names.join(", ");
     let message = format!("the path does not take {method}, but {allow}");
-    let mut response = A2aError::new(ErrorKind::MethodNotAllowed, message).rest();
+    let mut response = A2aError::new(ErrorKind::MethodNotAllowed, message).rest(media_type);
     if let Ok(allow) = HeaderValue::from_str(&allow) {
         response.headers_mut().insert(header::ALLOW, allow);
     }

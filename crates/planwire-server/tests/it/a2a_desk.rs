@@ -136,7 +136,7 @@ pub(crate) async fn rest_with(
     let (typed, text) = if body.is_null() { (vec![], String::new()) } else { (vec![JSON], body.to_string()) };
     let headers = [headers, &typed].concat();
     let answer = request(served.address, method, &format!("/a2a{path}"), &headers, &text).await;
-    assert_eq!(answer.header("content-type"), Some("application/a2a+json"), "{answer:?}");
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{answer:?}");
     let mut body = answer.json();
     if answer.status == 200 {
         return Ok(body);

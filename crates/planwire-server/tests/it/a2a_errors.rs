@@ -117,7 +117,7 @@ async fn types_that_are_not_spoken_are_refused() {
             request(served.address, "POST", "/a2a/message:send", &headers, &body["params"].to_string()).await;
         assert_eq!(
             (answer.status, reason(&answer.json()["error"])),
-            (400, "CONTENT_TYPE_NOT_SUPPORTED"),
+            (415, "CONTENT_TYPE_NOT_SUPPORTED"),
             "{headers:?}"
         );
     }
@@ -381,4 +381,32 @@ async fn a_server_with_a_route_that_is_none_does_not_start() {
     config.a2a.routes = vec![Route { when: Some("message.".into()), then: Then::Answer("'a'".into()) }];
     let Err(error) = Server::bind(config, served.bus.clone(), None).await else { panic!() };
     assert!(matches!(&error, BindError::Route(_)) && error.to_string().contains("route 0, when"), "{error}");
+}
+
+#[tokio::test]
+async fn answers_of_rest_have_the_media_type_that_the_client_names() {
+    const PLAIN: &str = "application/json";
+    const OURS: &str = "application/a2a+json";
+    let (served, _) = desk(&["report"], |_| {}).await;
+    let sent = json!({ "message": message("m", "a"), "configuration": { "returnImmediately": true } });
+    for (headers, expected) in [
+        (&["Content-Type: application/json"][..], PLAIN),
+        (&["Content-Type: application/json", "Accept: */*"], PLAIN),
+        (&["Content-Type: application/a2a+json"], OURS),
+        (&["Content-Type: application/a2a+json", "Accept: */*"], OURS),
+        (&["Content-Type: application/a2a+json", "Accept: application/json"], PLAIN),
+        (&["Content-Type: application/json", "Accept: application/a2a+json"], OURS),
+        (&["Content-Type: application/json", "Accept: application/json, application/a2a+json"], OURS),
+        (&["Content-Type: application/json", "Accept: application/json, application/a2a+json;q=0.5"], PLAIN),
+        (&["Content-Type: application/json", "Accept: application/a2a+json;q=0"], PLAIN),
+    ] {
+        let headers = [&[VERSION], headers].concat();
+        let answer = request(served.address, "POST", "/a2a/message:send", &headers, &sent.to_string()).await;
+        assert_eq!((answer.status, answer.header("content-type")), (200, Some(expected)), "{headers:?}");
+    }
+    for (accept, expected) in [("*/*", PLAIN), (OURS, OURS), ("text/html", PLAIN)] {
+        let accept = format!("Accept: {accept}");
+        let answer = request(served.address, "GET", "/a2a/tasks/none", &[VERSION, &accept], "").await;
+        assert_eq!((answer.status, answer.header("content-type")), (404, Some(expected)), "{accept}");
+    }
 }

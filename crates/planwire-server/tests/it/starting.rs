@@ -5,6 +5,7 @@ use std::sync::Arc;
 use planwire_bus::{DocumentSource, PublishError, StartError, Started};
 use serde_json::json;
 
+use crate::a2a_desk::desk;
 use crate::client::{Answer, post, request};
 use crate::served::{Served, Starter, id};
 
@@ -79,6 +80,8 @@ async fn what_is_wrong_with_a_start_is_said() {
         json!({ "document": "x", "folder": "/" }),
         json!({ "document": "x", "context_id": "" }),
         json!({ "document": "x", "context_id": "a b" }),
+        json!({ "document": "x", "plan_id": "" }),
+        json!({ "document": "x", "plan_id": "a/b" }),
         json!({ "document": "x", "more": 1 }),
         json!({ "document": "x".repeat(10_000) }),
         json!({ "document": "x", "m".repeat(10_000): 1 }),
@@ -87,6 +90,25 @@ async fn what_is_wrong_with_a_start_is_said() {
         assert!(answer.body.len() < 2_000, "an answer does not echo what it got: {answer:?}");
         assert_eq!((answer.status, answer.problem().as_str()), (400, "body-malformed"), "{body}");
     }
+}
+
+#[tokio::test]
+async fn start_under_an_id_of_the_caller_is_done_once() {
+    let (served, desk) = desk(&["report"], |_| {}).await;
+    let body = json!({ "document": "report", "plan_id": "mine" }).to_string();
+    let started = post(served.address, "/v1/plans", &body).await;
+    assert_eq!((started.status, started.header("location")), (201, Some("/v1/plans/mine")));
+    let again = post(served.address, "/v1/plans", &body).await;
+    assert_eq!((again.status, again.problem().as_str()), (409, "plan-exists"));
+    let (started, again) = (started.json(), again.json());
+    assert_eq!((&again["plan_id"], &again["cursor"]), (&json!("mine"), &started["cursor"]));
+
+    *desk.fault.lock().unwrap() = Some(StartError::Exists { plan_id: id("another") });
+    let body = json!({ "document": "report", "plan_id": "another" }).to_string();
+    let starting = post(served.address, "/v1/plans", &body).await;
+    assert_eq!((starting.status, starting.problem().as_str()), (503, "plan-starting"));
+    assert!(starting.header("retry-after").is_some(), "{starting:?}");
+    assert_eq!(post(served.address, "/v1/plans", &body).await.status, 201);
 }
 
 #[tokio::test]

@@ -12,7 +12,6 @@ use axum::response::{IntoResponse, Response};
 use planwire_bus::{StartError, StartRequest, Started};
 use planwire_event::vocabulary::{InputReceived, Origin};
 use planwire_event::{Cursor, Digest, EventId, Payload, PlanId};
-use planwire_store::{PlanQuery, PlanScope};
 use serde_json::{Value, json};
 
 use super::{Call, fold, view};
@@ -25,6 +24,7 @@ use crate::a2a::stream::{self, Envelope, Follow};
 use crate::a2a::wire::{Content, EXTENSION, Message, Part, Role, StreamResponse};
 use crate::answer::{self, AnswerFault, Choice, Given, GivenValue};
 use crate::app::{App, PRINCIPAL};
+use crate::start;
 
 /// Media types that answers and artifacts mostly have; a client that takes none of them is refused.
 pub(crate) const OUTPUT_MODES: [&str; 3] = ["text/plain", "application/json", "application/octet-stream"];
@@ -157,23 +157,14 @@ async fn begin(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepte
     let (plan, after, repeated) = match starter.start_as(plan.clone(), start).await {
         Ok(started) => (started.plan_id, started.cursor, false),
         Err(StartError::Exists { .. }) => {
-            let after = first_cursor(app, &plan).await?;
+            let after = start::started_at(app, &plan).await?.ok_or_else(|| {
+                A2aError::new(ErrorKind::Unavailable, "the same message is being taken in; send it again")
+            })?;
             (plan, after, true)
         }
         Err(error) => return Err(error.into()),
     };
     Ok(Accepted::Task { plan, after, repeated, settled: None })
-}
-
-/// The place of the plan's PlanStarted.
-async fn first_cursor(app: &App, plan: &PlanId) -> Result<Cursor, A2aError> {
-    let scope = PlanScope::These(vec![plan.clone()]);
-    let page = app.bus.repository().plans(&PlanQuery { scope, ..PlanQuery::default() }).await?;
-    let row = page.plans.first().ok_or_else(|| {
-        // On another connection, at this moment.
-        A2aError::new(ErrorKind::Unavailable, "the same message is being taken in; send it again")
-    })?;
-    Ok(Cursor { log_id: app.bus.log_id(), position: row.first_position })
 }
 
 /// A direct answer.
