@@ -3,11 +3,13 @@
 //! - [`contract`]: what every store promises: [`LogWriter`], [`EventRepository`] and what they exchange.
 //! - `plan_query`: [`PlanQuery`], which plans a reader wants, and the page that he gets.
 //! - [`merkle`]: leaves and frontier, computed by the writer, kept by the store.
-//! - `row`, `scan`: what rows and pages have in common in every store: checksum, and where a read stops.
+//! - `row`, `decoder`, `scan`: what rows and pages have in common in every store: checksum, the events that rows are,
+//!   and where a read stops.
 //! - [`memory`]: a log that is gone with the process.
 //! - [`sqlite`]: a log in a file. [`lock`]: who holds that file.
 
 pub mod contract;
+mod decoder;
 pub mod lock;
 pub mod memory;
 pub mod merkle;

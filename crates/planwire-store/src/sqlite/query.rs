@@ -8,9 +8,10 @@ use planwire_event::{Digest, EventId, Filter, LogId, PlanId, PlanStatus, Positio
 use rusqlite::{Connection, OptionalExtension as _, Params, ToSql, params};
 
 use crate::contract::{LogInfo, PAGE_EVENTS_MAX, Page, PageLimits, PlanRow, StoreError};
+use crate::decoder::EventDecoder;
 use crate::plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
 use crate::scan::Scan;
-use crate::sqlite::decode::{self, EventDecoder, event_columns, plan_columns};
+use crate::sqlite::decode::{self, event_columns, plan_columns};
 use crate::sqlite::error::{sql_number, store_error};
 
 const LOG_PAGE: &str = concat!("SELECT ", event_columns!(), " FROM plan_events WHERE id > ?1 ORDER BY id");
@@ -114,9 +115,10 @@ fn run(
     let mut select = connection.prepare_cached(sql).map_err(store_error)?;
     let mut rows = select.query(range).map_err(store_error)?;
     while let Some(row) = rows.next().map_err(store_error)? {
-        let row = decoder.check(row)?;
-        let step =
-            scan.offer(row.position(), of_plans(row.plan_id()), row.event_type(), || decoder.event(&row))?;
+        let row = decode::check(decoder, row)?;
+        let step = scan.offer(row.position(), of_plans(row.plan_id()), row.event_type(), || {
+            decode::event(decoder, &row)
+        })?;
         if step == ControlFlow::Break(()) {
             break;
         }
@@ -137,8 +139,8 @@ pub(crate) fn by_event_ids(
     for id in ids.iter().take(PAGE_EVENTS_MAX) {
         let mut rows = select.query(params![id.to_string()]).map_err(store_error)?;
         if let Some(row) = rows.next().map_err(store_error)? {
-            let row = decoder.check(row)?;
-            found.push(decoder.event(&row)?);
+            let row = decode::check(&mut decoder, row)?;
+            found.push(decode::event(&mut decoder, &row)?);
         }
     }
     Ok(found)
