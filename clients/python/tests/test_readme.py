@@ -7,6 +7,7 @@ import unittest
 from pathlib import Path
 from typing import List, Tuple
 
+from .graphs import MISSING
 from .serving import RealServer, program
 
 README = Path(__file__).resolve().parent.parent / "README.md"
@@ -23,7 +24,7 @@ def examples() -> List[Tuple[str, str]]:
 
 class Readme(unittest.TestCase):
     def test_examples_are_short(self) -> None:
-        titles = ["Publish", "Follow", "Subscribe", "Start, look, cancel", "Answer", "With asyncio"]
+        titles = ["Publish", "Follow", "Subscribe", "Start, look, cancel", "Answer", "With asyncio", "LangGraph"]
         self.assertEqual([title for title, _ in examples()], titles)
         for title, code in examples():
             self.assertLessEqual(len([line for line in code.splitlines() if line.strip()]), LINES_MAX, title)
@@ -33,6 +34,8 @@ class Readme(unittest.TestCase):
         printed = {}
         with RealServer() as server:
             for title, code in examples():
+                if title == "LangGraph":
+                    continue
                 out = io.StringIO()
                 with contextlib.redirect_stdout(out):
                     exec(compile(code.replace(SHOWN, server.url), f"README.md: {title}", "exec"), {"__name__": title})
@@ -42,6 +45,14 @@ class Readme(unittest.TestCase):
         self.assertRegex(printed["Start, look, cancel"], r"'state': '(completed|failed)'")
         self.assertEqual(printed["Answer"], "r1 Which branch? None\nrequest_not_open\n")
         self.assertIn("2 PlanCompleted", printed["With asyncio"])
+
+    @unittest.skipIf(MISSING, MISSING)
+    def test_example_with_langgraph_runs(self) -> None:
+        out = io.StringIO()
+        code = next(code for title, code in examples() if title == "LangGraph")
+        with RealServer() as server, contextlib.redirect_stdout(out):
+            exec(compile(code.replace(SHOWN, server.url), "README.md: LangGraph", "exec"), {"__name__": "example"})
+        self.assertEqual(out.getvalue(), "Outcome(published=4, waiting=0, lost=0)\n")
 
 
 if __name__ == "__main__":
