@@ -20,7 +20,7 @@ use crate::handlers::{Handlers, SubscriptionId};
 use crate::log::{Attachments, Log, Outcome, Published, Request, wait};
 use crate::subscription::{MissingPlan, StartAt, Subscription};
 use crate::tail::Tail;
-use crate::writer::{self, Message, Queued};
+use crate::writer::{Message, Queued, Steps, Writer};
 
 /// What the bus, its writer and its readers share.
 pub(crate) struct Shared {
@@ -117,7 +117,7 @@ struct Inner {
     permits: Arc<Semaphore>,
     inflight_bytes_max: usize,
     handlers: Handlers,
-    /// Closed by the end of the writer's thread.
+    /// Closed when the writer has ended and released the log.
     writer: watch::Receiver<()>,
 }
 
@@ -129,6 +129,24 @@ impl EventBus {
     /// [`EventBusError::Open`] if the log cannot be read, [`EventBusError::NoThread`] if there is no thread for the
     /// writer.
     pub fn open(log: Log, config: Config) -> Result<Self, EventBusError> {
+        let (bus, Steps { writer, _running: running }) = Self::open_stepped(log, config)?;
+        std::thread::Builder::new()
+            .name("planwire-writer".into())
+            .spawn(move || {
+                writer.run();
+                drop(running);
+            })
+            .map_err(EventBusError::NoThread)?;
+        Ok(bus)
+    }
+
+    /// A bus whose writer has no thread: its steps are taken by the caller.
+    ///
+    /// # Errors
+    ///
+    /// [`EventBusError::Open`] if the log cannot be read.
+    #[doc(hidden)]
+    pub fn open_stepped(log: Log, config: Config) -> Result<(Self, Steps), EventBusError> {
         let repository = Arc::clone(log.repository());
         let info = wait(repository.log_info())?;
         let counters = Arc::new(Live::default());
@@ -136,20 +154,13 @@ impl EventBus {
         let (health, closed) = (watch::Sender::new(Health::Ready), AtomicBool::new(false));
         let shared = Arc::new(Shared { repository, tail, counters, info, health, closed });
         let (queue, queued) = mpsc::unbounded_channel();
-        let for_writer = Arc::clone(&shared);
-        let batch_events_max = config.batch_events_max.max(1);
-        let (running, writer) = watch::channel(());
-        std::thread::Builder::new()
-            .name("planwire-writer".into())
-            .spawn(move || {
-                writer::run(log, queued, &for_writer, batch_events_max);
-                drop(running);
-            })
-            .map_err(EventBusError::NoThread)?;
+        let writer = Writer::new(log, queued, Arc::clone(&shared), config.batch_events_max);
+        let (running, ended) = watch::channel(());
         let inflight_bytes_max = config.inflight_bytes_max.clamp(REQUEST_BYTES_MAX, u32::MAX as usize >> 4);
         let permits = Arc::new(Semaphore::new(inflight_bytes_max));
         let handlers = Handlers::new(Arc::clone(&shared), &config);
-        Ok(Self { inner: Arc::new(Inner { shared, queue, permits, inflight_bytes_max, handlers, writer }) })
+        let inner = Inner { shared, queue, permits, inflight_bytes_max, handlers, writer: ended };
+        Ok((Self { inner: Arc::new(inner) }, Steps { writer, _running: running }))
     }
 
     /// The door for one producer: everything published through it carries its name.

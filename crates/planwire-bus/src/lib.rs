@@ -50,6 +50,8 @@ pub use log::{Attachments, Log, Published};
 pub use recorded::{FrameForm, Recorded};
 pub use starter::{CatalogEntry, DocumentSource, PlanStarter, StartError, StartRequest, Started};
 pub use subscription::{Batch, Item, StartAt, Subscription};
+#[doc(hidden)]
+pub use writer::{Step, Steps};
 
 /// The example of the README is compiled.
 #[cfg(doctest)]

@@ -3,7 +3,7 @@
 //! A bounded cache, refilled from the store. Changes of a commit are made here first and taken back if the store
 //! does not take them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use planwire_event::lifecycle::{Fact, Known, Undo};
@@ -97,7 +97,8 @@ impl LogState {
         plans: impl Iterator<Item = &'a PlanId>,
     ) -> Result<(), StoreError> {
         self.commit += 1;
-        let mut missing = HashSet::new();
+        // In the order of their ids, here and below: a run can be repeated read by read.
+        let mut missing = BTreeSet::new();
         for plan in plans {
             match self.plans.get_mut(plan) {
                 Some(cached) => cached.used = self.commit,
@@ -117,7 +118,7 @@ impl LogState {
 
     /// Reads plans: from their rows if they have ended, else from their events, each tree once.
     fn refill(&mut self, repository: &dyn EventRepository, rows: Vec<PlanRow>) -> Result<(), StoreError> {
-        let mut open_of_tree: HashMap<PlanId, Vec<PlanRow>> = HashMap::new();
+        let mut open_of_tree: BTreeMap<PlanId, Vec<PlanRow>> = BTreeMap::new();
         for row in rows {
             if row.status.is_open() {
                 open_of_tree.entry(row.root_plan_id.clone()).or_default().push(row);

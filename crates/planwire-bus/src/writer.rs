@@ -3,12 +3,14 @@
 //! It never waits on a timer. An idle bus commits each event by itself; a busy one commits all that gathered while
 //! the last commit was on its way to the disk.
 
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use planwire_store::StoreError;
 use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use crate::bus::Shared;
 use crate::config::REQUEST_BYTES_MAX;
@@ -38,82 +40,142 @@ pub(crate) struct Queued {
 /// Bytes of requests that share a commit.
 const BATCH_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
-/// Runs until the bus is shut down or the store fails for good.
-pub(crate) fn run(
-    mut log: Log,
-    mut queue: UnboundedReceiver<Message>,
-    shared: &Arc<Shared>,
+/// The writer between two messages: it owns the log. Dropping it says how it ended, also when it panicked: a bus that
+/// cannot write must not look as if it could.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    log: Log,
+    queue: UnboundedReceiver<Message>,
+    /// What was taken from the queue and did not fit into the last commit.
+    left_over: Option<Queued>,
+    shared: Arc<Shared>,
     batch_events_max: usize,
-) {
-    let mut end = End { shared, health: Health::Failed { message: "the writer ended unexpectedly".into() } };
-    let mut left_over = None;
-    loop {
-        let Some(gathered) = gather(&mut queue, &mut left_over, batch_events_max) else {
-            end.health = Health::Closed;
-            return;
-        };
-        if let Some(health) = commit(&mut log, gathered, shared) {
-            end.health = health;
-            break;
-        }
-    }
-    // Readers go on until the bus ends; publishers are told that nothing is taken any more.
-    drop(end);
-    while let Some(Message::Publish(queued)) =
-        left_over.take().map(Message::Publish).or_else(|| queue.blocking_recv())
-    {
-        let _ = queued.reply.send(Err(PublishError::Stopped));
-    }
-    shared.tail.close();
-}
-
-/// Says how the writer ended, also when it panics: a bus that cannot write must not look as if it could.
-struct End<'a> {
-    shared: &'a Shared,
+    /// The store failed for good: publishers are told that nothing is taken any more.
+    failed: bool,
+    /// How the writer ends if it ends now.
     health: Health,
 }
 
-impl Drop for End<'_> {
+impl Drop for Writer {
     fn drop(&mut self) {
         self.shared.writer_ended(self.health.clone());
     }
 }
 
-/// Waits for a request and takes what else is there; `None` when nothing will come.
-fn gather(
-    queue: &mut UnboundedReceiver<Message>,
-    left_over: &mut Option<Queued>,
-    events_max: usize,
-) -> Option<Vec<Queued>> {
-    let first = match left_over.take() {
-        Some(queued) => queued,
-        None => match queue.blocking_recv()? {
-            Message::Publish(queued) => queued,
-            Message::Shutdown => return None,
-        },
-    };
-    let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
-    let mut gathered = vec![first];
-    while events < events_max && bytes < BATCH_BYTES_MAX {
-        match queue.try_recv() {
-            Ok(Message::Publish(queued)) if events + queued.request.events.len() > events_max => {
-                *left_over = Some(queued);
-                break;
+impl Writer {
+    pub(crate) fn new(
+        log: Log,
+        queue: UnboundedReceiver<Message>,
+        shared: Arc<Shared>,
+        batch_events_max: usize,
+    ) -> Self {
+        let health = Health::Failed { message: "the writer ended unexpectedly".into() };
+        let batch_events_max = batch_events_max.max(1);
+        Self { log, queue, left_over: None, shared, batch_events_max, failed: false, health }
+    }
+
+    /// Runs until the bus is shut down or dropped.
+    pub(crate) fn run(mut self) {
+        loop {
+            let message = match self.left_over.take() {
+                Some(queued) => Some(Message::Publish(queued)),
+                None => self.queue.blocking_recv(),
+            };
+            if self.take(message).is_break() {
+                return;
             }
-            Ok(Message::Publish(queued)) => {
-                events += queued.request.events.len();
-                bytes += queued.bytes;
-                gathered.push(queued);
-            }
-            Ok(Message::Shutdown) => {
-                // The door is closed: what follows is nothing, and the channel says so.
-                queue.close();
-                break;
-            }
-            Err(_) => break,
         }
     }
-    Some(gathered)
+
+    /// Takes one message, and what else is queued where it is a request; `None` stands for a queue that has ended.
+    fn take(&mut self, message: Option<Message>) -> ControlFlow<()> {
+        match message {
+            Some(Message::Publish(queued)) if self.failed => {
+                let _ = queued.reply.send(Err(PublishError::Stopped));
+                ControlFlow::Continue(())
+            }
+            Some(Message::Publish(queued)) => {
+                let gathered = self.gather(queued);
+                if let Some(health) = commit(&mut self.log, gathered, &self.shared) {
+                    // Readers go on until the bus ends.
+                    (self.failed, self.health) = (true, health);
+                }
+                ControlFlow::Continue(())
+            }
+            Some(Message::Shutdown) | None => {
+                if self.failed {
+                    self.shared.tail.close();
+                } else {
+                    self.health = Health::Closed;
+                }
+                ControlFlow::Break(())
+            }
+        }
+    }
+
+    /// Takes what else is queued behind a request, as much as shares a commit with it.
+    fn gather(&mut self, first: Queued) -> Vec<Queued> {
+        let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
+        let mut gathered = vec![first];
+        while events < self.batch_events_max && bytes < BATCH_BYTES_MAX {
+            match self.queue.try_recv() {
+                Ok(Message::Publish(queued))
+                    if events + queued.request.events.len() > self.batch_events_max =>
+                {
+                    self.left_over = Some(queued);
+                    break;
+                }
+                Ok(Message::Publish(queued)) => {
+                    events += queued.request.events.len();
+                    bytes += queued.bytes;
+                    gathered.push(queued);
+                }
+                Ok(Message::Shutdown) => {
+                    // The door is closed: what follows is nothing, and the channel says so.
+                    self.queue.close();
+                    break;
+                }
+                Err(_) => break,
+            }
+        }
+        gathered
+    }
+}
+
+/// The writer of a bus without a thread: whoever has it takes its steps, as a simulation does.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Steps {
+    pub(crate) writer: Writer,
+    /// Dropped after the writer: tells a shutdown that the log is released.
+    pub(crate) _running: watch::Sender<()>,
+}
+
+/// What a step of the writer found.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Something was taken.
+    Taken,
+    /// Nothing was queued.
+    Idle,
+    /// The bus has ended; no step follows.
+    Ended,
+}
+
+impl Steps {
+    /// Does what the thread would do with what is queued.
+    pub fn step(&mut self) -> Step {
+        let message = match self.writer.left_over.take() {
+            Some(queued) => Some(Message::Publish(queued)),
+            None => match self.writer.queue.try_recv() {
+                Ok(message) => Some(message),
+                Err(TryRecvError::Empty) => return Step::Idle,
+                Err(TryRecvError::Disconnected) => None,
+            },
+        };
+        if self.writer.take(message).is_break() { Step::Ended } else { Step::Taken }
+    }
 }
 
 /// Commits, makes visible, acknowledges: in this order, and a failure is known before it is told. Says how the log failed if it did for good.
