@@ -9,7 +9,16 @@ from typing import Annotated, Any, List, TypedDict
 from unittest import mock
 from uuid import uuid4
 
-from planwire import EventBus, Failure, OutcomeUnknownError, PlanCompleted, PlanFailed, Retry
+from planwire import (
+    CustomEvent,
+    EventBus,
+    Failure,
+    OutcomeUnknownError,
+    PlanCompleted,
+    PlanFailed,
+    PlanStarted,
+    Retry,
+)
 
 from .graphs import MISSING, Told
 from .scripted import PATIENCE_S
@@ -173,17 +182,54 @@ class Delivery(Told):
             self.assertEqual((last.event_type, last.payload["error"]["code"]), ("PlanFailed", "operator"))
             self.assertIsInstance(list(self.bus.events(self.roots()[-1]))[-1], PlanCompleted)
 
+    def test_refused_plan_takes_only_its_own_events_out_of_a_request(self) -> None:
+        run_id = uuid4()
+        handler = self.impatient(wait_s=0)
+
+        def node(number: int) -> int:
+            if number == 0:
+                self.assertTrue(handler.flush(PATIENCE_S))
+                self.bus.publish(PlanFailed(str(run_id), "interrupted", Failure("operator", "ended by hand")))
+                self.server.kill()
+            return number
+
+        row(2, node).compile(name="refused").invoke({"log": []}, {"callbacks": [handler], "run_id": run_id})
+        row(1, lambda number: number).compile(name="other").invoke({"log": []}, {"callbacks": [handler]})
+        self.server.start()
+        self.assertTrue(handler.flush(PATIENCE_S))
+        self.assertEqual((handler.outcome.published, handler.outcome.lost), (2 + 4, 4))
+        self.assertEqual([self.bus.plan(root).state for root in self.roots()], ["failed", "completed"])
+
     def test_more_than_may_wait_is_lost_from_one_event_on_and_never_has_a_hole(self) -> None:
         self.server.kill()
         handler = self.impatient(wait_s=0)
+
+        def node(number: int) -> int:
+            if number == 3:
+                # From here on there is room again; for this plan it is too late.
+                self.server.start()
+                self.assertTrue(handler.flush(PATIENCE_S))
+            return number
+
         with mock.patch.object(outbox, "WAITING_EVENTS_MAX", 5):
-            row(4, lambda number: number).compile(name="full").invoke({"log": []}, {"callbacks": [handler]})
-        self.server.start()
+            row(5, node).compile(name="full").invoke({"log": []}, {"callbacks": [handler]})
         self.assertTrue(handler.flush(PATIENCE_S))
-        self.assertEqual((handler.outcome.published, handler.outcome.lost), (5, 5))
+        self.assertEqual((handler.outcome.published, handler.outcome.lost), (5, 7))
         events = list(self.bus.events(self.roots()[0]))
         steps = [f"{what} n{n} langgraph.node" for n in range(2) for what in ("call", "done")]
         self.assertEqual(self.story(events)["full"][0], steps)
+
+    def test_plan_that_lost_an_event_gets_none_of_the_later_ones(self) -> None:
+        box = outbox.Outbox(self.bus)
+        first = [(PlanStarted("holes", "holes"), 1), (CustomEvent("holes", "acme.note", {"number": 1}), 1)]
+        with mock.patch.object(outbox, "WAITING_EVENTS_MAX", 2):
+            box.put("holes", first).result(PATIENCE_S)
+            with self.assertRaises(LostError):
+                box.put("holes", [(CustomEvent("holes", "acme.note", {"number": n}), 1) for n in (2, 3, 4)]).result(0)
+        with self.assertRaises(LostError):
+            box.put("holes", [(CustomEvent("holes", "acme.note", {"number": 5}), 1)]).result(PATIENCE_S)
+        self.assertEqual((box.outcome.published, box.outcome.lost), (2, 4))
+        self.assertEqual(len(list(self.bus.events("holes"))), 2)
 
     def test_secrets_are_redacted_before_anything_is_sent(self) -> None:
         def redact(value: Any) -> Any:

@@ -168,6 +168,17 @@ class Questions(Told):
         failed = self.of_type(self.only(), ToolCompleted, ok=False)
         self.assertEqual([(each.tool, each.error.code) for each in failed], [("pay", "interrupted")])
 
+    def test_graph_that_waits_is_over_when_the_one_above_it_goes_on(self) -> None:
+        own = {"configurable": {"thread_id": "own"}}
+        inner = parallel(asks=ask("Which?")).compile(checkpointer=InMemorySaver(), name="inner")
+        outer = parallel(goes=lambda state: {"log": [len(inner.invoke({"log": []}, own)["__interrupt__"])]})
+        self.assertEqual(outer.compile(name="outer").invoke({"log": []}, self.config()), {"log": [1]})
+        story = self.story(self.only())
+        ends = ["asks asks: Which?", "failed asks langgraph.node", "failed cancelled not_ended"]
+        self.assertEqual(story["inner"][0][1:], ends)
+        withdrawn = ["done goes langgraph.node", "withdrawn None", "subplan failed", "completed"]
+        self.assertEqual(sorted(story["outer"][0][-4:]), sorted(withdrawn))
+
     def test_run_that_died_goes_on_in_its_plan(self) -> None:
         graph = parallel(first=lambda state: {"log": ["first"]})
         graph.add_node("then", lambda state: {"log": ["then"]})
