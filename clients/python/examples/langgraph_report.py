@@ -168,10 +168,11 @@ def main() -> None:
     # The plan has the id of the run, so that it is known before.
     run_id = uuid.uuid4()
     print(f"{arguments.url.rstrip('/')}/#{run_id}", flush=True)
-    handler = PlanwireCallbackHandler(arguments.url)
+    report = graph()
+    handler = PlanwireCallbackHandler(arguments.url, graph=report)
     inputs = {"folder": os.path.abspath(arguments.folder), "facts": []}
     goal = {"planwire_goal": "Say what a folder holds"}
-    result = graph().invoke(inputs, {"callbacks": [handler], "run_id": run_id, "metadata": goal})
+    result = report.invoke(inputs, {"callbacks": [handler], "run_id": run_id, "metadata": goal})
     print(result["report"])
 
 

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Sequence
 
 from planwire import (
     BaseEvent,
+    DecisionMade,
     EventBus,
     InputReceived,
     InputRequested,
@@ -45,6 +46,8 @@ def said(event: BaseEvent) -> str:
         return f"{'repeats' if event.for_plan_id else 'asks'} {event.step}: {event.question}"
     if isinstance(event, InputReceived):
         return f"{event.outcome} {event.value}"
+    if isinstance(event, DecisionMade):
+        return f"decides {event.step}: {event.chosen}"
     if isinstance(event, PlanFailed):
         return f"failed {event.reason} {event.error.code}"
     return "completed" if isinstance(event, PlanCompleted) else event.event_type

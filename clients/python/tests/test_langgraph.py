@@ -7,7 +7,7 @@ import unittest
 from typing import Annotated, Any, List, TypedDict
 from uuid import UUID, uuid4
 
-from planwire import PlanFailed, PlanStarted, SubplanSpawned, ToolCalled, ToolCompleted
+from planwire import DecisionMade, PlanFailed, PlanStarted, SubplanSpawned, ToolCalled, ToolCompleted
 
 from .graphs import MISSING, Told
 from .scripted import PATIENCE_S
@@ -331,6 +331,39 @@ class Runs(Told):
         chain = RunnableLambda(lambda value: {"log": [value]}) | line("a").compile(name="graph")
         chain.invoke("x", {**self.config, "run_name": "chain"})
         self.assertEqual(list(self.story(self.only())), ["chain", "graph"])
+
+    def test_conditional_edges_of_a_graph_that_is_known_are_decisions(self) -> None:
+        def left_or_right(state: Any) -> str:
+            return "l" if len(state["log"]) < 3 else "r"
+
+        def by_hand(state: Any) -> Any:
+            # It has the name of the router, and is none.
+            RunnableLambda(left_or_right).invoke(state)
+            return {"log": ["a"]}
+
+        def two_sided(name: str, **more: Any) -> Any:
+            graph = StateGraph(State)
+            for node, act in {"a": by_hand, "left": note("left"), "right": note("right"), **more}.items():
+                graph.add_node(node, act)
+            graph.add_edge(START, "a")
+            graph.add_conditional_edges("a", left_or_right, {"l": "left", "r": "right"})
+            return graph
+
+        top = two_sided("top", left=two_sided("below").compile(name="below"), many=note("many"))
+        top.add_conditional_edges("left", lambda state: [Send("many", state), Send("many", state), END])
+        graph = top.compile(name="top")
+        handler = PlanwireCallbackHandler(self.bus, wait_s=PATIENCE_S, graph=graph)
+        graph.invoke({"log": []}, {"callbacks": [handler]})
+        events = self.only()
+        made = {(event.plan_id == events[0].plan_id, event.step): event for event in self.of_type(events, DecisionMade)}
+        first = made[True, "a"]
+        self.assertEqual((first.chosen, first.decided_by, first.rationale), ("l", "rule", "left_or_right says so"))
+        self.assertEqual([(each.name, each.description) for each in first.options], [("l", "left"), ("r", "right")])
+        self.assertEqual(made[True, "left"].chosen, f"2 x many, {END}")
+        self.assertEqual(len(made), 3)
+        self.assertEqual(events[-1].payload["counts"], {"tool_calls": 4, "decisions": 2, "subplans": 1})
+        story = self.story(events)["top"][0]
+        self.assertEqual(story[1:3], ["decides a: l", "done a langgraph.node"])
 
     def test_tool_on_its_own_is_no_plan(self) -> None:
         add.invoke({"a": 1, "b": 2}, self.config)

@@ -5,7 +5,7 @@ graph becomes a plan, a subgraph a subplan; nodes, tools and models become calls
 ``pip install planwire[langgraph]``; nothing else of this library does.
 
 From the bottom up: ``plain`` makes JSON of anything; ``tree`` knows what is open in a run and which events follow;
-``questions``, ``failures`` and ``model`` say what LangGraph's things mean; ``restore`` finds an interrupted plan in the
+``questions``, ``failures``, ``model`` and ``routers`` say what LangGraph's things mean; ``restore`` finds an interrupted plan in the
 log; ``outbox`` publishes in order; ``runs`` tells graphs from nodes; ``patience`` waits; ``handler`` is called.
 """
 

@@ -15,6 +15,7 @@ from .model import model_name, model_output
 from .outbox import Outbox, Outcome
 from .patience import Callback, Patience, Steps, Wait
 from .plain import PAYLOAD_VALUE_BYTES_MAX, VALUE_BYTES_MAX, Plain, plain, text_of
+from .routers import Routers
 from .runs import UNNAMED, Receipt, Runs, Started
 
 MODEL, RETRIEVER = "model:", "retriever:"
@@ -40,6 +41,8 @@ class PlanwireCallbackHandler(GraphCallbackHandler):
     its end. With ``on_error="log"`` it then goes on and the events follow when the server is back; with ``"raise"`` it
     fails instead: :class:`OutcomeUnknownError`, :class:`LostError`. ``wait_s=0`` never waits.
 
+    With ``graph``, the compiled graph, what its conditional edges choose is told as decisions.
+
     ``redact`` is called with each value as JSON before it is published, and gives what is published instead. A value
     has at most ``value_bytes_max`` bytes; a longer one is cut, and its event says ``"truncated": true``. ``principal``
     is who is said to have resumed a graph.
@@ -53,6 +56,7 @@ class PlanwireCallbackHandler(GraphCallbackHandler):
         *,
         wait_s: float = WAIT_S,
         on_error: str = "log",
+        graph: Any = None,
         redact: Optional[Callable[[Any], Any]] = None,
         value_bytes_max: int = VALUE_BYTES_MAX,
         principal: str = "langgraph",
@@ -67,7 +71,7 @@ class PlanwireCallbackHandler(GraphCallbackHandler):
         self._outbox = Outbox(EventBus(bus, retry=Retry(deadline_s=WAIT_S)) if isinstance(bus, str) else bus)
         self._redact = redact
         self._value_bytes_max = value_bytes_max
-        self._runs = Runs(self._outbox, self._plain, principal)
+        self._runs = Runs(self._outbox, self._plain, principal, Routers(graph))
         self.patience = Patience(self._outbox, wait_s, self.raise_error)
 
     @property

@@ -11,6 +11,7 @@ from typing import Any, Dict, Optional
 from ..bus import EventBus
 from ..event import BaseEvent
 from ..events import (
+    DecisionMade,
     InputReceived,
     InputRequested,
     PlanCompleted,
@@ -72,6 +73,8 @@ class _Fold:
             call = plan.calls.pop(event.call_id, None)
             if call is not None and not event.ok and call.tool in (NODE, TASK):
                 plan.attempts[call.key] = call.attempt
+        elif isinstance(event, DecisionMade):
+            plan.counts.decisions += 1
         elif isinstance(event, SubplanSpawned):
             plan.counts.subplans += 1
         elif isinstance(event, InputRequested):

@@ -27,6 +27,7 @@ from .outbox import Outbox
 from .plain import Plain
 from .questions import answers, asked, resumes, stopped
 from .restore import MEMBER, folded, interrupted
+from .routers import Router, Routers
 from .tree import DEPTH_MAX, EMPTY, NODE, TASK, Call, Plan, Tree
 
 log = logging.getLogger("planwire")
@@ -95,15 +96,17 @@ class Run:
     is_graph: bool = False
     call: Optional[Call] = None
     interrupted: bool = False
+    router: Optional[Router] = None
 
 
 class Runs:
     """The runs that one handler is told of."""
 
-    def __init__(self, outbox: Outbox, plain: Callable[[Any], Plain], principal: str) -> None:
+    def __init__(self, outbox: Outbox, plain: Callable[[Any], Plain], principal: str, routers: Routers) -> None:
         self._outbox = outbox
         self._plain = plain
         self._principal = principal
+        self._routers = routers
         self._lock = threading.Lock()
         self._runs: Dict[UUID, Run] = {}
         self._paused: OrderedDict[Any, str] = OrderedDict()
@@ -136,7 +139,10 @@ class Runs:
                 return self._call(started, parent, NODE, started.name, inputs, {})
             if started.ns and started.ns != parent.ns and not parent.is_graph:
                 return self._call(started, parent, TASK, started.name, inputs, {})
-            self._runs[started.run_id] = Run(started, parent.tree, parent.plan, parent.step, parent.ns)
+            run = Run(started, parent.tree, parent.plan, parent.step, parent.ns)
+            if parent.call is not None and parent.call.tool == NODE:
+                run.router = self._routers.find(parent.ns, parent.step, started.name, started.tags)
+            self._runs[started.run_id] = run
             return None
 
     def called(self, started: Started, tool: str, extra: Json) -> Receipt:
@@ -160,6 +166,8 @@ class Runs:
                 return None
             if run.call is not None:
                 self._end_call(run, value, error, usage)
+            elif run.router is not None:
+                run.tree.decide(run.plan, run.router.decision(run.plan.plan_id, str(run_id), run.step, output))
             elif run.is_graph and run.interrupted:
                 self._pause(run)
             elif run.is_graph:

@@ -15,6 +15,7 @@ from typing import Dict, List, Optional, Tuple
 from ..event import BaseEvent, now
 from ..events import (
     Counts,
+    DecisionMade,
     Failure,
     InputReceived,
     InputRequested,
@@ -144,6 +145,11 @@ class Tree:
         event.output, event.error, event.usage = output.value, error, usage
         event.duration_ms, event.attempt = duration_ms(call.began), call.attempt
         self._add(event, output, {})
+
+    def decide(self, plan: Plan, made: DecisionMade) -> None:
+        """A router chose."""
+        plan.counts.decisions += 1
+        self._add(made, EMPTY, {})
 
     def ask(self, plan: Plan, request: InputRequested, size_bytes: int) -> None:
         """A plan asks; those above it repeat the question. Asking again what is open changes nothing."""
