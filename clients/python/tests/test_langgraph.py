@@ -99,6 +99,8 @@ class Runs(Told):
 
         async def collect() -> None:
             await graph.ainvoke({"log": []}, self.config)
+            # As in a notebook: a run in the thread of an event loop.
+            graph.invoke({"log": []}, self.config)
             async for _ in graph.astream({"log": []}, self.config):
                 pass
 
@@ -106,7 +108,7 @@ class Runs(Told):
         list(graph.stream({"log": []}, self.config))
         asyncio.run(collect())
         roots = self.roots()
-        self.assertEqual(len(roots), 4)
+        self.assertEqual(len(roots), 5)
         stories = []
         for root in roots:
             events = list(self.bus.events(root, tree=True))

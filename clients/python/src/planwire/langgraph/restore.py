@@ -35,7 +35,7 @@ MEMBER = "langgraph"
 
 def interrupted(bus: EventBus, name: str, thread_id: str) -> Optional[Tree]:
     """The newest open plan of a thread and of a graph of this name, as its events left it; None if there is none."""
-    for found in islice(bus.plans(state="open"), PLANS_MAX):
+    for found in islice(bus.plans(state="open", page_size=PLANS_MAX), PLANS_MAX):
         if found.context_id == thread_id and found.name == name:
             return folded(bus, found.plan_id)
     return None
