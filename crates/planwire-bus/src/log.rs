@@ -17,7 +17,7 @@ use planwire_store::{
 
 use crate::config::PLANS_CACHED_MAX;
 use crate::error::PublishError;
-use crate::log_state::{LogState, Placed};
+use crate::log_state::{LogState, Mark, Placed};
 
 /// Attempts of one commit. Each that fails has either resolved an id or seen another process move the head; from the
 /// third on the head is locked first.
@@ -250,6 +250,12 @@ impl Log {
             }
         };
         if staged.batch.rows.is_empty() {
+            if !lock
+                && staged.refuses()
+                && self.head_has_moved(start, others).map_err(AppendError::Refused)?
+            {
+                return Ok(None);
+            }
             self.state.settle();
             return Ok(Some(Committed { outcomes: staged.outcomes, ..Committed::default() }));
         }
@@ -278,6 +284,22 @@ impl Log {
                 Err(error)
             }
         }
+    }
+
+    /// Whether another process has written, which is then taken in: nothing was appended that compares the head, and
+    /// what was refused may follow by now.
+    fn head_has_moved(
+        &mut self,
+        start: Mark,
+        others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
+    ) -> Result<bool, StoreError> {
+        let head = self.writer.head()?;
+        let moved = head != self.head;
+        if moved {
+            self.state.revert(start);
+            self.catch_up(&head, others)?;
+        }
+        Ok(moved)
     }
 
     /// Takes in what another process has written up to `head`.
@@ -434,6 +456,10 @@ struct Staged {
 impl Staged {
     const fn len(&self) -> (usize, usize) {
         (self.batch.rows.len(), self.batch.plans.len())
+    }
+
+    fn refuses(&self) -> bool {
+        self.outcomes.iter().any(|outcome| matches!(outcome, Err(PublishError::Rejected { .. })))
     }
 
     fn find(&self, id: EventId) -> Option<&Arc<StoredEvent>> {

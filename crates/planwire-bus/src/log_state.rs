@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use planwire_event::lifecycle::{Fact, Known, Undo};
+use planwire_event::vocabulary::SubplanSpawned;
 use planwire_event::{
     Event, Filter, Lineage, PlanId, PlanLifecycle, PlanStatus, Producer, Refusal, Seq, StoredEvent,
 };
@@ -29,7 +30,8 @@ pub(crate) struct LogState {
     plans: HashMap<PlanId, Cached>,
     plans_max: usize,
     commit: u64,
-    /// Children that were announced and have not started, with the parent that announced them.
+    /// Children that were announced and have not started, with the parent that announced them. Its word counts only
+    /// as long as it is open.
     announced: HashMap<PlanId, PlanId>,
     /// Open plans per tree, for trees that this process saw start.
     open_in_tree: HashMap<PlanId, u64>,
@@ -41,8 +43,8 @@ pub(crate) struct LogState {
 enum Step {
     Applied(PlanId, Undo),
     Started(PlanId),
-    Announced(PlanId),
-    Unannounced(PlanId, PlanId),
+    /// A child, and who had announced it before.
+    Announced(PlanId, Option<PlanId>),
     TreeCount(PlanId, Option<u64>),
 }
 
@@ -100,10 +102,13 @@ impl LogState {
         // In the order of their ids, here and below: a run can be repeated read by read.
         let mut missing = BTreeSet::new();
         for plan in plans {
-            match self.plans.get_mut(plan) {
-                Some(cached) => cached.used = self.commit,
-                None => {
-                    missing.insert(plan.clone());
+            // Whether the plan that announced it is still open decides where it may start.
+            for needed in [Some(plan), self.announced.get(plan)].into_iter().flatten() {
+                match self.plans.get_mut(needed) {
+                    Some(cached) => cached.used = self.commit,
+                    None => {
+                        missing.insert(needed.clone());
+                    }
                 }
             }
         }
@@ -202,7 +207,7 @@ impl LogState {
                 self.check_announced(plan, lifecycle.lineage())?;
                 self.count_start(lifecycle.lineage());
                 if let Some(parent) = self.announced.remove(plan) {
-                    self.undo.push(Step::Unannounced(plan.clone(), parent));
+                    self.undo.push(Step::Announced(plan.clone(), Some(parent)));
                 }
                 let placed = placed(&lifecycle, None);
                 self.undo.push(Step::Started(plan.clone()));
@@ -211,19 +216,25 @@ impl LogState {
             }
         }
         if let Fact::Spawned(child) = fact {
-            if self.announced.contains_key(child) {
+            if self.announced_by(child).is_some() {
                 let message = format!("subplan {child} has already been spawned by another plan");
                 return Err(Refusal::LineageConflict { plan_id: plan.clone(), message });
             }
-            self.announced.insert(child.clone(), plan.clone());
-            self.undo.push(Step::Announced(child.clone()));
+            let before = self.announced.insert(child.clone(), plan.clone());
+            self.undo.push(Step::Announced(child.clone(), before));
         }
         self.apply(plan, fact)
     }
 
+    /// The open plan that has announced `child`.
+    fn announced_by(&self, child: &PlanId) -> Option<&PlanId> {
+        let parent = self.announced.get(child)?;
+        self.plans.get(parent).is_some_and(|cached| cached.lifecycle.status().is_open()).then_some(parent)
+    }
+
     /// A plan that was announced starts below the plan that announced it, and nowhere else.
     fn check_announced(&self, plan: &PlanId, lineage: &Lineage) -> Result<(), Refusal> {
-        match self.announced.get(plan) {
+        match self.announced_by(plan) {
             Some(parent) if lineage.parent_plan_id.as_ref() != Some(parent) => {
                 Err(Refusal::LineageConflict {
                     plan_id: plan.clone(),
@@ -288,11 +299,11 @@ impl LogState {
                 Some(Step::Started(plan)) => {
                     self.plans.remove(&plan);
                 }
-                Some(Step::Announced(child)) => {
-                    self.announced.remove(&child);
-                }
-                Some(Step::Unannounced(child, parent)) => {
+                Some(Step::Announced(child, Some(parent))) => {
                     self.announced.insert(child, parent);
+                }
+                Some(Step::Announced(child, None)) => {
+                    self.announced.remove(&child);
                 }
                 Some(Step::TreeCount(root, Some(count))) => {
                     self.open_in_tree.insert(root, count);
@@ -322,9 +333,12 @@ impl LogState {
         let middle = used.len() / 2;
         let (_, median, _) = used.select_nth_unstable(middle);
         let median = *median;
-        self.plans.retain(|_, cached| cached.used > median);
+        // What an open plan announced counts though the plan itself leaves.
         let plans = &self.plans;
-        self.announced.retain(|_, parent| plans.contains_key(parent));
+        let ended =
+            |parent: &PlanId| plans.get(parent).is_some_and(|cached| !cached.lifecycle.status().is_open());
+        self.announced.retain(|_, parent| !ended(parent));
+        self.plans.retain(|_, cached| cached.used > median);
     }
 
     /// Takes in an event that another process has written.
@@ -336,6 +350,9 @@ impl LogState {
             self.plans.remove(parent);
         }
         self.announced.remove(event.plan_id());
+        if let Some(spawned) = event.event.read::<SubplanSpawned>() {
+            self.announced.insert(spawned.child_plan_id, event.plan_id().clone());
+        }
     }
 }
 

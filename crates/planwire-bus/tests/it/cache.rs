@@ -55,3 +55,24 @@ async fn a_restart_reads_no_more_open_plans_than_the_cache_holds() {
     let kit = Kit::over(kit.store, Config::default());
     assert_eq!(kit.bus.publish(kit.custom("p0", 1)).await.unwrap().seq.get(), 2);
 }
+
+#[tokio::test]
+async fn a_child_starts_below_the_plan_that_announced_it_though_that_left_the_cache() {
+    let kit = Kit::with_plans_cached(1);
+    kit.publish(vec![kit.started("a"), kit.spawned("a", "a1"), kit.started("b"), kit.started("c")]).await;
+    let error = kit.bus.publish(kit.started("a1")).await.unwrap_err();
+    assert!(
+        matches!(error, PublishError::Rejected { refusal: Refusal::LineageConflict { .. }, .. }),
+        "{error}"
+    );
+    kit.publish(vec![kit.child_started("a1", "a")]).await;
+}
+
+#[tokio::test]
+async fn what_a_plan_announced_that_has_ended_does_not_count() {
+    let kit = Kit::with_plans_cached(2);
+    kit.publish(vec![kit.started("a"), kit.spawned("a", "x"), kit.spawned("a", "y"), kit.completed("a")])
+        .await;
+    kit.publish(vec![kit.started("x"), kit.started("b"), kit.started("c"), kit.started("d")]).await;
+    kit.publish(vec![kit.spawned("b", "y"), kit.child_started("y", "b")]).await;
+}

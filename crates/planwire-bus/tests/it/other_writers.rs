@@ -47,6 +47,24 @@ async fn what_another_process_wrote_is_told_once_though_reading_it_failed_halfwa
     assert_eq!(positions(&take(&mut stream, 1_502).await), (1..=1_502).collect::<Vec<_>>());
 }
 
+#[tokio::test]
+async fn an_event_is_not_refused_that_follows_what_another_process_wrote() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    other(&kit.store).save(&producer(), kit.called("a", "k")).unwrap();
+    assert_eq!(kit.bus.publish(kit.call_ended("a", "k")).await.unwrap().position.get(), 3);
+}
+
+#[tokio::test]
+async fn a_child_that_another_process_announced_starts_nowhere_else() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a"), kit.custom("a", 1)]).await;
+    other(&kit.store).save(&producer(), kit.spawned("a", "b")).unwrap();
+    let error = kit.bus.publish(kit.started("b")).await.unwrap_err();
+    assert!(matches!(error, PublishError::Rejected { .. }), "{error}");
+    kit.publish(vec![kit.child_started("b", "a")]).await;
+}
+
 /// A writer that lets another one go first, as often as there are events for it.
 struct Overtaken {
     inner: Box<dyn LogWriter>,
