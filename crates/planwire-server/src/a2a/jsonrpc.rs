@@ -21,6 +21,9 @@ use super::{http, version};
 use crate::app::App;
 use crate::body;
 
+/// Bytes of the id of a request as it is written. It stands in each frame of a stream, and is kept as long as one.
+pub(crate) const ID_BYTES_MAX: usize = 256;
+
 /// What every request of JSON-RPC has.
 #[derive(Deserialize)]
 struct Request<'a> {
@@ -101,18 +104,7 @@ fn parse(text: &str) -> Result<Asked, Refused> {
     }
     let request: Request<'_> = serde_json::from_str(whole.get())
         .map_err(|error| refuse(ErrorKind::InvalidRequest, &format!("no request: {error}")))?;
-    let id = match request.id {
-        Some(id) if matches!(id.get().as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9' | b'n')) => {
-            id.to_owned()
-        }
-        Some(_) => return Err(refuse(ErrorKind::InvalidRequest, "id must be a string, a number or null")),
-        None => {
-            return Err(refuse(
-                ErrorKind::InvalidRequest,
-                "id is missing; there are no notifications in A2A",
-            ));
-        }
-    };
+    let id = id(request.id).map_err(|message| refuse(ErrorKind::InvalidRequest, &message))?;
     let refuse = |message: &str| {
         let error = A2aError::new(ErrorKind::InvalidRequest, message);
         Refused { id: id.clone(), error }
@@ -122,6 +114,18 @@ fn parse(text: &str) -> Result<Asked, Refused> {
     }
     let method = string(request.method).ok_or_else(|| refuse("method must be a string"))?;
     Ok(Asked { method, params: request.params.map(RawValue::to_owned), id })
+}
+
+/// The id, if it can be one.
+fn id(id: Option<&RawValue>) -> Result<Box<RawValue>, String> {
+    let Some(id) = id else { return Err("id is missing; there are no notifications in A2A".into()) };
+    if !matches!(id.get().as_bytes().first(), Some(b'"' | b'-' | b'0'..=b'9' | b'n')) {
+        return Err("id must be a string, a number or null".into());
+    }
+    if id.get().len() > ID_BYTES_MAX {
+        return Err(format!("id has {} bytes, the limit is {ID_BYTES_MAX}", id.get().len()));
+    }
+    Ok(id.to_owned())
 }
 
 async fn carry_out(
@@ -137,7 +141,7 @@ async fn carry_out(
         let name: String = asked.method.chars().take(64).collect();
         return Err(A2aError::new(ErrorKind::MethodNotFound, format!("there is no method {name}")));
     };
-    let operation = request::parse(method, &params(asked.params.as_deref())?)?;
+    let operation = request::parse(method, params(asked.params.as_deref())?)?;
     let call = Call {
         extended,
         event_field: http::event_field(&query)?,

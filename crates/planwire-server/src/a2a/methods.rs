@@ -84,7 +84,8 @@ pub(crate) async fn perform(app: &Arc<App>, operation: Operation, call: Call) ->
                 settled_request: None,
                 effects: None,
             };
-            stream::open(app, follow).await.map(Reply::Stream)
+            let admission = stream::admit(app, follow.after).await?;
+            stream::open(app, admission, follow).await.map(Reply::Stream)
         }
     }
 }

@@ -6,6 +6,7 @@
 
 mod members;
 mod message;
+mod names;
 
 use std::sync::Arc;
 
@@ -15,6 +16,8 @@ use serde_json::{Map, Value};
 use super::error::{A2aError, ErrorKind};
 use super::wire::{Message, TaskState};
 use members::Members;
+
+pub(crate) use names::of_parameter;
 
 /// The tenant of the only log there is; it need not be named.
 pub(crate) const TENANT: &str = "default";
@@ -105,12 +108,12 @@ pub(crate) struct List {
     pub(crate) include_artifacts: bool,
 }
 
-/// Reads the parameters of a method.
+/// Reads the parameters of a method, by their names in JSON or in the proto file.
 ///
 /// # Errors
 ///
 /// InvalidParams names every member that does not fit; a task id that cannot be one is a TaskNotFound.
-pub(crate) fn parse(method: Method, params: &Map<String, Value>) -> Result<Operation, A2aError> {
+pub(crate) fn parse(method: Method, mut params: Map<String, Value>) -> Result<Operation, A2aError> {
     match method {
         // Refused whatever the parameters say.
         Method::PushNotificationConfig => return Err(push_not_supported()),
@@ -120,7 +123,11 @@ pub(crate) fn parse(method: Method, params: &Map<String, Value>) -> Result<Opera
         }
         _ => {}
     }
-    let mut members = Members::new(params);
+    let twice = names::unify(&mut params);
+    let mut members = Members::new(&params);
+    for path in twice {
+        members.violation(&path, "is given twice, also by its name in the proto file");
+    }
     let tenant = members.text("tenant", members::TEXT_BYTES_MAX).unwrap_or_default();
     let is_ours = tenant.is_empty() || tenant == TENANT;
     match method {

@@ -81,8 +81,9 @@ async fn carry_out(
     version::check(headers, &query)?;
     let mut params = members(app, headers, body).await?;
     for (name, value) in &query {
-        if QUERY_PARAMETERS.contains(&name.as_str()) {
-            params.insert(name.clone(), of_query(name, value));
+        let name = request::of_parameter(name);
+        if QUERY_PARAMETERS.contains(&name) {
+            params.insert(name.to_owned(), of_query(name, value));
         }
     }
     for (name, value) in [("tenant", resource.tenant), ("id", resource.id)] {
@@ -90,7 +91,7 @@ async fn carry_out(
             params.insert(name.to_owned(), value.into());
         }
     }
-    let operation = request::parse(method, &params)?;
+    let operation = request::parse(method, params)?;
     let event_field = http::event_field(&query)?;
     let after = http::after(headers, &query)?;
     let call = Call { extended, event_field, after, envelope: Envelope::Rest };

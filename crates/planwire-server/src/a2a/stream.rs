@@ -14,6 +14,7 @@ use axum::response::Response;
 use planwire_bus::{StartAt, StreamError, Subscription};
 use planwire_event::{Cursor, EventType, EventTypes, Filter, PlanId, Scope};
 use serde_json::value::RawValue;
+use tokio::sync::OwnedSemaphorePermit;
 
 use self::frames::{Around, TaskFrames};
 use super::error::{A2aError, ErrorKind};
@@ -68,15 +69,38 @@ struct Start {
     gap: Option<Gap>,
 }
 
+/// A place among the streams that may be open, for a stream that may begin where it is asked to.
+#[derive(Debug)]
+pub(crate) struct Admission(OwnedSemaphorePermit);
+
+/// Asks for a stream before anything is done for it: a message that is refused must not have taken effect.
+///
+/// # Errors
+///
+/// InvalidParams if the cursor is of another log or beyond the end; Unavailable if too many streams are open.
+pub(crate) async fn admit(app: &App, after: Option<Cursor>) -> Result<Admission, A2aError> {
+    let permit = app.admit_stream()?;
+    if let Some(after) = after {
+        match app.bus.resolve(StartAt::After(after)).await {
+            // The stream begins with a gap.
+            Ok(_) | Err(StreamError::Pruned { .. }) => {}
+            Err(error) => return Err(refused(error)),
+        }
+    }
+    Ok(Admission(permit))
+}
+
 /// Answers with the stream of a task.
 ///
 /// # Errors
 ///
-/// Before anything is sent: TaskNotFound; InvalidParams if the cursor is of another log or beyond the end;
-/// UnsupportedOperation if the task of a subscription has ended, unless our extension is active and the cursor lies
-/// before the end; Unavailable if too many streams are open.
-pub(crate) async fn open(app: &Arc<App>, follow: Follow) -> Result<Response, A2aError> {
-    let permit = app.admit_stream()?;
+/// Before anything is sent: TaskNotFound; UnsupportedOperation if the task of a subscription has ended, unless our
+/// extension is active and the cursor lies before the end; and as for [`admit`].
+pub(crate) async fn open(
+    app: &Arc<App>,
+    Admission(permit): Admission,
+    follow: Follow,
+) -> Result<Response, A2aError> {
     let from = follow.after.map_or(StartAt::Now, StartAt::After);
     let Start { fold, subscription, gap } = start(app, &follow.plan, EventTypes::All, from).await?;
     if !follow.ends_at_interruption {
@@ -167,13 +191,13 @@ async fn start(app: &App, plan: &PlanId, types: EventTypes, from: StartAt) -> Re
         }
         other => other,
     }
-    .map_err(|error| refused(error, plan))?;
+    .map_err(refused)?;
     let place = subscription.scanned();
     let fold = as_of(app, plan, place).await?;
     if fold.cursor().position > place.position {
         // The place lies before the plan's first event, which the fold has taken in.
         let from = StartAt::After(fold.cursor());
-        subscription = app.bus.stream(filter, from).await.map_err(|error| refused(error, plan))?;
+        subscription = app.bus.stream(filter, from).await.map_err(refused)?;
     }
     Ok(Start { fold, subscription, gap })
 }
@@ -183,9 +207,9 @@ async fn as_of(app: &App, plan: &PlanId, place: Cursor) -> Result<Arc<TaskFold>,
     fold.ok_or_else(|| A2aError::task_not_found(plan.as_str()))
 }
 
-fn refused(error: StreamError, plan: &PlanId) -> A2aError {
+fn refused(error: StreamError) -> A2aError {
     match error {
-        StreamError::UnknownPlan { .. } => A2aError::task_not_found(plan.as_str()),
+        StreamError::UnknownPlan { plan_id } => A2aError::task_not_found(plan_id.as_str()),
         StreamError::OtherLog { .. } | StreamError::BeyondHead { .. } => {
             A2aError::field("Last-Event-ID", error.to_string())
         }

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, OnceLock};
 use futures_util::future::BoxFuture;
 use planwire_bus::{CatalogEntry, EventBus, PlanStarter, Publisher, StartError, StartRequest, Started};
 use planwire_event::vocabulary::PlanStarted;
-use planwire_event::{Event, IdGenerator, ManualClock, PlanId, Producer};
+use planwire_event::{Event, EventType, IdGenerator, ManualClock, PlanId, Producer};
 use planwire_server::ServerConfig;
+use planwire_server::a2a::{Route, Then};
 use serde_json::{Value, json};
 
-use crate::client::{Answer, request};
+use crate::client::{Answer, Client, Stream, request};
 use crate::served::{Served, id};
 
 pub(crate) const VERSION: &str = "A2A-Version: 1.0";
@@ -166,4 +167,57 @@ pub(crate) fn fields(error: &Value) -> Vec<&str> {
     let bad = &details[1];
     assert_eq!(bad["@type"], "type.googleapis.com/google.rpc.BadRequest", "{error}");
     bad["fieldViolations"].as_array().unwrap().iter().map(|field| field["field"].as_str().unwrap()).collect()
+}
+
+pub(crate) fn now(message: Value) -> Value {
+    json!({ "message": message, "configuration": { "returnImmediately": true } })
+}
+
+pub(crate) fn state(task: &Value) -> &str {
+    task["status"]["state"].as_str().unwrap().trim_start_matches("TASK_STATE_")
+}
+
+/// A message to a task.
+pub(crate) fn to(task: &str, mut message: Value) -> Value {
+    message["taskId"] = task.into();
+    message
+}
+
+pub(crate) async fn ask(served: &Served, plan: &str, request_id: &str, more: Value) -> String {
+    let mut payload = json!({ "request_id": request_id, "kind": "input", "question": "Which?" });
+    for (name, value) in more.as_object().unwrap() {
+        payload[name] = value.clone();
+    }
+    served.event(plan, "InputRequested", payload).await
+}
+
+/// The events of a type of a plan.
+pub(crate) async fn events(served: &Served, plan: &str, event_type: EventType) -> Vec<Value> {
+    let target = format!("/v1/plans/{plan}/events?event_type={event_type}");
+    crate::client::get(served.address, &target).await.json()["events"].as_array().unwrap().clone()
+}
+
+/// What a POST answers as a stream, whole.
+pub(crate) async fn streamed(
+    served: &Served,
+    target: &str,
+    headers: &[&str],
+    body: &Value,
+) -> Vec<(Option<String>, Value)> {
+    let mut client = Client::connect(served.address).await;
+    client.ask("POST", target, &[&[VERSION, JSON], headers].concat(), &body.to_string()).await;
+    let head = client.head().await;
+    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
+    let mut stream = Stream::of(client);
+    let mut steps = Vec::new();
+    while let Some(frame) = stream.event().await {
+        steps.push((frame.event, frame.data));
+    }
+    steps
+}
+
+/// A route that answers at once.
+pub(crate) fn greeting(config: &mut ServerConfig) {
+    let when = Some("message.text.startsWith('hello')".into());
+    config.a2a.routes.push(Route { when, then: Then::Answer("'Hello to you, ' + message.id".into()) });
 }

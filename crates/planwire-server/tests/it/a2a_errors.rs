@@ -235,6 +235,8 @@ async fn requests_that_are_none_are_told_so() {
     ] {
         assert_eq!(ask(body).await, (code, Value::Null), "{body}");
     }
+    let long = format!(r#"{{"jsonrpc":"2.0","id":"{}","method":"ListTasks"}}"#, "a".repeat(255));
+    assert_eq!(ask(&long).await, (-32600, Value::Null));
     for (body, code) in [
         (r#"{"jsonrpc":"1.0","id":7,"method":"ListTasks"}"#, -32600),
         (r#"{"id":7,"method":"ListTasks"}"#, -32600),
@@ -260,7 +262,9 @@ async fn requests_that_are_none_are_told_so() {
 #[tokio::test]
 async fn ids_come_back_as_they_were_written() {
     let (served, _) = desk(&["report"], |_| {}).await;
-    for id in ["1e100", "-0", "1.50", "12345678901234567890123", "null", r#""a\u0041\u2028""#, "\"\""] {
+    let long = format!("\"{}\"", "a".repeat(254));
+    for id in ["1e100", "-0", "1.50", "12345678901234567890123", "null", r#""a\u0041\u2028""#, "\"\"", &long]
+    {
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"ListTasks"}}"#);
         let answer = request(served.address, "POST", "/a2a", &[VERSION, JSON], &body).await;
         assert!(

@@ -2,23 +2,14 @@
 
 use planwire_bus::DocumentSource;
 use planwire_event::EventType;
-use planwire_server::ServerConfig;
-use planwire_server::a2a::{Route, Then};
 use serde_json::{Value, json};
 
 use crate::a2a_desk::{
-    EXTENDED, EXTENSION, JSON, VERSION, call, call_with, desk, fields, message, reason, rest, rest_with,
+    EXTENDED, EXTENSION, JSON, VERSION, ask, call, call_with, desk, events, fields, greeting, message, now,
+    reason, rest, rest_with, state, streamed, to,
 };
-use crate::client::{Client, Stream};
+use crate::client::Client;
 use crate::served::Served;
-
-fn now(message: Value) -> Value {
-    json!({ "message": message, "configuration": { "returnImmediately": true } })
-}
-
-fn state(task: &Value) -> &str {
-    task["status"]["state"].as_str().unwrap().trim_start_matches("TASK_STATE_")
-}
 
 #[tokio::test]
 async fn a_message_starts_a_plan_and_its_task_is_found() {
@@ -48,26 +39,6 @@ async fn a_message_starts_a_plan_and_its_task_is_found() {
     assert_eq!(rest(&served, "GET", "/default/tasks/p1/", Value::Null).await.unwrap(), got);
     let short = rest(&served, "GET", "/tasks/p1?historyLength=0", Value::Null).await.unwrap();
     assert_eq!((short.get("history"), state(&short)), (None, "COMPLETED"));
-}
-
-/// A message to a task.
-fn to(task: &str, mut message: Value) -> Value {
-    message["taskId"] = task.into();
-    message
-}
-
-async fn ask(served: &Served, plan: &str, request_id: &str, more: Value) -> String {
-    let mut payload = json!({ "request_id": request_id, "kind": "input", "question": "Which?" });
-    for (name, value) in more.as_object().unwrap() {
-        payload[name] = value.clone();
-    }
-    served.event(plan, "InputRequested", payload).await
-}
-
-/// The events of a type of a plan.
-async fn events(served: &Served, plan: &str, event_type: EventType) -> Vec<Value> {
-    let target = format!("/v1/plans/{plan}/events?event_type={event_type}");
-    crate::client::get(served.address, &target).await.json()["events"].as_array().unwrap().clone()
 }
 
 #[tokio::test]
@@ -280,30 +251,6 @@ async fn with_our_extension_a_message_starts_one_plan_however_often_it_is_sent()
     assert_eq!(state(&ended.unwrap()["task"]), "COMPLETED");
     assert_eq!(desk.asked.lock().unwrap().len(), 4);
     assert_eq!(events(&served, id, EventType::PlanStarted).await.len(), 1);
-}
-
-fn greeting(config: &mut ServerConfig) {
-    let when = Some("message.text.startsWith('hello')".into());
-    config.a2a.routes.push(Route { when, then: Then::Answer("'Hello to you, ' + message.id".into()) });
-}
-
-/// What a POST answers as a stream, whole.
-async fn streamed(
-    served: &Served,
-    target: &str,
-    headers: &[&str],
-    body: &Value,
-) -> Vec<(Option<String>, Value)> {
-    let mut client = Client::connect(served.address).await;
-    client.ask("POST", target, &[&[VERSION, JSON], headers].concat(), &body.to_string()).await;
-    let head = client.head().await;
-    assert_eq!((head.status, head.header("content-type")), (200, Some("text/event-stream")), "{head:?}");
-    let mut stream = Stream::of(client);
-    let mut steps = Vec::new();
-    while let Some(frame) = stream.event().await {
-        steps.push((frame.event, frame.data));
-    }
-    steps
 }
 
 #[tokio::test]

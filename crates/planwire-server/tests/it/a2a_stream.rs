@@ -446,6 +446,33 @@ async fn a_task_that_is_too_large_for_a_frame_says_so() {
     );
 }
 
+#[tokio::test]
+async fn frames_of_the_largest_bodies_under_the_longest_id_fit_every_client() {
+    let served = Served::start().await;
+    let text = "x".repeat(250_000);
+    served.start_plan("p").await;
+    served.artifact("p", "a", &text[..50_000], false).await;
+    // As many bytes as an id may have, each pair of which is written as six.
+    let id = "\u{85}".repeat(127);
+    let body = json!({ "jsonrpc": "2.0", "id": id, "method": "SubscribeToTask", "params": { "id": "p" } });
+    let mut streams =
+        vec![posted(&served, "/a2a", &[], &body).await, posted(&served, "/a2a", &[EXTENDED], &body).await];
+    for bytes in [30_000, 58_000, 60_000, 61_000, 200_000] {
+        served.artifact("p", "a", &text[..bytes], false).await;
+        let payload = json!({ "request_id": bytes.to_string(), "kind": "input", "question": text[..bytes] });
+        served.event("p", "InputRequested", payload).await;
+    }
+    served.event("p", "PlanCompleted", json!({ "outputs": { "text": text[..59_000] } })).await;
+    for stream in &mut streams {
+        let mut frames = 0;
+        while let Some(frame) = stream.frame().await {
+            assert!(frame.len() < 64 * 1024, "{}", frame.len());
+            frames += 1;
+        }
+        assert_eq!(frames, 12);
+    }
+}
+
 /// A log of which retention has removed the first events.
 struct Pruned(Arc<dyn EventRepository>);
 

@@ -70,6 +70,8 @@ pub(super) async fn send(app: &Arc<App>, request: Send, extended: bool) -> Resul
 
 /// SendStreamingMessage: the task, then what happens until it ends or asks something.
 pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) -> Result<Response, A2aError> {
+    // All that can refuse the stream comes before the message takes effect.
+    let admission = stream::admit(app, call.after).await?;
     match accept(app, &request, call.extended).await? {
         Accepted::Message(message) => Ok(single(&StreamResponse::Message(message), &call.envelope)),
         Accepted::Task { plan, after, repeated, settled } => {
@@ -85,7 +87,7 @@ pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) ->
                 // A repetition is about how the task stands now: a question between the two does not end the stream.
                 effects: Some(if repeated { app.bus.tail() } else { after }),
             };
-            stream::open(app, follow).await
+            stream::open(app, admission, follow).await
         }
     }
 }

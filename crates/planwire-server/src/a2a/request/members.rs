@@ -59,10 +59,8 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// By its name, or by that of the proto file: ProtoJSON parsers take both.
     pub(super) fn value(&self, name: &str) -> Option<&'a Value> {
-        let found = self.object.get(name).or_else(|| self.object.get(&proto_name(name)));
-        found.filter(|value| !value.is_null())
+        self.object.get(name).filter(|value| !value.is_null())
     }
 
     pub(super) fn is_given(&self, name: &str) -> bool {
@@ -140,16 +138,4 @@ impl<'a> Members<'a> {
     pub(super) fn finish(self) -> Result<(), A2aError> {
         if self.violations.is_empty() { Ok(()) } else { Err(A2aError::invalid(self.violations)) }
     }
-}
-
-/// `historyLength` as the proto file has it: `history_length`.
-fn proto_name(name: &str) -> String {
-    let mut proto = String::with_capacity(name.len() + 2);
-    for letter in name.chars() {
-        if letter.is_ascii_uppercase() {
-            proto.push('_');
-        }
-        proto.push(letter.to_ascii_lowercase());
-    }
-    proto
 }

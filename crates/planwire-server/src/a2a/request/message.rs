@@ -1,6 +1,7 @@
 //! The message of a request: everything that is wrong with it, at once.
 
 use planwire_event::Payload;
+use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
 use super::CONTEXT_ID_BYTES_MAX;
@@ -111,7 +112,7 @@ fn parsed(members: &mut Members<'_>, object: &Map<String, Value>) -> Option<(Mes
         members.violation("message", error.to_string());
         return None;
     }
-    match serde_json::from_value::<Message>(json.clone()) {
+    match Message::deserialize(&json) {
         Ok(mut message) => {
             message.context_id = message.context_id.filter(|id| !id.is_empty());
             message.task_id = message.task_id.filter(|id| !id.is_empty());

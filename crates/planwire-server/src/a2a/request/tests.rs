@@ -10,7 +10,7 @@ fn object(value: Value) -> Map<String, Value> {
 }
 
 fn read(method: Method, params: Value) -> Result<Operation, Value> {
-    parse(method, &object(params)).map_err(|error| serde_json::to_value(error.violations()).unwrap())
+    parse(method, object(params)).map_err(|error| serde_json::to_value(error.violations()).unwrap())
 }
 
 /// The fields that are named.
@@ -175,10 +175,10 @@ fn lists_are_filtered_by_what_is_known() {
 fn an_id_that_cannot_be_one_names_no_task() {
     for id in ["a b", "ä", &"a".repeat(200)] {
         let params = object(json!({ "id": id }));
-        assert_eq!(parse(Method::GetTask, &params).unwrap_err().kind(), ErrorKind::TaskNotFound, "{id}");
+        assert_eq!(parse(Method::GetTask, params.clone()).unwrap_err().kind(), ErrorKind::TaskNotFound, "{id}");
     }
     let params = object(json!({ "id": "p", "tenant": "other" }));
-    assert_eq!(parse(Method::CancelTask, &params).unwrap_err().kind(), ErrorKind::TaskNotFound);
+    assert_eq!(parse(Method::CancelTask, params).unwrap_err().kind(), ErrorKind::TaskNotFound);
     assert_eq!(fields(Method::SubscribeToTask, json!({})), ["id"]);
     assert_eq!(fields(Method::GetTask, json!({ "id": 7 })), ["id"]);
 }
@@ -189,4 +189,6 @@ fn names_of_the_proto_file_are_taken_too() {
     let ours = read(json!({ "id": "t", "historyLength": 1 }));
     assert_eq!(read(json!({ "id": "t", "history_length": 1 })), ours);
     assert_ne!(read(json!({ "id": "t" })), ours);
+    let both = json!({ "message": { "message_id": "a", "messageId": "b", "role": "ROLE_USER", "parts": [{ "text": "a" }] } });
+    assert_eq!(fields(Method::SendMessage, both), ["message.messageId"]);
 }

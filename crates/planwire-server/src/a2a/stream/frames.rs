@@ -8,11 +8,23 @@ use planwire_event::{Cursor, EventType};
 
 use super::Envelope;
 use crate::a2a::fold::{About, Followed};
+use crate::a2a::jsonrpc::ID_BYTES_MAX;
 use crate::a2a::mapping::{self, Frame, Links, Scene};
 use crate::a2a::wire::{StreamResponse, TaskState};
 use crate::app::App;
 use crate::sse_chunks::Chunks;
 use crate::sse_stream::Frames;
+
+/// Bytes of a frame beyond which the strictest client drops it.
+const FRAME_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of a frame besides its body and the id of its request: its lines, and the rest of the envelope.
+const LINES_BYTES: usize = 512;
+
+/// How much longer a character becomes where it would break a line.
+const ESCAPE_FACTOR: usize = 3;
+
+const _: () = assert!(mapping::BODY_BYTES_MAX + ESCAPE_FACTOR * ID_BYTES_MAX + LINES_BYTES < FRAME_BYTES_MAX);
 
 /// What stands before and after each body.
 #[derive(Clone, Debug)]
