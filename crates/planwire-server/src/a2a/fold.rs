@@ -4,11 +4,13 @@
 //! small, cheap to clone, and can be kept for many places of many plans. An event goes in as a [`Step`], the part of
 //! it that matters here. **Invariant:** a fold is total, and the same steps give the same fold whoever applies them.
 
+mod followed;
 mod standing;
 mod step;
 mod task;
 
-pub(crate) use standing::{Followed, OpenQuestion, Standing, Turn};
+pub(crate) use followed::{Followed, Settled};
+pub(crate) use standing::{OpenQuestion, Standing, Turn};
 pub(crate) use step::{Change, Chunk, Step, cut};
 pub(crate) use task::TaskView;
 
@@ -182,16 +184,18 @@ impl TaskFold {
         }
     }
 
-    /// The same plan, if the question `settled` were closed.
-    pub(crate) fn without(&self, settled: &str) -> Self {
-        let mut fold = self.clone();
-        let asked = fold.questions().iter().find(|question| *question.request_id == *settled);
-        let asked = asked.map(|question| question.event_id);
-        if asked.is_some() && fold.said.map(|said| said.event_id) == asked {
+    /// The plan in the eyes of one whose message has answered `settled`: the same, but for that question.
+    pub(crate) fn without(self: &Arc<Self>, settled: &Settled) -> Arc<Self> {
+        let Some(question) = self.questions().iter().find(|question| settled.is(question)) else {
+            return Arc::clone(self);
+        };
+        let mut fold = (**self).clone();
+        if fold.said.is_some_and(|said| said.event_id == question.event_id) {
             fold.said = None;
         }
-        fold.standing.apply(&Turn::Closed { request_id: settled.into(), answered: true });
-        fold
+        let request_id = Arc::clone(&question.request_id);
+        fold.standing.apply(&Turn::Closed { request_id, answered: true });
+        Arc::new(fold)
     }
 
     pub(crate) const fn about(&self) -> &Arc<About> {
@@ -204,7 +208,7 @@ impl TaskFold {
 
     /// The state of the task after the last event.
     pub(crate) fn state(&self) -> TaskState {
-        self.standing.state()
+        self.standing.counts().state()
     }
 
     pub(crate) fn is_terminal(&self) -> bool {
@@ -222,7 +226,7 @@ impl TaskFold {
     }
 
     /// Open questions, oldest first.
-    pub(crate) fn questions(&self) -> &[OpenQuestion] {
+    pub(crate) fn questions(&self) -> &[Arc<OpenQuestion>] {
         self.standing.questions()
     }
 

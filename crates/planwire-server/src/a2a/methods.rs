@@ -81,7 +81,7 @@ pub(crate) async fn perform(app: &Arc<App>, operation: Operation, call: Call) ->
                 extended: call.extended,
                 event_field: call.event_field,
                 ends_at_interruption: false,
-                settled_request: None,
+                settled: None,
                 effects: None,
             };
             let admission = stream::admit(app, follow.after).await?;

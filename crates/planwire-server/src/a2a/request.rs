@@ -17,6 +17,7 @@ use super::error::{A2aError, ErrorKind};
 use super::wire::{Message, TaskState};
 use members::Members;
 
+pub(crate) use message::Naming;
 pub(crate) use names::of_parameter;
 
 /// The tenant of the only log there is; it need not be named.
@@ -86,6 +87,8 @@ pub(crate) struct Send {
     pub(crate) message: Message,
     /// The message as it came, with members that we do not know.
     pub(crate) message_json: Value,
+    /// Which question of a task it answers.
+    pub(crate) naming: Naming,
     /// The task that it belongs to.
     pub(crate) task: Option<PlanId>,
     /// Media types that the client takes; empty: any.
@@ -193,11 +196,19 @@ fn send(mut members: Members<'_>) -> Result<Send, A2aError> {
     if push {
         return Err(push_not_supported());
     }
-    let Some((message, message_json)) = message else {
+    let Some((message, message_json, naming)) = message else {
         return Err(A2aError::field("message", "is missing"));
     };
     let task = message.task_id.as_deref().map(task_id).transpose()?;
-    Ok(Send { message, message_json, task, accepted_output_modes, history_length, return_immediately })
+    Ok(Send {
+        message,
+        message_json,
+        naming,
+        task,
+        accepted_output_modes,
+        history_length,
+        return_immediately,
+    })
 }
 
 fn list(mut members: Members<'_>) -> Result<List, A2aError> {

@@ -18,7 +18,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use self::frames::{Around, TaskFrames};
 use super::error::{A2aError, ErrorKind};
-use super::fold::{Followed, TaskFold, TaskView};
+use super::fold::{Followed, Settled, TaskFold, TaskView};
 use super::mapping::BODY_BYTES_MAX;
 use super::wire::{Gap, StreamResponse};
 use crate::app::App;
@@ -46,8 +46,8 @@ pub(crate) struct Follow {
     pub(crate) event_field: bool,
     /// Whether the stream ends where the task waits for somebody: SendStreamingMessage does, a subscription does not.
     pub(crate) ends_at_interruption: bool,
-    /// A question that was just answered: it no longer counts, although this plan may still repeat it.
-    pub(crate) settled_request: Option<String>,
+    /// The question that the client's message has answered.
+    pub(crate) settled: Option<Settled>,
     /// The place of what the client's message led to; what stands before it is past, and no question there ends the
     /// stream.
     pub(crate) effects: Option<Cursor>,
@@ -112,11 +112,13 @@ pub(crate) async fn open(
         Some(effects) => as_of(app, &follow.plan, effects).await?,
         None => Arc::clone(&fold),
     };
-    let followed = Followed::new(&fold, &now, follow.settled_request.clone());
-    let mut task = match &follow.settled_request {
-        Some(settled) if now.cursor() == fold.cursor() => fold.without(settled).task(app, view).await?,
-        _ => fold.task(app, view).await?,
+    let followed = Followed::new(&fold, &now, follow.settled.clone());
+    let shown = match &follow.settled {
+        // Where the stream begins the answer is given.
+        Some(settled) if subscription.scanned().position >= settled.at => fold.without(settled),
+        _ => Arc::clone(&fold),
     };
+    let mut task = shown.task(app, view).await?;
     task.metadata.plan_events.gap = gap;
     let around = Around::of(&follow.envelope);
     let first = frames::first(&around, fold.cursor(), &StreamResponse::Task(Box::new(task)));
@@ -144,7 +146,7 @@ pub(crate) async fn settled(
     app: &App,
     plan: &PlanId,
     after: Cursor,
-    settled_request: Option<String>,
+    settled: Option<Settled>,
 ) -> Result<Arc<TaskFold>, A2aError> {
     let types = [
         EventType::InputRequested,
@@ -154,7 +156,7 @@ pub(crate) async fn settled(
     ];
     let from = StartAt::After(after);
     let Start { fold, mut subscription, .. } = start(app, plan, types.into_iter().collect(), from).await?;
-    let mut followed = Followed::new(&fold, &fold, settled_request);
+    let mut followed = Followed::new(&fold, &fold, settled);
     if followed.rests() {
         return Ok(fold);
     }

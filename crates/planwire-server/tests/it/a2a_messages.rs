@@ -4,10 +4,10 @@ use planwire_event::EventType;
 use serde_json::{Value, json};
 
 use crate::a2a_desk::{
-    EXTENDED, JSON, VERSION, ask, call, call_with, desk, events, fields, greeting, message, now, reason,
-    rest, state, to,
+    EXTENDED, EXTENSION, JSON, VERSION, ask, call, call_with, desk, events, fields, greeting, message, now,
+    reason, rest, state, to,
 };
-use crate::client::{Answer, Stream, request};
+use crate::client::{Answer, Client, Stream, request};
 use crate::served::Served;
 
 /// Streams a message that is refused, over both bindings; the errors with their status.
@@ -110,4 +110,107 @@ async fn a_message_by_the_names_of_the_proto_file_is_the_same_message() {
     assert_eq!((&page["pageSize"], &page["tasks"][0]["id"]), (&json!(7), &sent["task"]["id"]));
     let short = rest(&served, "GET", "/tasks/p?history_length=0", Value::Null).await.unwrap();
     assert_eq!(short.get("history"), None);
+}
+
+/// A root whose subplan asks `r`, which the root repeats.
+async fn repeated_question(served: &Served) {
+    served.start_plan("root").await;
+    served.spawn_plan("root", "child").await;
+    ask(served, "child", "r", json!({ "question": "Which one?" })).await;
+    ask(served, "root", "r", json!({ "question": "Which one?", "for_plan_id": "child" })).await;
+}
+
+/// State of a task, and what its status says.
+fn status(task: &Value) -> (&str, Option<&str>) {
+    (state(task), task["status"]["message"]["parts"][0]["text"].as_str())
+}
+
+#[tokio::test]
+async fn a_question_that_a_message_answered_is_not_shown_to_its_sender_although_the_root_still_repeats_it() {
+    let (mut served, _) = desk(&["report"], |_| {}).await;
+    repeated_question(&served).await;
+    let said = to("root", message("m", "a"));
+    for _ in 0..2 {
+        let sent = call(&served, "SendMessage", now(said.clone())).await.unwrap();
+        assert_eq!(status(&sent["task"]), ("WORKING", None));
+    }
+    assert_eq!(events(&served, "child", EventType::InputReceived).await.len(), 1);
+    // Everybody else sees what the root says.
+    let got = call(&served, "GetTask", json!({ "id": "root" })).await.unwrap();
+    assert_eq!(status(&got), ("INPUT_REQUIRED", Some("Which one?")));
+
+    // The same by a stream, after further events, and by a call that waits until the server ends.
+    served.note("root", 1).await;
+    let mut client = Client::connect(served.address).await;
+    client
+        .ask("POST", "/a2a/message:stream", &[VERSION, JSON], &json!({ "message": said }).to_string())
+        .await;
+    client.head().await;
+    let mut stream = Stream::of(client);
+    let first = stream.event().await.unwrap().data;
+    assert_eq!(status(&first["task"]), ("WORKING", None));
+    let mut waiting = Client::connect(served.address).await;
+    waiting.ask("POST", "/a2a/message:send", &[VERSION, JSON], &json!({ "message": said }).to_string()).await;
+    served.begin_stop();
+    let answer = waiting.answer().await.json();
+    assert_eq!(status(&answer["task"]), ("WORKING", None));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn another_open_question_is_shown_in_place_of_the_one_that_a_message_answered() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("root").await;
+    ask(&served, "root", "old", json!({ "question": "Older?" })).await;
+    served.spawn_plan("root", "child").await;
+    ask(&served, "child", "r", json!({})).await;
+    ask(&served, "root", "r", json!({ "for_plan_id": "child" })).await;
+    let mut said = to("root", message("m", "a"));
+    said["metadata"] = json!({ EXTENSION: { "requestId": "r", "argumentsDigest": null } });
+    let sent = call(&served, "SendMessage", json!({ "message": said })).await.unwrap();
+    assert_eq!(status(&sent["task"]), ("INPUT_REQUIRED", Some("Older?")));
+}
+
+#[tokio::test]
+async fn a_question_that_is_asked_again_under_its_old_name_is_another_one() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    ask(&served, "p", "r", json!({})).await;
+    let said = to("p", message("m", "a"));
+    call(&served, "SendMessage", now(said.clone())).await.unwrap();
+    ask(&served, "p", "r", json!({ "question": "Again?" })).await;
+    for body in [now(said.clone()), json!({ "message": said })] {
+        let sent = call(&served, "SendMessage", body).await.unwrap();
+        assert_eq!(status(&sent["task"]), ("INPUT_REQUIRED", Some("Again?")));
+    }
+}
+
+#[tokio::test]
+async fn a_question_that_is_named_in_another_form_is_refused_and_none_is_answered() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    for question in ["r1", "r2"] {
+        ask(&served, "p", question, json!({})).await;
+    }
+    let path = format!("message.metadata[\"{EXTENSION}\"]");
+    for (about, expected) in [
+        (json!({ "requestId": 2 }), vec![format!("{path}.requestId")]),
+        (
+            json!({ "requestId": ["r2"], "argumentsDigest": true }),
+            vec![format!("{path}.requestId"), format!("{path}.argumentsDigest")],
+        ),
+        (json!({ "requestId": "r".repeat(300) }), vec![format!("{path}.requestId")]),
+        (json!("r2"), vec![path.clone()]),
+    ] {
+        let mut said = to("p", message("m", "a"));
+        said["metadata"] = json!({ EXTENSION: about });
+        let refused = call(&served, "SendMessage", now(said.clone())).await.unwrap_err();
+        assert_eq!(
+            (reason(&refused), fields(&refused)),
+            ("INVALID_PARAMS", expected.iter().map(String::as_str).collect())
+        );
+        let refused = rest(&served, "POST", "/message:send", now(said)).await.unwrap_err();
+        assert_eq!(fields(&refused), expected);
+    }
+    assert!(events(&served, "p", EventType::InputReceived).await.is_empty());
 }

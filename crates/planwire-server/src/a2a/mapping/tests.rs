@@ -44,7 +44,7 @@ fn text_of(stored: &StoredEvent, extended: bool, blob: Option<&[u8]>) -> String 
     let (about, links) = (about(), Links::below("http://127.0.0.1:7420/"));
     let mut standing = Standing::default();
     standing.apply(&Turn::of(stored));
-    let scene = Scene { about: &about, state: standing.state(), links, blob };
+    let scene = Scene { about: &about, state: standing.counts().state(), links, blob };
     let frame = frame(stored, &stored.to_json().into(), scene, extended);
     String::from_utf8(frame.to_vec()).unwrap()
 }

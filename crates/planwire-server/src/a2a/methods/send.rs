@@ -16,9 +16,9 @@ use serde_json::{Value, json};
 
 use super::{Call, fold, view};
 use crate::a2a::error::{A2aError, ErrorKind, FieldViolation};
-use crate::a2a::fold::TaskFold;
+use crate::a2a::fold::{Settled, TaskFold};
 use crate::a2a::mapping;
-use crate::a2a::request::Send;
+use crate::a2a::request::{Naming, Send};
 use crate::a2a::routing::{self, Offer, Target};
 use crate::a2a::stream::{self, Envelope, Follow};
 use crate::a2a::wire::{Content, EXTENSION, Message, Part, Role, StreamResponse};
@@ -47,7 +47,7 @@ enum Accepted {
         /// It was sent before.
         repeated: bool,
         /// The question that it answered.
-        settled: Option<String>,
+        settled: Option<Settled>,
     },
 }
 
@@ -62,8 +62,9 @@ pub(super) async fn send(app: &Arc<App>, request: Send, extended: bool) -> Resul
     let fold = if request.return_immediately {
         fold(app, &plan).await?
     } else {
-        stream::settled(app, &plan, after, settled).await?
+        stream::settled(app, &plan, after, settled.clone()).await?
     };
+    let fold = settled.map_or_else(|| Arc::clone(&fold), |settled| fold.without(&settled));
     let task = fold.task(app, view(request.history_length)).await?;
     Ok(StreamResponse::Task(Box::new(task)))
 }
@@ -83,7 +84,7 @@ pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) ->
                 extended: call.extended,
                 event_field: call.event_field,
                 ends_at_interruption: true,
-                settled_request: settled,
+                settled,
                 // A repetition is about how the task stands now: a question between the two does not end the stream.
                 effects: Some(if repeated { app.bus.tail() } else { after }),
             };
@@ -203,12 +204,8 @@ async fn reply(app: &Arc<App>, request: &Send, task: &PlanId) -> Result<Accepted
     match answer::answer(app, task, given).await {
         Ok(answered) => {
             let after = answered.published.cursor;
-            Ok(Accepted::Task {
-                plan: task.clone(),
-                after,
-                repeated: false,
-                settled: Some(answered.request_id),
-            })
+            let settled = Settled { request_id: answered.request_id, at: after.position };
+            Ok(Accepted::Task { plan: task.clone(), after, repeated: false, settled: Some(settled) })
         }
         Err(fault) => {
             // The same message at the same moment, on another connection.
@@ -225,19 +222,21 @@ async fn repeated(app: &App, task: &PlanId, event_id: EventId) -> Result<Option<
         plan: task.clone(),
         after: stored.cursor(),
         repeated: true,
-        settled: stored.event.read::<InputReceived>().map(|received| received.request_id),
+        settled: stored
+            .event
+            .read::<InputReceived>()
+            .map(|received| Settled { request_id: received.request_id, at: stored.position }),
     }))
 }
 
 fn given(request: &Send, event_id: EventId) -> Result<Given, A2aError> {
-    let about = request.message.metadata.as_ref().and_then(|metadata| metadata.get(EXTENSION));
-    let member = |name: &str| about.and_then(|about| Some(about.get(name)?.as_str()?.to_owned()));
+    let Naming { request_id, arguments_digest } = request.naming.clone();
     Ok(Given {
-        question: member("requestId").map_or(Choice::Oldest, Choice::Named),
+        question: request_id.map_or(Choice::Oldest, Choice::Named),
         value: value(&request.message)?,
         answered_by: format!("a2a:{PRINCIPAL}"),
         via: "a2a".into(),
-        arguments_digest: member("argumentsDigest"),
+        arguments_digest,
         message: Some(kept(&request.message_json)),
         event_id: Some(event_id),
     })

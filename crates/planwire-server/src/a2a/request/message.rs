@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::CONTEXT_ID_BYTES_MAX;
 use super::members::{Members, TEXT_BYTES_MAX};
-use crate::a2a::wire::Message;
+use crate::a2a::wire::{EXTENSION, Message};
 
 /// Parts of a message.
 const PARTS_MAX: usize = 1_000;
@@ -14,8 +14,16 @@ const PARTS_MAX: usize = 1_000;
 /// The contents that a part may have, one of them.
 const CONTENTS: [&str; 4] = ["text", "raw", "url", "data"];
 
+/// Which question a message answers, as far as it says so in what our extension reads of its metadata.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Naming {
+    pub(crate) request_id: Option<String>,
+    /// The digest of the arguments that the answer is about.
+    pub(crate) arguments_digest: Option<String>,
+}
+
 /// Reads `message`; notes what does not fit.
-pub(super) fn read(members: &mut Members<'_>) -> Option<(Message, Value)> {
+pub(super) fn read(members: &mut Members<'_>) -> Option<(Message, Value, Naming)> {
     let Some(object) = members.object("message") else {
         if !members.is_given("message") {
             members.violation("message", "is required");
@@ -34,11 +42,31 @@ pub(super) fn read(members: &mut Members<'_>) -> Option<(Message, Value)> {
     }
     role(&mut inner);
     parts(&mut inner);
-    inner.object("metadata");
+    let naming = naming(&mut inner);
     inner.texts("extensions", TEXT_BYTES_MAX);
     inner.texts("referenceTaskIds", TEXT_BYTES_MAX);
     members.take_violations(inner);
-    parsed(members, object)
+    let (message, json) = parsed(members, object)?;
+    Some((message, json, naming))
+}
+
+/// What is not read rightly would answer another question than the one that is meant.
+fn naming(message: &mut Members<'_>) -> Naming {
+    let metadata = message.object("metadata");
+    let Some(about) = metadata.and_then(|metadata| metadata.get(EXTENSION)).filter(|about| !about.is_null())
+    else {
+        return Naming::default();
+    };
+    let path = format!("metadata[\"{EXTENSION}\"]");
+    let Some(about) = about.as_object() else {
+        message.violation(&path, "must be an object");
+        return Naming::default();
+    };
+    let mut inner = message.inner(&path, about);
+    let request_id = inner.text("requestId", TEXT_BYTES_MAX);
+    let arguments_digest = inner.text("argumentsDigest", TEXT_BYTES_MAX);
+    message.take_violations(inner);
+    Naming { request_id, arguments_digest }
 }
 
 fn role(message: &mut Members<'_>) {

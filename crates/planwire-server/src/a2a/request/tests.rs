@@ -175,7 +175,11 @@ fn lists_are_filtered_by_what_is_known() {
 fn an_id_that_cannot_be_one_names_no_task() {
     for id in ["a b", "ä", &"a".repeat(200)] {
         let params = object(json!({ "id": id }));
-        assert_eq!(parse(Method::GetTask, params.clone()).unwrap_err().kind(), ErrorKind::TaskNotFound, "{id}");
+        assert_eq!(
+            parse(Method::GetTask, params.clone()).unwrap_err().kind(),
+            ErrorKind::TaskNotFound,
+            "{id}"
+        );
     }
     let params = object(json!({ "id": "p", "tenant": "other" }));
     assert_eq!(parse(Method::CancelTask, params).unwrap_err().kind(), ErrorKind::TaskNotFound);
