@@ -17,6 +17,7 @@
 //! - [`a2a_load`]: many clients that follow one task over A2A
 //! - [`a2a_sdk`]: the official A2A clients
 //! - [`python`]: the Python client
+//! - [`langgraph`]: its example with LangGraph, seen live
 //! - [`questions`]: what plans ask, and answers
 //! - [`typescript`]: the TypeScript client, in Node and in a browser
 //! - [`openapi`]: what the server says of itself, and whether it keeps to it
@@ -33,6 +34,7 @@ mod faults;
 mod following;
 mod harness;
 mod http;
+mod langgraph;
 mod load;
 mod log;
 mod openapi;

@@ -1,5 +1,5 @@
-// Drives a browser for page.rs: `open URL`, then `await N` answers with what the page shows once it counts
-// N events; `asks N` with the open questions once there are N, `wrong` once an answer was refused; `type TEXT` and
+// Drives a browser for browser.rs: `open URL`, then `await N` answers with what the page shows once it counts
+// N events; `rows WORD` with all rows of the tree once one holds the word; `asks N` with the open questions once there are N, `wrong` once an answer was refused; `type TEXT` and
 // `press BUTTON` answer.
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
@@ -15,12 +15,17 @@ page.on("load", () => loads++);
 page.on("pageerror", error => problems.push(String(error)));
 
 const shown = () => page.evaluate(() => [...document.querySelectorAll("#tree .row .note")].map(note => note.textContent));
+const rows = () => page.evaluate(() => [...document.querySelectorAll("#tree summary, #tree .row")].map(row => ({
+  text: row.innerText, state: ["open", "done", "failed"].find(state => row.classList.contains(state)) ?? "" })));
 const asks = () => page.evaluate(() => [...document.querySelectorAll("#asks .ask")].map(ask => ask.innerText));
 try {
   for await (const line of createInterface({ input: process.stdin })) {
     const [command, argument] = line.split(" ");
     if (command === "open") {
       await page.goto(argument);
+    } else if (command === "rows") {
+      await page.waitForFunction(word => document.getElementById("tree").innerText.includes(word), argument, { timeout: 60_000 });
+      console.log(JSON.stringify({ rows: await rows(), problems }));
     } else if (command === "asks") {
       await page.waitForFunction(count => document.querySelectorAll("#asks .ask").length === count, Number(argument), { timeout: 60_000 });
       console.log(JSON.stringify({ asks: await asks(), problems }));

@@ -1,13 +1,9 @@
 //! The page in a real browser: while its server is killed and started again, and when it asks.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-
 use planwire_event::IdGenerator;
 use serde_json::{Value, json};
 
-use super::chance::skip;
+use super::browser::Browser;
 use crate::harness::{Place, Server, free_address};
 
 const TEST: &str = "page_shows_every_event_once_after_its_server_was_killed_and_started_again";
@@ -109,62 +105,5 @@ fn publish(server: &Server, ids: &IdGenerator, published: &mut u64) {
         let payload = json!({ "number": *published });
         let event = json!({"event_id": ids.next_id(), "event_type": "acme.note", "plan_id": PLAN, "payload": payload});
         server.http.post("/v1/events", &event).json(200);
-    }
-}
-
-/// A browser that `page.mjs` drives: a line in, a line of JSON out.
-struct Browser {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    stdout: BufReader<ChildStdout>,
-}
-
-impl Browser {
-    /// None where there is no browser.
-    fn start(test: &str) -> Option<Self> {
-        let (Some(chromium), Some(modules)) =
-            (std::env::var_os("PLANWIRE_CHROMIUM"), std::env::var_os("PLANWIRE_NODE_MODULES"))
-        else {
-            skip(test, "there is no browser with its driver (PLANWIRE_CHROMIUM, PLANWIRE_NODE_MODULES)");
-            return None;
-        };
-        let driver = PathBuf::from(modules).join("playwright-core");
-        let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/it/faults/page.mjs");
-        let mut command = Command::new("node");
-        command.arg(script).arg(driver).arg(chromium).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("node starts");
-        let stdin = child.stdin.take();
-        let stdout = BufReader::new(child.stdout.take().expect("standard output is piped"));
-        Some(Self { child, stdin, stdout })
-    }
-
-    fn tell(&mut self, line: &str) {
-        let stdin = self.stdin.as_mut().expect("the browser listens");
-        writeln!(stdin, "{line}").expect("the browser listens");
-    }
-
-    /// What it says next.
-    fn answer(&mut self) -> Value {
-        let mut line = String::new();
-        self.stdout.read_line(&mut line).expect("an answer");
-        serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"))
-    }
-
-    /// Waits until the page counts PlanStarted and `notes` more events; then each of them has one row, in order.
-    fn check(&mut self, notes: u64) {
-        self.tell(&format!("await {}", notes + 1));
-        let seen = self.answer();
-        let expected: Vec<_> = (1..=notes).map(|number| json!({ "number": number }).to_string()).collect();
-        assert_eq!(seen["notes"], json!(expected));
-        assert_eq!(seen["loads"], 1, "the page was not loaded again");
-        assert_eq!(seen["problems"], json!([]));
-    }
-}
-
-impl Drop for Browser {
-    fn drop(&mut self) {
-        // Without input it closes the browser and ends; a kill would leave the browser behind.
-        self.stdin = None;
-        let _ = self.child.wait();
     }
 }
