@@ -18,7 +18,7 @@ use crate::cursor::Seq;
 use crate::event::Producer;
 use crate::event_type::EventType;
 use crate::ids::PlanId;
-use crate::limits::{OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
+use crate::limits::{OPEN_ID_BYTES_MAX, OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
 use crate::vocabulary::AnswerOutcome;
 
 /// Where a plan stands in its tree.
@@ -207,7 +207,10 @@ impl PlanLifecycle {
             Fact::Called(call) if self.open.calls.contains(call) => {
                 Err(Refusal::CallOpen { plan_id: plan_id(), call_id: call.to_string() })
             }
-            Fact::Called(_) => self.check_room(self.open.calls.len(), "open tool calls"),
+            Fact::Called(call) => {
+                self.check_id(call, "bytes of a call_id")?;
+                self.check_room(self.open.calls.len(), "open tool calls")
+            }
             Fact::CallEnded(call) if !self.open.calls.contains(call) => {
                 Err(Refusal::CallUnknown { plan_id: plan_id(), call_id: call.to_string() })
             }
@@ -216,7 +219,10 @@ impl PlanLifecycle {
             Fact::Asked { request_id, .. } if self.open.questions.contains_key(request_id) => {
                 Err(Refusal::RequestOpen { plan_id: plan_id(), request_id: request_id.to_string() })
             }
-            Fact::Asked { .. } => self.check_room(self.open.questions.len(), "open questions"),
+            Fact::Asked { request_id, .. } => {
+                self.check_id(request_id, "bytes of a request_id")?;
+                self.check_room(self.open.questions.len(), "open questions")
+            }
             _ => Ok(()),
         }
     }
@@ -293,14 +299,16 @@ impl PlanLifecycle {
     }
 
     fn check_room(&self, open: usize, what: &str) -> Result<(), Refusal> {
-        if open < OPEN_ITEMS_MAX {
-            return Ok(());
-        }
-        Err(Refusal::LimitExceeded {
-            plan_id: self.plan_id.clone(),
-            what: what.into(),
-            max: OPEN_ITEMS_MAX as u64,
-        })
+        if open < OPEN_ITEMS_MAX { Ok(()) } else { Err(self.exceeds(OPEN_ITEMS_MAX, what)) }
+    }
+
+    /// What opens under an id: what closes under a longer one is older than the limit, or not open.
+    fn check_id(&self, id: &str, what: &str) -> Result<(), Refusal> {
+        if id.len() <= OPEN_ID_BYTES_MAX { Ok(()) } else { Err(self.exceeds(OPEN_ID_BYTES_MAX, what)) }
+    }
+
+    fn exceeds(&self, max: usize, what: &str) -> Refusal {
+        Refusal::LimitExceeded { plan_id: self.plan_id.clone(), what: what.into(), max: max as u64 }
     }
 
     /// A plan whose stored events are about to be applied one by one, its PlanStarted first.

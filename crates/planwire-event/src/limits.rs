@@ -24,5 +24,8 @@ pub const FILTER_TYPES_MAX: usize = 64;
 /// Calls, children and requests that may be open in one plan at a time.
 pub const OPEN_ITEMS_MAX: usize = 10_000;
 
+/// Bytes of the id of a call or a request: the log keeps those that are open, and whoever answers needs all of it.
+pub const OPEN_ID_BYTES_MAX: usize = 500;
+
 const _: () = assert!(TRACEPARENT_CHARS_MAX < PAYLOAD_BYTES_MAX);
 const _: () = assert!(PAYLOAD_DEPTH_MAX < 128, "serde_json stops at 128 levels, our message is better");

@@ -59,9 +59,6 @@ pub const SUMMARY_TEXT_CHARS_MAX: usize = 120;
 /// Entries of each list that the fold of a tree keeps of each plan.
 pub const SUMMARY_ITEMS_MAX: usize = 64;
 
-/// Bytes of a call id that a fold keeps, since it is no use when cut; calls with a longer one are counted only.
-pub const CALL_ID_BYTES_MAX: usize = 500;
-
 /// Plans that the fold of a tree keeps; further ones are only in the totals.
 pub const TREE_PLANS_MAX: usize = 10_000;
 

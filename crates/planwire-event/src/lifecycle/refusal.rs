@@ -113,7 +113,7 @@ pub enum Refusal {
         /// Its owner.
         owner: String,
     },
-    /// More calls or children are open, or the tree is deeper, than the log keeps track of.
+    /// More calls, questions or children are open, an id is longer, or the tree is deeper, than the log keeps track of.
     #[error("plan {plan_id} exceeds the limit of {max} {what}")]
     LimitExceeded {
         /// The plan.

@@ -8,16 +8,15 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 
 use super::{
-    ARTIFACTS_MAX, ArtifactRecord, CALL_ID_BYTES_MAX, CallRecord, CancelNote, ChildRecord, ChildState,
-    Counts, DECISIONS_MAX, DecisionRecord, Detail, Kept, Omitted, Phase, QUESTIONS_MAX, Questions, STEPS_MAX,
-    StepKind, StepRecord,
+    ARTIFACTS_MAX, ArtifactRecord, CallRecord, CancelNote, ChildRecord, ChildState, Counts, DECISIONS_MAX,
+    DecisionRecord, Detail, Kept, Omitted, Phase, QUESTIONS_MAX, Questions, STEPS_MAX, StepKind, StepRecord,
 };
 use crate::cursor::{Cursor, Position, Seq};
 use crate::event::StoredEvent;
 use crate::event_type::EventType;
 use crate::ids::PlanId;
 use crate::lifecycle::PlanStatus;
-use crate::limits::OPEN_ITEMS_MAX;
+use crate::limits::{OPEN_ID_BYTES_MAX, OPEN_ITEMS_MAX};
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, InputReceived,
@@ -309,7 +308,8 @@ impl PlanState {
             step.begin(called.attempt);
         }
         let room = self.open_calls.len() < detail.items(OPEN_ITEMS_MAX);
-        if room && called.call_id.len() <= CALL_ID_BYTES_MAX {
+        // A longer id is older than the limit; cut it would be no use.
+        if room && called.call_id.len() <= OPEN_ID_BYTES_MAX {
             let record = CallRecord::of(&called, detail, stored.event.timestamp(), stored.seq);
             self.open_calls.insert(called.call_id, record);
         } else {

@@ -9,14 +9,16 @@ use serde_json::Value;
 
 use super::{Detail, QUESTION_BYTES_MAX};
 use crate::cursor::Seq;
+use crate::digest::Digest;
 use crate::ids::PlanId;
+use crate::limits::OPEN_ID_BYTES_MAX;
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{InputRequested, Object, QuestionKind};
 
 /// A question that is open.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct QuestionRecord {
-    /// The question; not cut, since whoever answers needs it.
+    /// The question; whole, since whoever answers needs it.
     pub request_id: String,
     /// The plan that asks, where this plan only repeats it; answers belong there.
     pub for_plan_id: Option<PlanId>,
@@ -69,7 +71,8 @@ impl QuestionRecord {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Questions {
     kept: Vec<QuestionRecord>,
-    beyond: HashMap<String, QuestionKind>,
+    /// By the digest of its id, which may be older than the limit of its length.
+    beyond: HashMap<Digest, QuestionKind>,
 }
 
 impl Questions {
@@ -93,10 +96,10 @@ impl Questions {
     }
 
     pub(super) fn ask(&mut self, asked: InputRequested, detail: Detail, max: usize, at: Timestamp, seq: Seq) {
-        if self.kept.len() < max {
+        if self.kept.len() < max && asked.request_id.len() <= OPEN_ID_BYTES_MAX {
             self.kept.push(QuestionRecord::of(asked, detail, at, seq));
         } else {
-            self.beyond.insert(asked.request_id, asked.kind);
+            self.beyond.insert(Digest::of(asked.request_id.as_bytes()), asked.kind);
         }
     }
 
@@ -104,7 +107,7 @@ impl Questions {
     pub(super) fn close(&mut self, request_id: &str) -> Option<QuestionRecord> {
         let place = self.kept.iter().position(|question| question.request_id == request_id);
         if place.is_none() {
-            self.beyond.remove(request_id);
+            self.beyond.remove(&Digest::of(request_id.as_bytes()));
         }
         place.map(|place| self.kept.remove(place))
     }

@@ -178,6 +178,7 @@ fn limits_are_those_of_the_code() {
         ("repeatable, at most 64", limits::FILTER_TYPES_MAX == 64),
         ("At most 10,000 subplans", limits::OPEN_ITEMS_MAX == 10_000),
         ("At most 10,000 questions", limits::OPEN_ITEMS_MAX == 10_000),
+        ("a `request_id` have at most 500 bytes", limits::OPEN_ID_BYTES_MAX == 500),
     ] {
         assert!(limit && EVENTS_MD.contains(text), "{text}");
     }

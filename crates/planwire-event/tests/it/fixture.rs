@@ -109,6 +109,16 @@ pub(crate) fn without_payload(event: &StoredEvent) -> StoredEvent {
     StoredEvent { event: bare, ..event.clone() }
 }
 
+/// An event as a log may hold it from a time when more was allowed.
+pub(crate) fn with_payload(event: &StoredEvent, payload: &Value) -> StoredEvent {
+    let old = &event.event;
+    let (event_type, payload) = (old.event_type().clone(), Payload::of(payload).unwrap());
+    let event_id = old.event_id();
+    let event_then =
+        Event::new(event_id, event_type, old.plan_id().clone(), old.timestamp(), payload).unwrap();
+    StoredEvent { event: event_then, ..event.clone() }
+}
+
 /// The same event at another place of its plan.
 pub(crate) fn at_seq(event: &StoredEvent, seq: u64) -> StoredEvent {
     StoredEvent { seq: Seq::new(seq), position: Position::new(1000 + seq), ..event.clone() }

@@ -1,7 +1,7 @@
 //! What may follow what: each refusal, and what is not refused.
 
 use planwire_event::lifecycle::{Fact, Known};
-use planwire_event::limits::{OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
+use planwire_event::limits::{OPEN_ID_BYTES_MAX, OPEN_ITEMS_MAX, PLAN_DEPTH_MAX};
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{EventType, Payload, PlanLifecycle, PlanStatus, Producer, Refusal, Seq};
 use serde_json::{Value, json};
@@ -217,6 +217,41 @@ fn open_calls_and_subplans_have_a_limit() {
     assert_eq!(child.to_string(), "plan root exceeds the limit of 10000 subplans of one plan");
     log.put("root", "ToolCompleted", json!({"call_id": "c0", "ok": true}));
     log.put("root", "ToolCalled", json!({"call_id": "more", "tool": "t"}));
+}
+
+#[test]
+fn ids_of_calls_and_questions_have_a_length() {
+    let mut log = Log::default();
+    log.put("root", "PlanStarted", json!({"name": "r"}));
+    let (long, too_long) =
+        ("é".repeat(OPEN_ID_BYTES_MAX / 2), format!("i{}", "é".repeat(OPEN_ID_BYTES_MAX / 2)));
+    let call = |id: &str| json!({"call_id": id, "tool": "t"});
+    let question = |id: &str| json!({"request_id": id, "kind": "input", "question": "?"});
+    log.put("root", "ToolCalled", call(&long));
+    log.put("root", "InputRequested", question(&long));
+    for (event_type, payload, expected) in [
+        ("ToolCalled", call(&too_long), "plan root exceeds the limit of 500 bytes of a call_id".to_owned()),
+        (
+            "InputRequested",
+            question(&too_long),
+            "plan root exceeds the limit of 500 bytes of a request_id".to_owned(),
+        ),
+        (
+            "ToolCompleted",
+            json!({"call_id": too_long, "ok": true}),
+            format!("plan root has no open tool call '{too_long}'"),
+        ),
+        (
+            "InputReceived",
+            json!({"request_id": too_long, "value": 1, "answered_by": "a", "via": "v"}),
+            format!("plan root has no open question '{too_long}'; it may have been answered already"),
+        ),
+    ] {
+        let refusal = log.publish("me", "root", event_type, payload).unwrap_err();
+        assert_eq!(refusal.to_string(), expected);
+    }
+    log.put("root", "ToolCompleted", json!({"call_id": long, "ok": true}));
+    log.put("root", "InputReceived", json!({"request_id": long, "value": 1, "answered_by": "a", "via": "v"}));
 }
 
 #[test]

@@ -1,15 +1,15 @@
 //! The fold over one plan.
 
+use planwire_event::limits::OPEN_ID_BYTES_MAX;
 use planwire_event::state::{
-    ARTIFACTS_MAX, ArtifactSource, CALL_ID_BYTES_MAX, ChildState, DECISIONS_MAX, Detail, Phase,
-    QUESTION_BYTES_MAX, QUESTIONS_MAX, STEPS_MAX, SUMMARY_ITEMS_MAX, SUMMARY_TEXT_CHARS_MAX, StepKind,
-    StepState, TEXT_CHARS_MAX,
+    ARTIFACTS_MAX, ArtifactSource, ChildState, DECISIONS_MAX, Detail, Phase, QUESTION_BYTES_MAX,
+    QUESTIONS_MAX, STEPS_MAX, SUMMARY_ITEMS_MAX, SUMMARY_TEXT_CHARS_MAX, StepKind, StepState, TEXT_CHARS_MAX,
 };
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{PlanState, PlanStatus};
 use serde_json::{Value, json};
 
-use crate::fixture::{Log, STEP_MS, at_seq, without_payload};
+use crate::fixture::{Log, STEP_MS, at_seq, with_payload, without_payload};
 
 fn started() -> Log {
     let mut log = Log::default();
@@ -310,15 +310,39 @@ fn a_call_whose_end_does_not_name_the_step_ends_it() {
 #[test]
 fn the_id_of_an_open_call_is_whole_or_not_kept() {
     let mut log = started();
-    let (long, too_long) = ("i".repeat(CALL_ID_BYTES_MAX), "j".repeat(CALL_ID_BYTES_MAX + 1));
+    let (long, too_long) = ("i".repeat(OPEN_ID_BYTES_MAX), "j".repeat(OPEN_ID_BYTES_MAX + 1));
     call(&mut log, &long, "a", 1);
-    call(&mut log, &too_long, "a", 1);
+    call(&mut log, "j", "a", 1);
+    let last = log.events.pop().unwrap();
+    log.events.push(with_payload(&last, &json!({"call_id": too_long, "step": "a", "tool": "t"})));
     let mut state = PlanState::start_with(&log.events[0], Detail::Summary).unwrap();
     log.events.iter().for_each(|event| state.apply(event));
     let ids: Vec<_> = state.open_calls.values().map(|call| &call.call_id).collect();
     assert_eq!(ids, [&long]);
     assert_eq!(state.omitted.open_calls, 1);
     assert_eq!(state.detail(), Detail::Summary);
+}
+
+#[test]
+fn the_id_of_an_open_question_is_whole_or_not_kept() {
+    let mut log = started();
+    let (long, too_long) = ("i".repeat(OPEN_ID_BYTES_MAX), "j".repeat(OPEN_ID_BYTES_MAX + 1));
+    for request_id in [&long, "j"] {
+        log.put("p", "InputRequested", json!({"request_id": request_id, "kind": "auth", "question": "?"}));
+    }
+    let last = log.events.pop().unwrap();
+    let asked = with_payload(&last, &json!({"request_id": too_long, "kind": "auth", "question": "?"}));
+    log.events.push(asked.clone());
+    let state = fold(&log);
+    let ids: Vec<_> = state.questions.iter().map(|question| &question.request_id).collect();
+    assert_eq!((ids, state.omitted.questions), (vec![&long], 1));
+    answer(&mut log, &long, "answered");
+    assert_eq!(fold(&log).phase, Phase::AuthRequired, "it is known to be open all the same");
+    answer(&mut log, "j", "answered");
+    let last = log.events.pop().unwrap();
+    let payload = json!({"request_id": too_long, "value": 1, "answered_by": "ann", "via": "page"});
+    log.events.push(with_payload(&last, &payload));
+    assert_eq!(fold(&log).phase, Phase::Running);
 }
 
 #[test]
