@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use crate::document::model::{Choice, Decision};
 use crate::failure::{StepFailure, text};
+use crate::redaction::Redactor;
 
 /// `decision_type` of a decision step.
 pub const CHOICE: &str = "choice";
@@ -29,11 +30,12 @@ pub(crate) struct Question<'a> {
 pub(crate) fn decide(
     question: &Question<'_>,
     variables: &Variables<'_>,
+    redactor: &Redactor,
 ) -> Result<DecisionMade, StepFailure> {
     let decision = question.decision;
     let value =
         decision.choose.evaluate(variables).map_err(|error| StepFailure::expression("choose", error))?;
-    let chosen = chosen_of(decision, &value)?;
+    let chosen = chosen_of(decision, &value, redactor)?;
     let rationale = match &decision.rationale {
         Some(template) => match template.evaluate(variables)? {
             Value::String(text) => text,
@@ -46,36 +48,38 @@ pub(crate) fn decide(
         decision_id: question.decision_id.clone(),
         decision_type: question.decision_type.into(),
         step: question.step.into(),
-        question: text(&decision.question),
-        options: decision.options.iter().map(option_of).collect(),
-        alternatives: alternatives.map(|option| alternative_of(decision, option, &chosen)).collect(),
+        question: text(redactor, &decision.question),
+        options: decision.options.iter().map(|option| option_of(option, redactor)).collect(),
+        alternatives: alternatives
+            .map(|option| alternative_of(decision, option, &chosen, redactor))
+            .collect(),
         chosen,
-        rationale: text(&rationale),
+        rationale: text(redactor, &rationale),
         confidence: None,
         decided_by: DecidedBy::Rule,
         output: None,
     })
 }
 
-fn chosen_of(decision: &Decision, value: &Value) -> Result<String, StepFailure> {
+fn chosen_of(decision: &Decision, value: &Value, redactor: &Redactor) -> Result<String, StepFailure> {
     let name = value.as_str().filter(|name| decision.options.iter().any(|option| option.name == *name));
     name.map(Into::into).ok_or_else(|| {
         let names: Vec<_> = decision.options.iter().map(|option| option.name.as_str()).collect();
         let message = format!(
             "`{}` gives {}, which is none of the options {}",
             decision.choose.source(),
-            text(&value.to_string()),
+            text(redactor, &value.to_string()),
             names.join(", ")
         );
         StepFailure::new("bad_choice", message)
     })
 }
 
-fn option_of(choice: &Choice) -> DecisionOption {
-    DecisionOption { name: choice.name.clone(), description: text(&choice.description) }
+fn option_of(choice: &Choice, redactor: &Redactor) -> DecisionOption {
+    DecisionOption { name: choice.name.clone(), description: text(redactor, &choice.description) }
 }
 
-fn alternative_of(decision: &Decision, option: &Choice, chosen: &str) -> Alternative {
+fn alternative_of(decision: &Decision, option: &Choice, chosen: &str, redactor: &Redactor) -> Alternative {
     let reason = format!("`{}` gives '{chosen}', not '{}'", decision.choose.source(), option.name);
-    Alternative { name: option.name.clone(), reason: text(&reason) }
+    Alternative { name: option.name.clone(), reason: text(redactor, &reason) }
 }

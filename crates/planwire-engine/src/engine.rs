@@ -30,6 +30,7 @@ use crate::document::{Diagnostic, Document, Folder, Resolved};
 use crate::effect::BeforeEffect;
 use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::orphans::{self, OrphansError};
+use crate::redaction::Edges;
 use crate::secrets::Secrets;
 use crate::shared::{Shared, Tree};
 use crate::stop::{StopReason, Stopper};
@@ -221,6 +222,7 @@ impl Engine {
         request: StartRequest,
     ) -> Result<Started, StartError> {
         let inner = &self.inner;
+        inner.check_names(plan_id.as_ref(), request.context_id.as_deref())?;
         if let Some(plan_id) = &plan_id {
             inner.refuse_started(plan_id).await?;
         }
@@ -229,7 +231,7 @@ impl Engine {
         let inputs = resolved
             .document
             .check_inputs(&request.inputs, &folder)
-            .map_err(|error| StartError::Inputs { message: error.to_string() })?;
+            .map_err(|error| inner.inputs_refused(&error))?;
         let plan_id = plan_id.unwrap_or_else(|| inner.shared.ids.next_plan_id());
         let place = inner.take_place(&plan_id)?;
         let payload = PlanStarted {
@@ -242,8 +244,7 @@ impl Engine {
             executor_id: Some(inner.shared.executor_id.to_string()),
             origin: Some(request.origin),
         };
-        let unfit = |error: planwire_event::PayloadError| StartError::Inputs { message: error.to_string() };
-        let event = inner.shared.event(&plan_id, &payload).map_err(unfit)?;
+        let event = inner.shared.event(&plan_id, &payload).map_err(|error| inner.inputs_refused(&error))?;
         // Expressions see the inputs as the event says them.
         let inputs = event.read::<PlanStarted>().map(|said| said.inputs).unwrap_or_default();
         let tree = Arc::new(Tree::new(folder));
@@ -331,13 +332,8 @@ impl Inner {
             },
             DocumentSource::Inline { text, name, folder } => {
                 let files = folder.as_deref().map_or(Folder::None, Folder::Path);
-                let resolved =
-                    Document::parse_with(&text, &name, files, &self.shared.tools).map_err(|found| {
-                        StartError::Invalid {
-                            message: found.to_string(),
-                            diagnostics: serde_json::to_value(found.list()).unwrap_or_default(),
-                        }
-                    })?;
+                let resolved = Document::parse_with(&text, &name, files, &self.shared.tools)
+                    .map_err(|found| self.invalid(&found.to_string(), found.list()))?;
                 let folder =
                     folder.map_or_else(|| Arc::clone(&self.folder), |folder| self.folder.join(folder).into());
                 Ok((resolved, folder))
@@ -357,11 +353,31 @@ impl Inner {
             return Ok(());
         };
         let diagnostic = Diagnostic::of_file(&document.name, message);
-        let message = diagnostic.to_string();
-        Err(StartError::Invalid {
-            message,
-            diagnostics: serde_json::to_value([diagnostic]).unwrap_or_default(),
-        })
+        Err(self.invalid(&diagnostic.to_string(), &[diagnostic]))
+    }
+
+    /// Refuses a plan that the caller names or groups by the value of a secret: ids are in each event as they are.
+    fn check_names(&self, plan_id: Option<&PlanId>, context_id: Option<&str>) -> Result<(), StartError> {
+        let named = plan_id.map(PlanId::as_str).into_iter().chain(context_id);
+        for name in named {
+            if let Cow::Owned(_) = self.shared.secrets.redactor().text(name) {
+                let message = "the id of the plan or of its context holds the value of a secret".to_owned();
+                return Err(StartError::Inputs { message });
+            }
+        }
+        Ok(())
+    }
+
+    fn inputs_refused(&self, error: &impl std::fmt::Display) -> StartError {
+        StartError::Inputs { message: self.shared.secrets.redactor().text(&error.to_string()).into_owned() }
+    }
+
+    /// A refused document. What is said of it may quote it.
+    fn invalid(&self, message: &str, diagnostics: &[Diagnostic]) -> StartError {
+        let redactor = self.shared.secrets.redactor();
+        let mut diagnostics = serde_json::to_value(diagnostics).unwrap_or_default();
+        redactor.value(&mut diagnostics, Edges::Whole);
+        StartError::Invalid { message: redactor.text(message).into_owned(), diagnostics }
     }
 
     fn roots(&self) -> MutexGuard<'_, HashMap<PlanId, Option<AbortHandle>>> {
@@ -454,6 +470,12 @@ fn followed_event(shared: &Shared, event: &Recorded) {
 impl PlanStarter for Engine {
     fn catalog(&self) -> Vec<CatalogEntry> {
         self.inner.documents.iter().map(|(name, resolved)| catalog::entry(name, &resolved.document)).collect()
+    }
+
+    fn redact(&self, value: &mut serde_json::Value) -> bool {
+        let before = value.clone();
+        self.inner.shared.secrets.redactor().value(value, Edges::Whole);
+        *value != before
     }
 
     fn start(&self, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {

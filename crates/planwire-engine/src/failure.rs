@@ -3,6 +3,7 @@
 use planwire_event::PayloadError;
 use planwire_event::vocabulary::{Failure, FailureReason};
 
+use crate::redaction::Redactor;
 use crate::stop::StopReason;
 use crate::template::TemplateError;
 use crate::tool::ToolError;
@@ -45,13 +46,13 @@ impl StepFailure {
     }
 
     /// As an event of `step` says it.
-    pub(crate) fn into_failure(self, step: Option<&str>) -> Failure {
-        failure(self.code, &self.message, step)
+    pub(crate) fn into_failure(self, redactor: &Redactor, step: Option<&str>) -> Failure {
+        failure(redactor, self.code, &self.message, step)
     }
 
     /// As expressions see it.
-    pub(crate) fn to_value(&self) -> serde_json::Value {
-        serde_json::json!({"code": self.code, "message": text(&self.message)})
+    pub(crate) fn to_value(&self, redactor: &Redactor) -> serde_json::Value {
+        serde_json::json!({"code": self.code, "message": text(redactor, &self.message)})
     }
 }
 
@@ -74,12 +75,18 @@ impl From<TemplateError> for StepFailure {
 }
 
 /// Makes a failure whose message every store takes.
-pub(crate) fn failure(code: impl Into<String>, message: &str, step: Option<&str>) -> Failure {
-    Failure { code: code.into(), message: text(message), step: step.map(Into::into) }
+pub(crate) fn failure(
+    redactor: &Redactor,
+    code: impl Into<String>,
+    message: &str,
+    step: Option<&str>,
+) -> Failure {
+    Failure { code: code.into(), message: text(redactor, message), step: step.map(Into::into) }
 }
 
-/// A text that every store takes: no U+0000, and not too long.
-pub(crate) fn text(text: &str) -> String {
+/// A text that every store takes: no U+0000, and not too long. No cut goes through the value of a secret.
+pub(crate) fn text(redactor: &Redactor, text: &str) -> String {
+    let text = redactor.text(text);
     let mut kept: String = text
         .chars()
         .take(MESSAGE_CHARS_MAX)
@@ -92,7 +99,7 @@ pub(crate) fn text(text: &str) -> String {
 }
 
 /// How a plan ends that was asked to.
-pub(crate) fn of_stop(reason: &StopReason) -> (FailureReason, Failure) {
+pub(crate) fn of_stop(redactor: &Redactor, reason: &StopReason) -> (FailureReason, Failure) {
     let (kind, message) = match reason {
         StopReason::Cancelled { by, reason } if reason.is_empty() => {
             (FailureReason::Cancelled, format!("cancelled by {by}"))
@@ -104,7 +111,7 @@ pub(crate) fn of_stop(reason: &StopReason) -> (FailureReason, Failure) {
         StopReason::ParentEnds(why) => (FailureReason::Cancelled, format!("its parent ends: {why}")),
         StopReason::Interrupted(why) => (FailureReason::Interrupted, format!("its executor ended: {why}")),
     };
-    (kind, failure(kind.as_str(), &message, None))
+    (kind, failure(redactor, kind.as_str(), &message, None))
 }
 
 #[cfg(test)]
@@ -113,6 +120,7 @@ mod tests {
 
     #[test]
     fn messages_are_bounded_and_hold_no_nul() {
+        let text = |message: &str| text(&Redactor::default(), message);
         assert_eq!(text("a\0b"), "a\u{fffd}b");
         assert_eq!(text(&"é".repeat(MESSAGE_CHARS_MAX)).chars().count(), MESSAGE_CHARS_MAX);
         assert!(text(&"é".repeat(MESSAGE_CHARS_MAX + 1)).ends_with("é..."));
@@ -128,7 +136,7 @@ mod tests {
             (StopReason::ParentEnds("why".into()), "cancelled", "its parent ends: why"),
             (StopReason::Interrupted("SIGTERM".into()), "interrupted", "its executor ended: SIGTERM"),
         ] {
-            let (reason, failure) = of_stop(&stop);
+            let (reason, failure) = of_stop(&Redactor::default(), &stop);
             assert_eq!((reason.as_str(), failure.message.as_str()), (kind, message));
         }
     }

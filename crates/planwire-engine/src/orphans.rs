@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use planwire_bus::{EventBus, PublishError};
 use planwire_event::vocabulary::{
-    FailureReason, PlanCompleted, PlanFailed, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    Failure, FailureReason, PlanCompleted, PlanFailed, SubplanCompleted, SubplanSpawned, ToolCalled,
+    ToolCompleted,
 };
 use planwire_event::{Event, EventType, EventTypes, PayloadError, PlanId, Position, Producer, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope, StoreError};
 
-use crate::failure::failure;
 use crate::shared::{Shared, requests};
 
 const CODE: &str = "interrupted";
@@ -110,7 +110,7 @@ async fn end_one(
     }
     let failed = PlanFailed {
         reason: FailureReason::Interrupted,
-        error: failure(CODE, message, None),
+        error: interruption(message, None),
         duration_ms: now.millis_since(plan.started_at),
     };
     events.push(shared.event_at(&plan.plan_id, &failed, now)?);
@@ -173,6 +173,10 @@ impl Open {
     }
 }
 
+fn interruption(message: &str, step: Option<&str>) -> Failure {
+    Failure { code: CODE.into(), message: message.into(), step: step.map(Into::into) }
+}
+
 fn interrupted(call: &ToolCalled, called_at: Option<Timestamp>, now: Timestamp) -> ToolCompleted {
     ToolCompleted {
         call_id: call.call_id.clone(),
@@ -180,7 +184,7 @@ fn interrupted(call: &ToolCalled, called_at: Option<Timestamp>, now: Timestamp) 
         tool: call.tool.clone(),
         ok: false,
         output: None,
-        error: Some(failure(CODE, "the call may have run in part", Some(&call.step))),
+        error: Some(interruption("the call may have run in part", Some(&call.step))),
         truncated: false,
         duration_ms: called_at.map_or(0, |at| now.millis_since(at)),
         attempt: call.attempt,

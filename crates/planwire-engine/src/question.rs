@@ -133,7 +133,8 @@ impl Question {
     pub(crate) fn again(self, why: &str) -> Self {
         let shared = Arc::clone(&self.waiter.shared);
         let request_id = shared.ids.next_id().to_string();
-        let question = crate::failure::text(&format!("{} (the last answer did not fit: {why})", self.text));
+        let question = format!("{} (the last answer did not fit: {why})", self.text);
+        let question = crate::failure::text(shared.secrets.redactor(), &question);
         let asked = InputRequested { request_id: request_id.clone(), question, ..self.asked };
         let waiter = Waiter::enter(&shared, (self.plan_id.clone(), request_id));
         Self { asked, round: self.round + 1, waiter, ..self }

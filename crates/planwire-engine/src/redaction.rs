@@ -1,41 +1,52 @@
 //! Redaction: replaces the values of secrets wherever they turn up.
 //!
 //! A value is found as it is, in Base64 at any offset and in hexadecimal ([`needles`]); and all of these where a text
-//! is percent-encoded, escaped as in JSON, or broken into lines ([`views`]), alone or one in the other. `***NAME***`
-//! takes the place of what is found. **Invariant:** what [`Redactor`] gives back holds no form of a value that it
-//! looks for.
+//! is percent-encoded, escaped as in JSON, C or HTML, broken into lines, or of wide characters ([`views`]), alone or one
+//! in the other, in capitals or small letters. `***NAME***` takes the place of what is found. What a cut leaves of a
+//! value is found where it is known that a text was cut ([`edges`]). [`finder`] looks through one text. **Invariant:** what [`Redactor`] gives back holds no
+//! form of a value that it looks for.
+//!
+//! The time grows with the length of a text and the number of views that differ; forms together have
+//! [`NEEDLES_BYTES_MAX`].
 
+mod edges;
+mod finder;
 mod needles;
 mod payload;
 mod views;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
+use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
 use std::sync::Arc;
 
-use aho_corasick::{AhoCorasick, MatchKind};
 use serde_json::Value;
 
 use crate::secrets::{SecretsError, marker};
+use finder::Finder;
 use needles::Needle;
 use views::View;
 
+pub(crate) use edges::Edges;
+pub use edges::{PARTIAL_BYTES_MIN, PIECE_BYTES_MIN};
 pub(crate) use payload::redact as redact_payload;
 
-/// Bytes at the end of a text that was cut which are taken for the beginning of a secret; half of a short one will do.
-pub const PARTIAL_BYTES_MIN: usize = 8;
+/// Bytes of all forms that are looked for. A value has about eleven times its own bytes of forms, a key of several
+/// lines twice that.
+pub const NEEDLES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Finds the values of secrets and replaces them. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Redactor(Option<Arc<Inner>>);
 
 struct Inner {
-    needles: Vec<Needle>,
+    finder: Finder,
     /// What takes the place of each secret, by the number that its needles carry.
     markers: Vec<String>,
-    finder: AhoCorasick,
+    /// The markers that hold a value in other letters: what is found in one of them stays, or it would grow each time.
+    own_names: Vec<String>,
 }
 
 impl Redactor {
@@ -46,17 +57,22 @@ impl Redactor {
         let markers: Vec<String> = values.keys().map(|name| marker(name)).collect();
         let needles: Vec<Needle> =
             values.values().enumerate().flat_map(|(secret, value)| needles::of(secret, value)).collect();
-        let finder = AhoCorasick::builder()
-            .match_kind(MatchKind::LeftmostLongest)
-            .build(needles.iter().map(|needle| &needle.bytes))
-            .map_err(|_| SecretsError::TooLarge)?;
-        let found = markers.iter().find_map(|marker| finder.find(marker));
-        if let Some(found) = found {
-            let secret = needles[found.pattern().as_usize()].secret;
-            let name = values.keys().nth(secret).cloned().unwrap_or_default();
+        let len_bytes = needles.iter().map(|needle| needle.bytes.len()).sum();
+        if len_bytes > NEEDLES_BYTES_MAX {
+            return Err(SecretsError::TooLarge { len_bytes });
+        }
+        let in_marker = |needle: &&Needle| markers.iter().any(|marker| marker_holds(marker, &needle.bytes));
+        if let Some(needle) = needles.iter().find(in_marker) {
+            let name = values.keys().nth(needle.secret).cloned().unwrap_or_default();
             return Err(SecretsError::InMarker { name });
         }
-        Ok(Self(Some(Arc::new(Inner { needles, markers, finder }))))
+        let finder = Finder::new(needles);
+        let small = |marker: &&String| {
+            let marker = marker.to_ascii_lowercase();
+            finder.needles().iter().any(|needle| marker_holds(&marker, &needle.bytes))
+        };
+        let own_names = markers.iter().filter(small).cloned().collect();
+        Ok(Self(Some(Arc::new(Inner { finder, markers, own_names }))))
     }
 
     /// Whether there is nothing to look for.
@@ -68,50 +84,65 @@ impl Redactor {
     /// `text` without values of secrets.
     #[must_use]
     pub fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        self.cut_text(text, false)
+        self.cut_text(text, Edges::Whole)
     }
 
-    /// `text` without values of secrets; if it `is_cut`, also without the beginning of one at its end.
-    pub(crate) fn cut_text<'a>(&self, text: &'a str, is_cut: bool) -> Cow<'a, str> {
-        match self.bytes_of(text.as_bytes(), is_cut) {
+    /// `text` without values of secrets, and without what is left of one at an edge where it was cut.
+    pub(crate) fn cut_text<'a>(&self, text: &'a str, edges: Edges) -> Cow<'a, str> {
+        match self.cut_bytes(text.as_bytes(), edges) {
             Cow::Borrowed(_) => Cow::Borrowed(text),
-            Cow::Owned(bytes) => Cow::Owned(
-                String::from_utf8(bytes)
-                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-            ),
+            Cow::Owned(bytes) => Cow::Owned(lossy(bytes)),
         }
     }
 
     /// `bytes` without values of secrets.
     #[must_use]
     pub fn bytes<'a>(&self, bytes: &'a [u8]) -> Cow<'a, [u8]> {
-        self.bytes_of(bytes, false)
+        self.cut_bytes(bytes, Edges::Whole)
     }
 
-    fn bytes_of<'a>(&self, bytes: &'a [u8], is_cut: bool) -> Cow<'a, [u8]> {
+    /// As [`Redactor::cut_text`]. Bytes that may be no text are looked through before what is none is replaced in them.
+    pub(crate) fn cut_bytes<'a>(&self, bytes: &'a [u8], edges: Edges) -> Cow<'a, [u8]> {
         let Some(inner) = &self.0 else { return Cow::Borrowed(bytes) };
-        let mut found = Vec::new();
-        inner.search(&View::plain(bytes), views::NESTING_MAX, &mut found);
-        if is_cut {
-            found.extend(inner.cut_end(bytes));
+        let found = inner.found(bytes, edges);
+        if found.is_empty() {
+            Cow::Borrowed(bytes)
+        } else {
+            Cow::Owned(inner.replace(bytes, 0..bytes.len(), &found))
         }
-        if found.is_empty() { Cow::Borrowed(bytes) } else { Cow::Owned(inner.replace(bytes, found)) }
+    }
+
+    /// Texts that follow one another, without values of secrets, also such as begin in one and end in another.
+    pub(crate) fn texts_in_a_row(&self, texts: Vec<String>) -> Vec<String> {
+        let Some(inner) = &self.0 else { return texts };
+        let whole = texts.concat();
+        let found = inner.found(whole.as_bytes(), Edges::Whole);
+        if found.is_empty() {
+            return texts;
+        }
+        let mut at = 0;
+        let part = |text: String| {
+            let range = at..at + text.len();
+            at = range.end;
+            lossy(inner.replace(whole.as_bytes(), range, &found))
+        };
+        texts.into_iter().map(part).collect()
     }
 
     /// Replaces values in all texts of `value`, its keys and numbers included.
-    pub(crate) fn value(&self, value: &mut Value, is_cut: bool) {
+    pub(crate) fn value(&self, value: &mut Value, edges: Edges) {
         if self.is_idle() {
             return;
         }
         match value {
-            Value::String(text) => self.string(text, is_cut),
+            Value::String(text) => self.string(text, edges),
             Value::Number(number) => {
                 let digits = number.to_string();
                 if let Cow::Owned(marked) = self.text(&digits) {
                     *value = Value::String(marked);
                 }
             }
-            Value::Array(items) => items.iter_mut().for_each(|item| self.value(item, is_cut)),
+            Value::Array(items) => items.iter_mut().for_each(|item| self.value(item, edges)),
             Value::Object(members) => {
                 if members.keys().any(|key| matches!(self.text(key), Cow::Owned(_))) {
                     *members = std::mem::take(members)
@@ -119,7 +150,7 @@ impl Redactor {
                         .map(|(key, member)| (self.text(&key).into_owned(), member))
                         .collect();
                 }
-                members.values_mut().for_each(|member| self.value(member, is_cut));
+                members.values_mut().for_each(|member| self.value(member, edges));
             }
             Value::Null | Value::Bool(_) => {}
         }
@@ -128,15 +159,15 @@ impl Redactor {
     /// Replaces values in all texts of `value`; keys and numbers stay.
     fn texts(&self, value: &mut Value) {
         match value {
-            Value::String(text) => self.string(text, false),
+            Value::String(text) => self.string(text, Edges::Whole),
             Value::Array(items) => items.iter_mut().for_each(|item| self.texts(item)),
             Value::Object(members) => members.values_mut().for_each(|member| self.texts(member)),
             Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
 
-    fn string(&self, text: &mut String, is_cut: bool) {
-        if let Cow::Owned(marked) = self.cut_text(text, is_cut) {
+    fn string(&self, text: &mut String, edges: Edges) {
+        if let Cow::Owned(marked) = self.cut_text(text, edges) {
             *text = marked;
         }
     }
@@ -149,55 +180,99 @@ impl fmt::Debug for Redactor {
     }
 }
 
+/// Text of bytes; what is none is replaced.
+pub(crate) fn lossy(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+}
+
+fn marker_holds(marker: &str, bytes: &[u8]) -> bool {
+    marker.as_bytes().windows(bytes.len()).any(|window| window == bytes)
+}
+
 /// Bytes of the source that hold a value, and which secret it is.
 type Found = (Range<usize>, usize);
 
-impl Inner {
+/// One look through a source and all that it decodes to.
+struct Search<'a> {
+    inner: &'a Inner,
+    /// Bytes of the source.
+    len: usize,
+    edges: Edges,
+    found: Vec<Found>,
+    /// Hashes of the views that were seen: most ways to decode can be taken in any order.
+    seen: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Search<'_> {
     /// Looks through a view, and through what it is when it is decoded once more.
-    fn search(&self, view: &View<'_>, nesting_left: usize, found: &mut Vec<Found>) {
-        let matches = self.finder.find_iter(view.bytes());
-        found.extend(
-            matches.map(|hit| {
-                (view.source(hit.start()..hit.end()), self.needles[hit.pattern().as_usize()].secret)
-            }),
-        );
+    fn view(&mut self, view: &View<'_>, nesting_left: usize) {
+        if !self.seen.insert(self.hasher.hash_one(view.bytes())) {
+            return;
+        }
+        let bytes = view.bytes();
+        self.inner.finder.each(bytes, self.edges, |hit, secret| {
+            if self.inner.is_own_name(bytes, &hit) {
+                return;
+            }
+            let mut source = view.source(hit.clone());
+            if self.edges != Edges::Whole && bytes[hit.end..].iter().all(u8::is_ascii_whitespace) {
+                // Half an escape behind it belongs to it too.
+                source.end = self.len;
+            }
+            self.found.push((source, secret));
+        });
         if nesting_left > 0 {
-            view.decoded(|decoded| self.search(&decoded, nesting_left - 1, found));
+            let is_cut = self.edges != Edges::Whole;
+            view.decoded(is_cut, |decoded| self.view(decoded, nesting_left - 1));
         }
     }
+}
 
-    /// The end of a cut text that is the beginning of a value.
-    fn cut_end(&self, bytes: &[u8]) -> Option<Found> {
-        let mut best: Option<Found> = None;
-        let mut see = |view: &View<'_>| {
-            for needle in &self.needles {
-                if let Some(len) = needle.cut_at_end_of(view.bytes()) {
-                    let start = view.source(view.bytes().len() - len..view.bytes().len()).start;
-                    if best.as_ref().is_none_or(|(range, _)| start < range.start) {
-                        best = Some((start..bytes.len(), needle.secret));
-                    }
-                }
-            }
+impl Inner {
+    /// Whether a place is in a marker whose name is its value in other letters.
+    fn is_own_name(&self, text: &[u8], hit: &Range<usize>) -> bool {
+        let around = |marker: &String| {
+            let first = hit.end.saturating_sub(marker.len());
+            (first..=hit.start).any(|at| text[at..].starts_with(marker.as_bytes()))
         };
-        let plain = View::plain(bytes);
-        see(&plain);
-        plain.without_cut_escape().decoded(|decoded| see(&decoded));
-        best
+        self.own_names.iter().any(around)
     }
 
-    fn replace(&self, bytes: &[u8], mut found: Vec<Found>) -> Vec<u8> {
+    /// The parts of a source that hold values, in order and apart from one another.
+    fn found(&self, bytes: &[u8], edges: Edges) -> Vec<Found> {
+        let (seen, hasher) = (HashSet::new(), RandomState::new());
+        let mut search = Search { inner: self, len: bytes.len(), edges, found: Vec::new(), seen, hasher };
+        search.view(&View::plain(bytes), views::NESTING_MAX);
+        let mut found = search.found;
         // The longest of those that begin together names the secret; what overlaps becomes one.
         found.sort_by_key(|(range, secret)| (range.start, usize::MAX - range.end, *secret));
-        let mut marked = Vec::with_capacity(bytes.len());
-        let mut done = 0;
+        let mut apart: Vec<Found> = Vec::new();
         for (range, secret) in found {
-            if range.start >= done {
-                marked.extend_from_slice(&bytes[done..range.start]);
-                marked.extend_from_slice(self.markers[secret].as_bytes());
+            match apart.last_mut() {
+                Some((last, _)) if range.start < last.end => last.end = last.end.max(range.end),
+                _ => apart.push((range, secret)),
             }
-            done = done.max(range.end);
         }
-        marked.extend_from_slice(&bytes[done..]);
+        apart
+    }
+
+    /// A part of a source with markers in the place of what was found; one that begins before it has none here.
+    fn replace(&self, bytes: &[u8], part: Range<usize>, found: &[Found]) -> Vec<u8> {
+        let mut marked = Vec::with_capacity(part.len());
+        let mut done = part.start;
+        let first = found.partition_point(|(range, _)| range.end <= part.start);
+        for (range, secret) in &found[first..] {
+            if range.start >= part.end {
+                break;
+            }
+            if range.start >= part.start {
+                marked.extend_from_slice(&bytes[done..range.start]);
+                marked.extend_from_slice(self.markers[*secret].as_bytes());
+            }
+            done = range.end.min(part.end);
+        }
+        marked.extend_from_slice(&bytes[done..part.end]);
         marked
     }
 }

@@ -11,13 +11,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::redaction::Redactor;
+use crate::redaction::{NEEDLES_BYTES_MAX, Redactor};
 
 /// Secrets of one engine.
 pub const SECRETS_MAX: usize = 100;
 /// Bytes of a secret's name.
 pub const SECRET_NAME_BYTES_MAX: usize = 64;
-/// Bytes that a value must have at least: shorter ones would be found in texts that do not hold them.
+/// Bytes that a value must have at least, without the space around it: shorter ones would be found in texts that do not hold them.
 pub const SECRET_BYTES_MIN: usize = 6;
 /// Bytes of a value: the largest keys in text form are shorter.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
@@ -81,9 +81,14 @@ pub enum SecretsError {
         /// The name.
         name: String,
     },
-    /// The values could not be prepared.
-    #[error("the values of the secrets are too large together")]
-    TooLarge,
+    /// The values, in all forms that are looked for, are too large together.
+    #[error(
+        "the secrets have {len_bytes} bytes in all forms that are looked for, more than {NEEDLES_BYTES_MAX}"
+    )]
+    TooLarge {
+        /// Bytes of all forms.
+        len_bytes: usize,
+    },
 }
 
 impl Secrets {
@@ -105,12 +110,13 @@ impl Secrets {
                 return Err(SecretsError::Name { name });
             }
             let value = value.trim_end_matches(['\r', '\n']).to_owned();
-            let len_bytes = value.len();
+            // The space around it counts for nothing: it may be lost on the way.
+            let len_bytes = value.trim().len();
             if len_bytes < SECRET_BYTES_MIN {
                 return Err(SecretsError::TooShort { name, len_bytes });
             }
-            if len_bytes > SECRET_BYTES_MAX {
-                return Err(SecretsError::TooLong { name, len_bytes });
+            if value.len() > SECRET_BYTES_MAX {
+                return Err(SecretsError::TooLong { name, len_bytes: value.len() });
             }
             if values.insert(name.clone(), value).is_some() {
                 return Err(SecretsError::Twice { name });
@@ -184,11 +190,16 @@ mod tests {
         assert!(matches!(made("1A", "abcdef"), Err(SecretsError::Name { .. })));
         assert!(matches!(made("", "abcdef"), Err(SecretsError::Name { .. })));
         assert!(matches!(made("A", "abcde\n"), Err(SecretsError::TooShort { len_bytes: 5, .. })));
+        assert!(matches!(made("A", "\tabcde "), Err(SecretsError::TooShort { len_bytes: 5, .. })));
         let long = "x".repeat(SECRET_BYTES_MAX + 1);
         assert!(matches!(made("A", &long), Err(SecretsError::TooLong { .. })));
         assert!(matches!(made("TOKEN", "*TOKEN*"), Err(SecretsError::InMarker { .. })));
         let twice = ["abcdef", "ghijkl"].map(|value| ("A".to_owned(), value.to_owned()));
         assert!(matches!(Secrets::new(twice), Err(SecretsError::Twice { .. })));
+        let line = "+/ab".repeat(16);
+        let key = [line.as_str(); 240].join("\n");
+        let large = (0..SECRETS_MAX).map(|at| (format!("A{at}"), format!("{key}{at:02}")));
+        assert!(matches!(Secrets::new(large), Err(SecretsError::TooLarge { .. })));
         let many = (0..=SECRETS_MAX).map(|at| (format!("A{at}"), format!("value-{at:04}")));
         assert!(matches!(Secrets::new(many), Err(SecretsError::TooMany)));
     }

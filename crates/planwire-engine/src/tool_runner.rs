@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::failure::failure;
 use crate::output::fit;
-use crate::redaction::Redactor;
+use crate::redaction::{Edges, Redactor};
 use crate::secrets::slots::Slots;
 use crate::shared::Shared;
 use crate::stop::{Stop, StopReason, Stopper};
@@ -51,13 +51,16 @@ pub(crate) struct Called {
 
 impl Called {
     /// What its event says.
-    pub(crate) fn completed(self) -> ToolCompleted {
+    pub(crate) fn completed(self, redactor: &Redactor) -> ToolCompleted {
         let (output, error, truncated) = match self.result {
             Ok(output) => {
                 let (value, cut) = fit(output.value);
                 (Some(value), None, output.truncated || cut)
             }
-            Err(error) => (None, Some(failure(error.code, &error.message, Some(&self.call.step))), false),
+            Err(error) => {
+                let failure = failure(redactor, error.code, &error.message, Some(&self.call.step));
+                (None, Some(failure), false)
+            }
         };
         ToolCompleted {
             call_id: self.call.call_id,
@@ -88,7 +91,7 @@ pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<std::path::Path>, call:
 fn redacted(redactor: &Redactor, result: Result<ToolOutput, ToolError>) -> Result<ToolOutput, ToolError> {
     match result {
         Ok(mut output) => {
-            redactor.value(&mut output.value, output.truncated);
+            redactor.value(&mut output.value, Edges::cut_end_if(output.truncated));
             Ok(output)
         }
         Err(error) => Err(ToolError::new(redactor.text(&error.code), redactor.text(&error.message))),

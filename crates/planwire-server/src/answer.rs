@@ -18,7 +18,7 @@ use planwire_event::{
 use planwire_store::StoreError;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::a2a::fold::OpenQuestion;
 use crate::app::{App, PRINCIPAL};
@@ -115,12 +115,24 @@ pub(crate) async fn answer(app: &Arc<App>, plan: &PlanId, given: Given) -> Resul
         arguments_digest: given.arguments_digest,
         message: given.message,
     };
+    refuse_secrets(app, &payload)?;
     let event_id = given.event_id.unwrap_or_else(|| app.config.ids.next_id());
     let payload = Payload::of(&payload).map_err(PayloadError::from)?;
     let event =
         Event::new(event_id, EventType::InputReceived, origin.clone(), app.config.clock.now(), payload)?;
     let published = app.publisher.publish(event).await?;
     Ok(Answered { origin, request_id, published })
+}
+
+/// Refuses an answer that holds the value of a secret: a marker in its place would be no answer.
+fn refuse_secrets(app: &App, received: &InputReceived) -> Result<(), AnswerFault> {
+    let InputReceived { value, answered_by, via, message, .. } = received;
+    if !app.redact(&mut json!([value, answered_by, via, message])) {
+        return Ok(());
+    }
+    let message = "it holds the value of a secret, which would be in the log; nothing was stored".to_owned();
+    let errors = vec![AnswerError { path: String::new(), message }];
+    Err(AnswerFault::Unfit { request_id: received.request_id.clone(), errors })
 }
 
 /// What the event of this id says, if it is an answer that is stored: published again, it is a repetition or, with

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use planwire_bus::{EventBus, PlanStarter, Publisher};
 use planwire_event::Producer;
+use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::a2a::A2a;
@@ -98,6 +99,21 @@ impl App {
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
             replays: Arc::new(Semaphore::new(SSE_REPLAYS_MAX)),
             config,
+        }
+    }
+
+    /// Replaces values of secrets in what somebody else wants to be published; says whether there were any.
+    pub(crate) fn redact(&self, value: &mut Value) -> bool {
+        self.starter.as_ref().is_some_and(|starter| starter.redact(value))
+    }
+
+    /// A text without values of secrets.
+    pub(crate) fn redacted(&self, text: String) -> String {
+        let mut value = Value::String(text);
+        self.redact(&mut value);
+        match value {
+            Value::String(text) => text,
+            other => other.to_string(),
         }
     }
 

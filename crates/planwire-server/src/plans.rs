@@ -294,7 +294,8 @@ pub(crate) async fn cancel(
 ) -> Result<(StatusCode, Json<CancelAnswer>), Problem> {
     let text = body::text(&headers, body, app.config.limits.body_read).await?;
     let cancel: Cancel = if text.trim().is_empty() { Cancel::default() } else { body::json(&text)? };
-    let payload = CancelRequested { requested_by: format!("http:{PRINCIPAL}"), reason: cancel.reason };
+    let reason = app.redacted(cancel.reason);
+    let payload = CancelRequested { requested_by: format!("http:{PRINCIPAL}"), reason };
     let event = Event::of(&app.config.ids, &*app.config.clock, plan.clone(), &payload)
         .map_err(|error| Problem::new(Kind::BodyMalformed, error.to_string()))?;
     let published = app.publisher.publish(event).await.map_err(|error| match error {

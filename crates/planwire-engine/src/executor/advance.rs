@@ -132,7 +132,7 @@ impl Run {
             decision_type: decision::CHOICE,
             step: &step.id,
         };
-        let made = decision::decide(&question, &self.values.variables())
+        let made = decision::decide(&question, &self.values.variables(), self.redactor())
             .and_then(|made| self.decision_made(&made).map(|event| (made.chosen, event)));
         match made {
             Ok((chosen, event)) => {

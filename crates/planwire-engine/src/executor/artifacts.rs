@@ -10,6 +10,7 @@ use crate::base64;
 use crate::document::model::{self, Artifact};
 use crate::failure::StepFailure;
 use crate::output::size;
+use crate::redaction::Edges;
 use crate::template::Template;
 
 /// Bytes of an artifact that stand in its event; larger ones are kept beside the log.
@@ -56,7 +57,9 @@ impl Run {
         let one = match &artifact.part {
             model::ArtifactPart::Text(template) => self.text_part(self.text_of(template)?),
             model::ArtifactPart::Data(template) => {
-                let value = template.evaluate(&self.values.variables())?;
+                let mut value = template.evaluate(&self.values.variables())?;
+                // Later it may be bytes, in which a marker could stand where JSON has a number.
+                self.redactor().value(&mut value, Edges::Whole);
                 if size(&value) <= ARTIFACT_INLINE_BYTES_MAX {
                     (ArtifactPart::Data(value), None)
                 } else {
@@ -74,7 +77,9 @@ impl Run {
                     Value::Array(chunks) if (1..=CHUNKS_MAX).contains(&chunks.len()) => chunks,
                     _ => return Err(unsound(&format!("chunks must be a list of 1 to {CHUNKS_MAX} texts"))),
                 };
-                return Ok(chunks.into_iter().map(|chunk| self.text_part(as_text(chunk))).collect());
+                // Together, or a value that begins in one and ends in another would not be found.
+                let chunks = self.redactor().texts_in_a_row(chunks.into_iter().map(as_text).collect());
+                return Ok(chunks.into_iter().map(|chunk| self.text_part(chunk)).collect());
             }
         };
         Ok(vec![one])
@@ -85,7 +90,7 @@ impl Run {
         artifact: &Artifact,
         parts: Vec<(ArtifactPart, Option<Blob>)>,
     ) -> Result<Vec<Produced>, StepFailure> {
-        let name = crate::failure::text(&self.text_of(&artifact.name)?);
+        let name = crate::failure::text(self.redactor(), &self.text_of(&artifact.name)?);
         let last = parts.len().saturating_sub(1);
         let events = parts.into_iter().enumerate().map(|(at, (part, blob))| {
             let produced = ArtifactProduced {

@@ -75,7 +75,7 @@ impl Run {
             for_plan_id: None,
             step: step.id.clone(),
             kind: ask.kind,
-            question: text(&self.text_of(&ask.question)?),
+            question: text(self.redactor(), &self.text_of(&ask.question)?),
             schema: ask.schema.clone(),
             expires_at: Some(Timestamp::from_micros_clamped(now.as_micros().saturating_add(expires_us))),
             arguments,

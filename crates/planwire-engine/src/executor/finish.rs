@@ -17,11 +17,13 @@ impl Run {
     pub(super) async fn finish(mut self) -> PlanEnd {
         if self.ending.is_none() && self.states.iter().any(|state| !matches!(state, State::Done)) {
             let message = "no step can go on, although some have not ended";
-            self.ending = Some((FailureReason::Error, failure("stuck", message, None)));
+            self.ending = Some((FailureReason::Error, failure(self.redactor(), "stuck", message, None)));
         }
         let ending = match self.ending.take() {
             Some(why) => Err(why),
-            None => self.completed().map_err(|error| (error.reason, error.into_failure(None))),
+            None => self
+                .completed()
+                .map_err(|error| (error.reason, error.into_failure(self.shared.secrets.redactor(), None))),
         };
         let attached = Attachments { blobs: std::mem::take(&mut self.blobs), ..Attachments::default() };
         let mut parts = vec![(std::mem::take(&mut self.batch), attached)];

@@ -20,6 +20,7 @@ use super::values::Values;
 use super::{Plan, PlanEnd};
 use crate::failure::of_stop;
 use crate::question::{self, Outcome, Question};
+use crate::redaction::Redactor;
 use crate::shared::{Shared, Tree};
 use crate::spawner::{self, Child, ChildEnded};
 use crate::stop::{Stop, StopReason, Stopper};
@@ -102,6 +103,10 @@ impl Run {
             tree,
             plan,
         }
+    }
+
+    pub(super) fn redactor(&self) -> &Redactor {
+        self.shared.secrets.redactor()
     }
 
     /// Runs the plan to its end.
@@ -223,7 +228,7 @@ impl Run {
 
     /// Ends the plan early because of `reason`.
     fn stop_for(&mut self, reason: &StopReason) {
-        let why = of_stop(reason);
+        let why = of_stop(self.redactor(), reason);
         let below = match reason {
             StopReason::TimedOut => StopReason::ParentEnds(why.1.message.clone()),
             other => other.clone(),
@@ -253,7 +258,7 @@ impl Run {
     /// Ends what runs although nothing can be published about it any more.
     async fn end_tasks(&mut self) {
         let why = StopReason::Interrupted("its log takes no events".into());
-        self.end_early(of_stop(&why), &why);
+        self.end_early(of_stop(self.redactor(), &why), &why);
         while self.tasks.join_next().await.is_some() {}
     }
 }

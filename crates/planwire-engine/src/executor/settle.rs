@@ -12,6 +12,7 @@ use crate::decision::{self, Question};
 use crate::document::model::{Outcome, Step, StepKind, ToolStep};
 use crate::failure::StepFailure;
 use crate::output::fit;
+use crate::redaction::Edges;
 use crate::spawner::ChildEnded;
 use crate::stop::{StopReason, Stopper};
 use crate::tool_runner::Called;
@@ -33,7 +34,7 @@ impl Run {
 
     fn called(&mut self, at: usize, called: Called) -> Result<(), Lost> {
         let attempt = called.call.attempt;
-        let completed = called.completed();
+        let completed = called.completed(self.redactor());
         let (event, completed) = self.tool_completed(completed)?;
         self.batch.push(event);
         let document = std::sync::Arc::clone(&self.plan.document);
@@ -51,7 +52,8 @@ impl Run {
         let event = self.shared.event(plan_id, &completed).or_else(|error| {
             // A value that no store takes, in spite of all cutting: the call must end in the log all the same.
             let message = format!("the output cannot be stored: {error}");
-            let error = StepFailure::new("bad_output", message).into_failure(Some(&completed.step));
+            let error =
+                StepFailure::new("bad_output", message).into_failure(self.redactor(), Some(&completed.step));
             let failed =
                 ToolCompleted { ok: false, output: None, error: Some(error), truncated: false, ..completed };
             self.shared.event(plan_id, &failed)
@@ -88,7 +90,7 @@ impl Run {
             return Ok(false);
         }
         let Some(when) = &tool.retry.when else { return Ok(true) };
-        let (error, attempt) = (failure.to_value(), json!(attempt));
+        let (error, attempt) = (failure.to_value(self.redactor()), json!(attempt));
         let variables = self.values.variables().with("error", &error).with("attempt", &attempt);
         match when.evaluate(&variables) {
             Ok(Value::Bool(again)) => Ok(again),
@@ -145,8 +147,9 @@ impl Run {
         }
         match self.recover(step, Some(index), &failure) {
             Some(Ok(output)) => {
+                let said = failure.to_value(self.redactor());
                 if let State::Spawning(children) = &mut self.states[at] {
-                    children.recovered = Some(failure.to_value());
+                    children.recovered = Some(said);
                 }
                 self.item_done(at, step, index, output);
             }
@@ -161,7 +164,9 @@ impl Run {
             return;
         }
         match self.recover(step, None, &failure) {
-            Some(Ok(output)) => self.done(at, step, Seen::Recovered(output, failure.to_value())),
+            Some(Ok(output)) => {
+                self.done(at, step, Seen::Recovered(output, failure.to_value(self.redactor())))
+            }
             Some(Err(failure)) => self.fail_plan(step, failure),
             None => self.fail_plan(step, failure),
         }
@@ -176,7 +181,7 @@ impl Run {
         failure: &StepFailure,
     ) -> Option<Result<Value, StepFailure>> {
         let recovery = step.on_error.as_ref()?;
-        let error = failure.to_value();
+        let error = failure.to_value(self.redactor());
         let decision_id = match index {
             Some(index) => format!("{}-{index}-recovery", step.id),
             None => format!("{}-recovery", step.id),
@@ -188,9 +193,9 @@ impl Run {
             step: &step.id,
         };
         let variables = self.values.variables().with("error", &error);
-        let decided = decision::decide(&question, &variables).and_then(|made| {
+        let decided = decision::decide(&question, &variables, self.redactor()).and_then(|made| {
             let output = match recovery.outcome(&made.chosen) {
-                Some(Outcome::Output(template)) => Some(fit(template.evaluate(&variables)?).0),
+                Some(Outcome::Output(template)) => Some(self.fitted(template.evaluate(&variables)?)),
                 Some(Outcome::Fail) | None => None,
             };
             self.decision_made(&DecisionMade { output, ..made })
@@ -219,10 +224,19 @@ impl Run {
         self.values.set_step(&step.id, value);
     }
 
+    /// A value that fits into an event. No cut goes through the value of a secret.
+    fn fitted(&self, mut value: Value) -> Value {
+        self.redactor().value(&mut value, Edges::Whole);
+        fit(value).0
+    }
+
     pub(super) fn fail_plan(&mut self, step: &Step, failure: StepFailure) {
         let reason = failure.reason;
         let why = format!("step {} failed", step.id);
-        self.end_early((reason, failure.into_failure(Some(&step.id))), &StopReason::ParentEnds(why));
+        self.end_early(
+            (reason, failure.into_failure(self.redactor(), Some(&step.id))),
+            &StopReason::ParentEnds(why),
+        );
     }
 }
 

@@ -2,18 +2,16 @@
 
 use serde_json::Value;
 
-use super::Redactor;
+use super::{Edges, Redactor};
 
 /// Members that are ids, names of documents or words of the vocabulary: they come from the engine and from documents,
-/// and a document that holds the value of a secret does not start.
-const STRUCTURE: [&str; 22] = [
-    "answered_by",
+/// and a document that holds the value of a secret does not start; nor does a plan whose own id holds one.
+const STRUCTURE: [&str; 19] = [
     "arguments_digest",
     "artifact_id",
     "call_id",
     "child_plan_id",
     "chosen",
-    "context_id",
     "decided_by",
     "decision_id",
     "decision_type",
@@ -28,11 +26,11 @@ const STRUCTURE: [&str; 22] = [
     "request_id",
     "step",
     "tool",
-    "via",
 ];
 
 /// Members with values from outside, whose keys and numbers may be anything too.
-const FOREIGN: [&str; 7] = ["arguments", "inputs", "output", "outputs", "schema", "usage", "value"];
+const FOREIGN: [&str; 8] =
+    ["arguments", "inputs", "message", "output", "outputs", "schema", "usage", "value"];
 
 /// Replaces values of secrets in a payload; says whether there were any.
 pub(crate) fn redact(redactor: &Redactor, payload: &mut Value) -> bool {
@@ -43,7 +41,7 @@ pub(crate) fn redact(redactor: &Redactor, payload: &mut Value) -> bool {
             name if STRUCTURE.contains(&name) => {}
             // Of a failed plan it is a word, of everything else a text.
             "reason" if before.contains_key("error") => {}
-            name if FOREIGN.contains(&name) => redactor.value(member, false),
+            name if FOREIGN.contains(&name) => redactor.value(member, Edges::Whole),
             "part" => part(redactor, member),
             "origin" => origin(redactor, member),
             _ => redactor.texts(member),
@@ -56,7 +54,7 @@ fn part(redactor: &Redactor, part: &mut Value) {
     let Value::Object(members) = part else { return };
     for (name, member) in members.iter_mut() {
         match name.as_str() {
-            "data" => redactor.value(member, false),
+            "data" => redactor.value(member, Edges::Whole),
             // A digest and a size.
             "blob" => {}
             _ => redactor.texts(member),
@@ -69,7 +67,7 @@ fn origin(redactor: &Redactor, origin: &mut Value) {
     for (name, member) in members.iter_mut() {
         match name.as_str() {
             "protocol" => {}
-            _ => redactor.value(member, false),
+            _ => redactor.value(member, Edges::Whole),
         }
     }
 }

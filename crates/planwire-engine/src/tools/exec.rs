@@ -224,9 +224,8 @@ fn report(
 ) -> Result<ToolOutput, ToolError> {
     use std::os::unix::process::ExitStatusExt as _;
     let truncated = pipes.truncated();
-    let (stdout, stderr) = pipes.texts();
-    // Before the beginning of it is cut off.
-    let said = last_words(&redactor.cut_text(&stderr, truncated));
+    let (stdout, stderr) = pipes.texts(redactor);
+    let said = last_words(&stderr);
     match (status.code(), status.signal()) {
         (Some(code), _) if ok.contains(&code) => Ok(ToolOutput {
             value: json!({"exit_code": code, "stdout": stdout, "stderr": stderr}),

@@ -13,12 +13,14 @@
 //! - `arguments`, `target`: what is asked for, and of whom.
 //! - [`connection`]: names, addresses, TLS.
 //! - `redirect`, `response`: what comes back.
+//! - `shown`: what is said of it.
 
 pub mod address;
 mod arguments;
 pub mod connection;
 mod redirect;
 mod response;
+mod shown;
 mod target;
 
 use futures_util::future::BoxFuture;
@@ -67,23 +69,24 @@ impl Http {
     }
 
     async fn run(&self, arguments: Arguments, context: &ToolContext) -> Result<ToolOutput, ToolError> {
-        let mut request = Request::of(arguments)?;
+        let redactor = &context.redactor;
+        let mut request = Request::of(arguments, redactor)?;
         let mut redirects_left = request.follow_redirects;
         loop {
             let mut exchange = self.connector.send(&request).await?;
             let next = match request.follow_redirects {
                 0 => None,
-                _ => redirect::next(&request, exchange.response())?,
+                _ => redirect::next(&request, exchange.response(), redactor)?,
             };
             match next {
-                None => return response::read(&request, &mut exchange, &context.redactor).await,
+                None => return response::read(&request, &mut exchange, redactor).await,
                 Some(_) if redirects_left == 0 => {
                     let message = format!("more than {} redirects", request.follow_redirects);
                     return Err(ToolError::new("too_many_redirects", message));
                 }
-                Some(Next { target, method, body, headers }) => {
+                Some(Next { target, shown, method, body, headers }) => {
                     redirects_left -= 1;
-                    request = Request { target, method, body, headers, ..request };
+                    request = Request { target, shown, method, body, headers, ..request };
                 }
             }
         }

@@ -1,6 +1,8 @@
 //! Secrets: tools get them, events never do, whatever comes back.
 
 mod canary;
+mod cuts;
+mod echoes;
 
 use planwire_bus::StartError;
 use planwire_engine::{EngineConfig, Secrets};

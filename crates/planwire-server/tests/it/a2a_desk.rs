@@ -52,7 +52,16 @@ impl Desk {
     }
 }
 
+/// The value of the only secret of a desk.
+pub(crate) const SECRET: &str = "correct horse";
+
 impl PlanStarter for Desk {
+    fn redact(&self, value: &mut Value) -> bool {
+        let marked = value.to_string().replace(SECRET, "***SECRET***");
+        let before = std::mem::replace(value, serde_json::from_str(&marked).unwrap());
+        *value != before
+    }
+
     fn catalog(&self) -> Vec<CatalogEntry> {
         self.catalog.clone()
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::a2a_desk::{SECRET, call, desk};
 use crate::client::{Answer, get, post};
 use crate::served::{Fault, Served};
 
@@ -187,4 +188,37 @@ async fn what_the_log_does_not_take_is_said() {
     assert_eq!(refused(&served, "p", json!({ "value": 1 })).await, (503, "store-full".into()));
     served.fault.set(Fault::NONE);
     assert_eq!(answer(&served, "p", json!({ "value": 1 })).await.status, 200);
+}
+
+#[tokio::test]
+async fn no_secret_gets_into_the_log_by_an_answer_or_a_request_to_end() {
+    let (served, _desk) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    ask(&served, "p", json!({})).await;
+    for body in [
+        json!({ "value": format!("it is {SECRET}") }),
+        json!({ "request_id": "r1", "value": { SECRET: [1] } }),
+        json!({ "value": "a", "answered_by": SECRET }),
+        json!({ "value": "a", "via": SECRET }),
+    ] {
+        let refused = answer(&served, "p", body).await;
+        assert_eq!((refused.status, refused.problem().as_str()), (400, "answer-invalid"));
+        let refused = refused.json();
+        assert!(
+            refused["errors"][0]["message"].as_str().unwrap().starts_with("it holds the value of a secret")
+        );
+        assert!(!refused.to_string().contains(SECRET), "{refused}");
+    }
+    let message =
+        json!({ "messageId": "m1", "role": "ROLE_USER", "taskId": "p", "parts": [{ "text": SECRET }] });
+    let refused = call(&served, "SendMessage", json!({ "message": message })).await.unwrap_err();
+    assert!(refused.to_string().contains("it holds the value of a secret"), "{refused}");
+    assert!(received(&served, "p").await.is_empty());
+
+    let reason = json!({ "reason": format!("since {SECRET} leaked") }).to_string();
+    assert_eq!(post(served.address, "/v1/plans/p/cancel", &reason).await.status, 202);
+    let events = get(served.address, "/v1/plans/p/events").await.json();
+    assert!(!events.to_string().contains(SECRET), "{events}");
+    assert!(events.to_string().contains("since ***SECRET*** leaked"), "{events}");
+    assert_eq!(answer(&served, "p", json!({ "value": "correct" })).await.status, 200);
 }

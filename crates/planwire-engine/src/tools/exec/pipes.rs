@@ -3,6 +3,8 @@
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 
+use crate::redaction::{Edges, Redactor, lossy};
+
 /// Bytes read at a time.
 const READ_BYTES: usize = 16 * 1024;
 
@@ -73,9 +75,9 @@ impl Pipes {
         Pumped::AllClosed
     }
 
-    /// Standard output and error; bytes that are no UTF-8 are replaced.
-    pub(super) fn texts(self) -> (String, String) {
-        (self.stdout.into_text(), self.stderr.into_text())
+    /// Standard output and error without values of secrets; then bytes that are no UTF-8 are replaced.
+    pub(super) fn texts(self, redactor: &Redactor) -> (String, String) {
+        (self.stdout.into_text(redactor), self.stderr.into_text(redactor))
     }
 }
 
@@ -116,15 +118,14 @@ impl<R: AsyncRead + Unpin> Kept<R> {
         }
     }
 
-    fn into_text(self) -> String {
+    fn into_text(self, redactor: &Redactor) -> String {
         let mut bytes = self.bytes;
         if self.dropped {
             // A character that the cut went through is left out; it is no damage of the program's output.
             let whole = bytes.len() - incomplete_tail(&bytes);
             bytes.truncate(whole);
         }
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
+        lossy(redactor.cut_bytes(&bytes, Edges::cut_end_if(self.dropped)).into_owned())
     }
 }
 
@@ -144,7 +145,7 @@ mod tests {
         let mut kept = Kept::<&[u8]>::new(None, bytes_max);
         kept.bytes = bytes[..bytes.len().min(bytes_max)].to_vec();
         kept.dropped = bytes.len() > bytes_max;
-        kept.into_text()
+        kept.into_text(&Redactor::default())
     }
 
     #[test]

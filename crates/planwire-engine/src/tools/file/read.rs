@@ -15,7 +15,7 @@ use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Met, Walk, size_of};
 use super::{Attention, ROOT, Unreadable, blocking};
 use crate::output::size;
-use crate::redaction::Redactor;
+use crate::redaction::{Edges, Redactor, lossy};
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Bytes of a text when the step does not say, and the most that it may ask for.
@@ -161,11 +161,16 @@ fn read(
             search.file(&path)?;
             Ok(search.into_output())
         }
-        (_, None) => read_text(&root, &path, arguments.max_bytes),
+        (_, None) => read_text(&root, &path, arguments.max_bytes, &context.redactor),
     }
 }
 
-fn read_text(root: &Root, path: &Path, max_bytes: usize) -> Result<ToolOutput, ToolError> {
+fn read_text(
+    root: &Root,
+    path: &Path,
+    max_bytes: usize,
+    redactor: &Redactor,
+) -> Result<ToolOutput, ToolError> {
     if max_bytes > TEXT_BYTES_MAX {
         return Err(ToolError::argument(format!("max_bytes is at most {TEXT_BYTES_MAX}")));
     }
@@ -176,10 +181,14 @@ fn read_text(root: &Root, path: &Path, max_bytes: usize) -> Result<ToolOutput, T
     file.take(limit).read_to_end(&mut bytes).map_err(|error| unreadable(path, &error))?;
     let truncated = bytes.len() > max_bytes;
     bytes.truncate(max_bytes);
-    let mut text = String::from_utf8_lossy(&bytes).into_owned();
-    if truncated && text.ends_with(char::REPLACEMENT_CHARACTER) {
-        text.pop();
+    if truncated
+        && let Err(error) = std::str::from_utf8(&bytes)
+        && error.error_len().is_none()
+    {
+        // A character that the cut went through is left out.
+        bytes.truncate(error.valid_up_to());
     }
+    let text = lossy(redactor.cut_bytes(&bytes, Edges::cut_end_if(truncated)).into_owned());
     let value = json!({"text": text, "size_bytes": size_of(&stat), "truncated": truncated});
     Ok(ToolOutput { value, truncated })
 }
@@ -303,8 +312,9 @@ impl<'a> Search<'a> {
         if self.lines.len() >= self.arguments.max_lines || self.lines_bytes > LINES_BYTES_MAX {
             return;
         }
-        // Before it is cut.
-        let line = self.redactor.text(line.trim());
+        // Before it is cut; and a value may go on in other lines.
+        let line = lossy(self.redactor.cut_bytes(bytes.trim_ascii(), Edges::Piece).into_owned());
+        let line = line.trim();
         let text: String = line.chars().take(LINE_CHARS_MAX).collect();
         let item = json!({"path": shown(path), "line": number, "text": text});
         self.lines_bytes += size(&item) + 1;

@@ -9,8 +9,10 @@ use planwire_event::vocabulary::Object;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::shown::Shown;
 use super::target::Target;
 use super::{REDIRECTS_MAX, RESPONSE_BYTES_DEFAULT, RESPONSE_BYTES_MAX};
+use crate::redaction::Redactor;
 use crate::tool::ToolError;
 
 /// Headers that a step may give.
@@ -56,6 +58,7 @@ pub(super) struct Arguments {
 /// A request that can be sent.
 pub(super) struct Request {
     pub(super) target: Target,
+    pub(super) shown: Shown,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -67,9 +70,8 @@ pub(super) struct Request {
 }
 
 impl Request {
-    pub(super) fn of(arguments: Arguments) -> Result<Self, ToolError> {
-        let mut target = Target::parse(&arguments.url)?;
-        target.add_query(&arguments.query)?;
+    pub(super) fn of(arguments: Arguments, redactor: &Redactor) -> Result<Self, ToolError> {
+        let (target, shown) = target(&arguments, redactor)?;
         let mut headers = headers(&arguments.headers)?;
         let (body, media_type) = match (arguments.json, arguments.text) {
             (Some(_), Some(_)) => return Err(ToolError::argument("json and text cannot both be given")),
@@ -93,6 +95,7 @@ impl Request {
         }
         Ok(Self {
             target,
+            shown,
             method: method(arguments.method.as_deref().unwrap_or("GET"))?,
             headers,
             body,
@@ -104,9 +107,19 @@ impl Request {
     }
 
     /// What was asked for, for messages.
-    pub(super) fn shown(&self) -> String {
-        format!("{} {}", self.method, self.target.shown())
+    pub(super) fn named(&self) -> String {
+        format!("{} {}", self.method, self.shown.resource)
     }
+}
+
+fn target(arguments: &Arguments, redactor: &Redactor) -> Result<(Target, Shown), ToolError> {
+    let mut target = Target::parse(&arguments.url)?;
+    let given = target.path_and_query();
+    target.add_query(&arguments.query)?;
+    let asked = target.path_and_query();
+    let added = asked.strip_prefix(&given).unwrap_or_default();
+    let shown = Shown::of(&target, &arguments.url, added, redactor);
+    Ok((target, shown))
 }
 
 fn method(name: &str) -> Result<Method, ToolError> {
@@ -186,7 +199,7 @@ mod tests {
     use serde_json::json;
 
     fn request(value: Value) -> Result<Request, ToolError> {
-        Request::of(serde_json::from_value(value).unwrap())
+        Request::of(serde_json::from_value(value).unwrap(), &Redactor::default())
     }
 
     #[test]

@@ -25,7 +25,6 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::HttpConfig;
 use super::arguments::Request;
-use super::target::Target;
 use crate::tool::ToolError;
 
 /// Time to find the addresses of a name and to connect to one of them.
@@ -135,7 +134,7 @@ impl Connector {
 
     /// Sends a request; returns when the head of the response is there.
     pub(super) async fn send(&self, request: &Request) -> Result<Exchange, ToolError> {
-        let stream = self.connect(&request.target).await?;
+        let stream = self.connect(request).await?;
         let failed = |error: hyper::Error| bad_response(request, &error);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEADER_BYTES_MAX)
@@ -155,66 +154,68 @@ impl Connector {
         if headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>()
             > HEADER_BYTES_MAX
         {
-            let message = format!("{}: headers of more than {HEADER_BYTES_MAX} bytes", request.shown());
+            let message = format!("{}: headers of more than {HEADER_BYTES_MAX} bytes", request.named());
             return Err(ToolError::new("too_large", message));
         }
         Ok(Exchange { response, driver })
     }
 
-    async fn connect(&self, target: &Target) -> Result<Box<dyn Stream>, ToolError> {
-        let no_answer = |_| failed("connect_failed", target, "no connection in time");
-        let stream = timeout(CONNECT_TIME, self.tcp(target)).await.map_err(no_answer)??;
+    async fn connect(&self, request: &Request) -> Result<Box<dyn Stream>, ToolError> {
+        let target = &request.target;
+        let no_answer = |_| failed("connect_failed", request, "no connection in time");
+        let stream = timeout(CONNECT_TIME, self.tcp(request)).await.map_err(no_answer)??;
         // The request is sent at once.
         let _ = stream.set_nodelay(true);
         if !target.is_tls {
             return Ok(Box::new(stream));
         }
         let tls = self.tls.get_or_init(|| tls_of(&self.config.roots));
-        let tls = tls.as_ref().map_err(|why| failed("tls_failed", target, why))?;
-        let name =
-            ServerName::try_from(target.host.clone()).map_err(|error| failed("tls_failed", target, error))?;
+        let tls = tls.as_ref().map_err(|why| failed("tls_failed", request, why))?;
+        let name = ServerName::try_from(target.host.clone())
+            .map_err(|error| failed("tls_failed", request, error))?;
         let agreed = timeout(TLS_TIME, tls.connect(name, stream)).await;
-        let agreed = agreed.map_err(|_| failed("tls_failed", target, "no agreement in time"))?;
-        Ok(Box::new(agreed.map_err(|error| failed("tls_failed", target, error))?))
+        let agreed = agreed.map_err(|_| failed("tls_failed", request, "no agreement in time"))?;
+        Ok(Box::new(agreed.map_err(|error| failed("tls_failed", request, error))?))
     }
 
-    async fn tcp(&self, target: &Target) -> Result<TcpStream, ToolError> {
-        let addresses = self.addresses(target).await?;
+    async fn tcp(&self, request: &Request) -> Result<TcpStream, ToolError> {
+        let addresses = self.addresses(request).await?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in addresses.into_iter().take(ADDRESSES_MAX) {
-            match TcpStream::connect(SocketAddr::new(address, target.port)).await {
+            match TcpStream::connect(SocketAddr::new(address, request.target.port)).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
         }
-        Err(failed("connect_failed", target, last))
+        Err(failed("connect_failed", request, last))
     }
 
     /// The addresses of a host. If one of them may not be reached, none is: who answers for the name cannot be
     /// trusted with the choice.
-    async fn addresses(&self, target: &Target) -> Result<Vec<IpAddr>, ToolError> {
+    async fn addresses(&self, request: &Request) -> Result<Vec<IpAddr>, ToolError> {
+        let target = &request.target;
         let host = target.host.as_str();
         let addresses = match host.parse::<IpAddr>() {
             Ok(address) => vec![address],
             Err(_) => (self.config.resolver.0)(host.to_owned(), target.port)
                 .await
-                .map_err(|error| failed("resolve_failed", target, error))?,
+                .map_err(|error| failed("resolve_failed", request, error))?,
         };
         if addresses.is_empty() {
-            return Err(failed("resolve_failed", target, "the name has no address"));
+            return Err(failed("resolve_failed", request, "the name has no address"));
         }
         if let Some(private) =
             addresses.iter().find(|address| !self.config.allow_private.permits(host, **address))
         {
-            let message = format!("{host} is {private}, which is not a public address and not allowed");
-            return Err(ToolError::new("private_address", message));
+            let why = format!("its address {private} is not a public one and not allowed");
+            return Err(failed("private_address", request, why));
         }
         Ok(addresses)
     }
 }
 
-fn failed(code: &str, target: &Target, why: impl fmt::Display) -> ToolError {
-    ToolError::new(code, format!("{}: {why}", target.authority()))
+fn failed(code: &str, request: &Request, why: impl fmt::Display) -> ToolError {
+    ToolError::new(code, request.shown.failed(why))
 }
 
 fn message(request: &Request) -> Result<hyper::Request<Full<Bytes>>, ToolError> {
@@ -236,7 +237,7 @@ fn message(request: &Request) -> Result<hyper::Request<Full<Bytes>>, ToolError> 
 /// What the server sent is not HTTP, or not all of it.
 pub(super) fn bad_response(request: &Request, error: &hyper::Error) -> ToolError {
     let code = if error.is_parse_too_large() { "too_large" } else { "bad_response" };
-    let mut message = format!("{}: {error}", request.shown());
+    let mut message = format!("{}: {error}", request.named());
     if let Some(cause) = std::error::Error::source(error) {
         message = format!("{message}: {cause}");
     }

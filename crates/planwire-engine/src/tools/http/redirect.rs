@@ -5,7 +5,9 @@ use hyper::header::{self, HeaderMap, HeaderName};
 use hyper::{Method, Response, StatusCode};
 
 use super::arguments::Request;
+use super::shown::Shown;
 use super::target::Target;
+use crate::redaction::Redactor;
 use crate::tool::ToolError;
 
 /// Headers that go along to another server: none of them says who asks.
@@ -14,13 +16,18 @@ const PORTABLE: [HeaderName; 3] = [header::ACCEPT, header::ACCEPT_LANGUAGE, head
 /// The next request.
 pub(super) struct Next {
     pub(super) target: Target,
+    pub(super) shown: Shown,
     pub(super) method: Method,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
 /// The request that a response leads to; `None` if it is no redirect.
-pub(super) fn next<B>(request: &Request, response: &Response<B>) -> Result<Option<Next>, ToolError> {
+pub(super) fn next<B>(
+    request: &Request,
+    response: &Response<B>,
+    redactor: &Redactor,
+) -> Result<Option<Next>, ToolError> {
     let status = response.status();
     let keeps_method = match status {
         StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => {
@@ -32,7 +39,7 @@ pub(super) fn next<B>(request: &Request, response: &Response<B>) -> Result<Optio
     };
     let Some(location) = response.headers().get(header::LOCATION) else { return Ok(None) };
     let refused = |why: &str| {
-        let message = format!("{} leads elsewhere ({}): {why}", request.shown(), status.as_u16());
+        let message = format!("{} leads elsewhere ({}): {why}", request.named(), status.as_u16());
         ToolError::new("redirect_refused", message)
     };
     let location = location.to_str().map_err(|_| refused("its Location is no URL"))?;
@@ -59,5 +66,6 @@ pub(super) fn next<B>(request: &Request, response: &Response<B>) -> Result<Optio
             .collect();
     }
     let method = if keeps_method { request.method.clone() } else { Method::GET };
-    Ok(Some(Next { target, method, headers, body }))
+    let shown = request.shown.redirected(&target, location, redactor);
+    Ok(Some(Next { target, shown, method, headers, body }))
 }

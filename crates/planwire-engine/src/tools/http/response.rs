@@ -10,10 +10,10 @@ use serde_json::{Map, Value, json};
 use super::arguments::Request;
 use super::connection::{Exchange, bad_response};
 use crate::base64;
-use crate::redaction::Redactor;
+use crate::redaction::{Edges, Redactor, lossy};
 use crate::tool::{ToolError, ToolOutput};
 
-/// Bytes of each header that a step sees.
+/// Bytes of each header that a step sees; a longer one counts as truncated.
 const HEADER_BYTES_MAX: usize = 1024;
 /// Bytes of a body that is only told in the message of a failure.
 const EXCERPT_BYTES_MAX: usize = 4 * 1024;
@@ -38,33 +38,54 @@ pub(super) async fn read(
     let kept_bytes = if is_ok { request.kept_bytes } else { EXCERPT_BYTES_MAX };
     let body = exchange.with(async |response| Body::read(response, kept_bytes).await).await;
     let body = body.map_err(|error| bad_response(request, &error))?;
+    let headers = exchange.response().headers();
+    let encoding = encoding_of(headers).filter(|_| !body.bytes.is_empty());
     if !is_ok {
         let reason = status.canonical_reason().unwrap_or_default();
-        let message = format!("{} gives {} {reason}", request.shown(), status.as_u16());
-        return Err(ToolError::new("http_status", message.trim_end().to_owned() + &body.excerpt(redactor)));
+        let message = format!("{} gives {} {reason}", request.named(), status.as_u16());
+        // What is packed cannot be looked through.
+        let excerpt = if encoding.is_some() { String::new() } else { body.excerpt(redactor) };
+        return Err(ToolError::new("http_status", message.trim_end().to_owned() + &excerpt));
+    }
+    if let Some(encoding) = encoding {
+        let message =
+            format!("{}: the body is encoded ({encoding}), which was not asked for", request.named());
+        return Err(ToolError::new("bad_response", message));
     }
     if body.is_cut && request.is_strict {
-        let message = format!("{} gives more than {} bytes", request.shown(), request.kept_bytes);
+        let message = format!("{} gives more than {} bytes", request.named(), request.kept_bytes);
         return Err(ToolError::new("too_large", message));
     }
-    let headers = exchange.response().headers();
-    let is_cut = body.is_cut;
+    let (shown, is_header_cut) = headers_of(headers, redactor);
+    let truncated = body.is_cut || is_header_cut;
     let mut output = Map::new();
     output.insert("status".to_owned(), json!(status.as_u16()));
-    output.insert("headers".to_owned(), headers_of(headers));
-    output.insert("url".to_owned(), json!(request.target.url()));
-    output.insert("truncated".to_owned(), json!(is_cut));
-    body.put_into(&mut output, is_json(headers));
-    Ok(ToolOutput { value: Value::Object(output), truncated: is_cut })
+    output.insert("headers".to_owned(), shown);
+    output.insert("url".to_owned(), json!(request.shown.url));
+    output.insert("truncated".to_owned(), json!(truncated));
+    body.put_into(&mut output, is_json(headers), redactor);
+    Ok(ToolOutput { value: Value::Object(output), truncated })
 }
 
-fn headers_of(headers: &HeaderMap) -> Value {
-    let text = |name: &str| {
-        let value = headers.get(name)?.as_bytes();
-        let value = &value[..value.len().min(HEADER_BYTES_MAX)];
-        Some((name.to_owned(), json!(String::from_utf8_lossy(value))))
+/// The headers that a step sees, without values of secrets, and whether one of them was cut then.
+fn headers_of(headers: &HeaderMap, redactor: &Redactor) -> (Value, bool) {
+    let mut is_cut = false;
+    let mut text = |name: &str| {
+        let mut value = lossy(redactor.bytes(headers.get(name)?.as_bytes()).into_owned());
+        is_cut |= value.len() > HEADER_BYTES_MAX;
+        value.truncate(value.floor_char_boundary(HEADER_BYTES_MAX));
+        Some((name.to_owned(), json!(value)))
     };
-    Value::Object(HEADERS.into_iter().filter_map(text).collect())
+    (Value::Object(HEADERS.into_iter().filter_map(&mut text).collect()), is_cut)
+}
+
+/// How a body is encoded, if it is.
+fn encoding_of(headers: &HeaderMap) -> Option<String> {
+    const NAME_CHARS_MAX: usize = 40;
+    let named = headers.get_all(header::CONTENT_ENCODING).iter();
+    let named = named.map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+    let mut named = named.filter(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"));
+    named.next().map(|name| name.chars().filter(char::is_ascii_graphic).take(NAME_CHARS_MAX).collect())
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -97,7 +118,7 @@ impl Body {
     }
 
     /// `json`, `text`, or for bytes that are neither `size_bytes`, `digest` and `base64`, as long as they are whole.
-    fn put_into(self, output: &mut Map<String, Value>, is_json: bool) {
+    fn put_into(self, output: &mut Map<String, Value>, is_json: bool, redactor: &Redactor) {
         if is_json
             && !self.is_cut
             && let Ok(value) = serde_json::from_slice(&self.bytes)
@@ -105,15 +126,18 @@ impl Body {
             output.insert("json".to_owned(), value);
             return;
         }
+        let edges = Edges::cut_end_if(self.is_cut);
         match self.into_text() {
             Ok(text) => {
-                output.insert("text".to_owned(), json!(text));
+                output.insert("text".to_owned(), json!(redactor.cut_text(&text, edges)));
             }
             Err(body) if body.is_cut => {}
             Err(body) => {
-                output.insert("size_bytes".to_owned(), json!(body.bytes.len()));
-                output.insert("digest".to_owned(), json!(Digest::of(&body.bytes).to_string()));
-                output.insert("base64".to_owned(), json!(base64::encode(&body.bytes)));
+                // All three tell of the same bytes: without values of secrets, which Base64 could hide.
+                let bytes = redactor.bytes(&body.bytes);
+                output.insert("size_bytes".to_owned(), json!(bytes.len()));
+                output.insert("digest".to_owned(), json!(Digest::of(&bytes).to_string()));
+                output.insert("base64".to_owned(), json!(base64::encode(&bytes)));
             }
         }
     }
@@ -134,7 +158,7 @@ impl Body {
     fn excerpt(self, redactor: &Redactor) -> String {
         let is_cut = self.is_cut;
         let Ok(text) = self.into_text() else { return String::new() };
-        let text = redactor.cut_text(&text, is_cut);
+        let text = redactor.cut_text(&text, Edges::cut_end_if(is_cut));
         let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         let mut kept: String = line.chars().take(EXCERPT_CHARS_MAX).collect();
         if kept.is_empty() {

@@ -116,12 +116,6 @@ impl Target {
         }
     }
 
-    /// The URL without its query, for messages.
-    pub(super) fn shown(&self) -> String {
-        let scheme = if self.is_tls { "https" } else { "http" };
-        format!("{scheme}://{}{}", self.authority(), self.path)
-    }
-
     /// The whole URL.
     pub(super) fn url(&self) -> String {
         let scheme = if self.is_tls { "https" } else { "http" };
@@ -312,6 +306,5 @@ mod tests {
         assert_eq!(target.path_and_query(), "/?x&a%20b=c%26d%3De&list=%C3%A9&list=2&n=1&on=true");
         assert!(target.add_query(json!({"a": {}}).as_object().unwrap()).is_err());
         assert!(target.add_query(json!({"a": "x".repeat(URL_BYTES_MAX)}).as_object().unwrap()).is_err());
-        assert_eq!(target.shown(), "http://a/");
     }
 }

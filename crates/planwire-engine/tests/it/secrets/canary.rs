@@ -136,7 +136,7 @@ fn forms(secret: &str) -> Vec<String> {
     forms
 }
 
-fn base64(bytes: &[u8]) -> String {
+pub(super) fn base64(bytes: &[u8]) -> String {
     let alphabet: Vec<char> = ('A'..='Z').chain('a'..='z').chain('0'..='9').chain(['+', '/']).collect();
     let bits: String = bytes.iter().map(|byte| format!("{byte:08b}")).collect();
     let groups = bits.as_bytes().chunks(6).map(|group| format!("{:0<6}", String::from_utf8_lossy(group)));
