@@ -22,8 +22,10 @@ pub(crate) enum Missing {
 
 /// One system package and what stands still without it.
 struct Package {
-    /// Any of these on `PATH` shows that the package is not needed.
+    /// On `PATH`, or where [`Package::folders`] says, this shows that the package is not needed.
     program: String,
+    /// Where Debian has programs that are not on `PATH`: a folder for each version, below it this one.
+    folders: Option<(&'static str, &'static str)>,
     debian: String,
     reason: &'static str,
 }
@@ -31,6 +33,7 @@ struct Package {
 fn packages(llvm_major: u32) -> Vec<Package> {
     let row = |program: &str, debian: &str, reason: &'static str| Package {
         program: program.to_owned(),
+        folders: None,
         debian: debian.to_owned(),
         reason,
     };
@@ -48,6 +51,14 @@ fn packages(llvm_major: u32) -> Vec<Package> {
         row("node", "nodejs", "runs the TypeScript client and the driver of that browser"),
         row("python3", "python3", "runs the Python client and the official A2A clients"),
         row("pip3", "python3-pip", "installs these below target/tools, and ready-made cargo tools"),
+        Package {
+            folders: Some(("/usr/lib/postgresql", "bin")),
+            ..row(
+                "postgres",
+                "postgresql",
+                "the log in PostgreSQL is tested with a server of each test's own",
+            )
+        },
     ]
 }
 
@@ -84,9 +95,18 @@ fn absent(workspace: &Workspace) -> Result<Vec<Package>> {
     let mut absent = packages(llvm_major(workspace)?);
     absent.retain(|package| {
         let covered = package.debian.starts_with("llvm-") && tools_of_toolchain;
-        !covered && workspace.find(&package.program).is_none()
+        !covered && workspace.find(&package.program).is_none() && !package.is_beside_path()
     });
     Ok(absent)
+}
+
+impl Package {
+    /// Whether the program is in a folder of its own.
+    fn is_beside_path(&self) -> bool {
+        let Some((versions, below)) = self.folders else { return false };
+        let mut versions = std::fs::read_dir(versions).into_iter().flatten().flatten();
+        versions.any(|version| version.path().join(below).join(&self.program).is_file())
+    }
 }
 
 fn apt(workspace: &Workspace) -> Command {

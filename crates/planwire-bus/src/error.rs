@@ -44,7 +44,8 @@ pub enum PublishError {
     /// The store refused; certainly nothing of the request is stored. It may be tried again.
     #[error("the store refused: {0}")]
     Refused(Arc<StoreError>),
-    /// The request may be stored or not. Publish it again with the same event ids after a restart.
+    /// The request may be stored or not. Publish it again with the same event ids once events are taken: at once if
+    /// the bus is [`Health::Ready`], else after a restart.
     #[error("the store did not say whether the events are stored: {0}")]
     Unknown(Arc<StoreError>),
     /// The writer stopped after a fatal error; certainly nothing of the request is stored.

@@ -197,7 +197,7 @@ impl Log {
                 Some(Arc::new(error))
             }
             // The transaction has ended, whatever else the store says; the next commit hears it too.
-            Ok(_) | Err(AppendError::Refused(_)) => None,
+            Ok(_) | Err(AppendError::Refused(_) | AppendError::Unsettled(_)) => None,
         }
     }
 
@@ -219,6 +219,11 @@ impl Log {
                 Err(AppendError::Unknown(error)) => {
                     self.failed = true;
                     return Committed { stored: others, ..Committed::unknown(requests, error) };
+                }
+                // The store finds out before the next append; what it has of these comes in as others' events do.
+                Err(AppendError::Unsettled(error)) => {
+                    let unknown = all(requests, &PublishError::Unknown(Arc::new(error)));
+                    return Committed { stored: others, ..unknown };
                 }
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! The bus computes finished rows (position, seq, lineage, leaf); a store appends them in one transaction iff its
 //! head is still the expected one. **Invariant:** what [`LogWriter::append`] answered with [`Appended::Stored`] is on
-//! disk, and every later read finds it.
+//! disk, and every later read finds it. Other processes may write the same log, if the store lets them: the head says
+//! so ([`Appended::HeadMoved`]), and [`EventRepository::watch_head`] tells those who only read.
 
 use std::sync::Arc;
 
@@ -197,6 +198,15 @@ pub enum StoreError {
         /// What is wrong.
         message: String,
     },
+    /// The database does not answer; reading and writing resume by themselves when it does.
+    #[error("the database does not answer")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// As many reads as may are under way, and none of them ended while we waited.
+    #[error("all {connections} connections for reading are in use")]
+    Exhausted {
+        /// How many there are.
+        connections: usize,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,
@@ -211,9 +221,14 @@ pub enum AppendError {
     /// Certainly nothing is stored.
     #[error("nothing was stored")]
     Refused(#[source] StoreError),
-    /// It may be stored or not; only reading the log anew can tell.
+    /// It may be stored or not, and nothing may be written until the log is opened anew: a file whose last write
+    /// failed shows one thing now and may hold another after a crash.
     #[error("the store did not say whether the batch is stored")]
     Unknown(#[source] StoreError),
+    /// It may be stored or not; the store itself is sound and finds out before it appends anything else, so writing
+    /// goes on. What became of the batch is told by reading its event ids.
+    #[error("the store could not be asked whether the batch is stored")]
+    Unsettled(#[source] StoreError),
 }
 
 /// Writes a log. There is one per log and process; it is used from one thread and blocks.
@@ -237,7 +252,8 @@ pub trait LogWriter: Send {
     ///
     /// # Errors
     ///
-    /// [`AppendError::Refused`] if certainly nothing is stored, [`AppendError::Unknown`] if it may be.
+    /// [`AppendError::Refused`] if certainly nothing is stored, [`AppendError::Unknown`] or
+    /// [`AppendError::Unsettled`] if it may be.
     fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError>;
 }
 
@@ -357,4 +373,36 @@ pub trait EventRepository: Send + Sync {
     ///
     /// [`StoreError`] if the store cannot be read.
     fn blob(&self, digest: Digest, chunk: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>>;
+
+    /// Calls `seen` with the position of the head whenever the store looked at it, from a thread of its own, until
+    /// the watch is dropped; `None` if nobody but the writer of this process can move the head.
+    ///
+    /// The calls are hints and the table is the truth: positions may repeat, and some are left out. A head that moved
+    /// is told within the store's own interval, in most cases at once.
+    fn watch_head(&self, seen: HeadSeen) -> Option<HeadWatch> {
+        drop(seen);
+        None
+    }
+}
+
+/// Is told how far a log reaches. It must return at once.
+pub type HeadSeen = Box<dyn Fn(Position) + Send + Sync>;
+
+/// A watch over the head of a log that others write too; dropping it ends the watch.
+pub struct HeadWatch {
+    _guard: Box<dyn Send + Sync>,
+}
+
+impl HeadWatch {
+    /// A watch that ends when `guard` is dropped.
+    #[must_use]
+    pub fn new(guard: impl Send + Sync + 'static) -> Self {
+        Self { _guard: Box::new(guard) }
+    }
+}
+
+impl std::fmt::Debug for HeadWatch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("HeadWatch")
+    }
 }

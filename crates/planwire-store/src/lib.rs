@@ -7,6 +7,7 @@
 //!   and where a read stops.
 //! - [`memory`]: a log that is gone with the process.
 //! - [`sqlite`]: a log in a file. [`lock`]: who holds that file.
+//! - `postgres` (feature): a log in a database that several processes write.
 
 pub mod contract;
 mod decoder;
@@ -14,6 +15,8 @@ pub mod lock;
 pub mod memory;
 pub mod merkle;
 mod plan_query;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod row;
 mod scan;
 pub mod sqlite;
@@ -23,4 +26,9 @@ pub use lock::{LockError, LockFile, LockInfo};
 pub use memory::MemoryStore;
 pub use merkle::{Frontier, leaf};
 pub use plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
+#[cfg(feature = "postgres")]
+pub use postgres::{
+    PostgresOpenError, PostgresOptions, PostgresRepository, PostgresStore, PostgresUrl, PostgresUrlError,
+    PostgresWriter, Unfit,
+};
 pub use sqlite::{OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter};

@@ -62,6 +62,26 @@ impl<'a> Scan<'a> {
         Ok(if self.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
+    /// Events that still fit.
+    #[cfg(feature = "postgres")]
+    pub(crate) const fn events_left(&self) -> usize {
+        self.limits.events.saturating_sub(self.events.len())
+    }
+
+    /// Events that still fit if they are as large as those before.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn rows_that_fit(&self) -> usize {
+        let size = (self.bytes / self.events.len().max(1)).max(1);
+        self.limits.bytes.saturating_sub(self.bytes) / size
+    }
+
+    /// Says that the rows up to `position` were as many as a page may look at, where a store leaves out by itself what
+    /// is not wanted.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn stop_at(&mut self, position: Position) {
+        (self.scanned_to, self.full) = (position, true);
+    }
+
     /// Ends the read; unless it was stopped, it has seen all up to the head.
     pub(crate) fn finish(self) -> Page {
         let scanned_to = if self.full { self.scanned_to } else { self.scanned_to.max(self.head) };

@@ -43,7 +43,7 @@ pub(crate) fn log_info(connection: &mut Connection) -> Result<LogInfo, StoreErro
     let lineage = lineage
         .into_iter()
         .map(|(log, to)| Ok((log_id_of(&log)?, position(to))))
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, StoreError>>()?;
     Ok(LogInfo { log_id, head, pruned_to: position(pruned_to), lineage })
 }
 

@@ -17,6 +17,11 @@ macro_rules! stores {
     ($($promise:ident),* $(,)?) => {
         mod memory { $(#[test] fn $promise() { super::$promise(super::stores::memory()); })* }
         mod sqlite { $(#[test] fn $promise() { super::$promise(super::stores::sqlite()); })* }
+        mod postgres {
+            $(#[test] fn $promise() {
+                super::stores::postgres(concat!("conformance ", stringify!($promise))).map(super::$promise);
+            })*
+        }
     };
 }
 

@@ -1,31 +1,17 @@
-//! A seeded walk through two stores at once: each answer of one is the answer of the other.
+//! A seeded walk through several stores at once: each answer of one is the answer of the others, byte for byte.
 
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{Digest, EventId, EventType, EventTypes, Filter, PlanStatus, Position, Scope};
 use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanScope};
 
 use crate::author::{Author, log_id, plan_id};
+use crate::awkward;
 use crate::block_on::block_on;
+use crate::cluster::Cluster;
+use crate::random::{Random, count};
 use crate::stores::{self, Store};
 
 const STEPS: u32 = 120;
-
-/// SplitMix64: the same walk for the same seed on every machine.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut bits = self.0;
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        usize::try_from((bits ^ (bits >> 31)) >> 33).unwrap() % end
-    }
-
-    fn of<'a, T>(&mut self, choices: &'a [T]) -> &'a T {
-        &choices[self.below(choices.len())]
-    }
-}
 
 /// Adds a few random events, plans, documents and blobs.
 fn write(random: &mut Random, author: &mut Author) {
@@ -47,7 +33,10 @@ fn write(random: &mut Random, author: &mut Author) {
             }
             4 => author.attach(&format!(r#"{{"d":{}}}"#, random.below(5)), &vec![7; random.below(5_000)]),
             _ if !open.is_empty() => {
-                let payload = format!(r#"{{"t":"{}"}}"#, "xé".repeat(random.below(400)));
+                let payload = match random.below(3) {
+                    0 => format!(r#"{{"t":"{}"}}"#, "xé".repeat(random.below(400))),
+                    _ => awkward::payload(random),
+                };
                 author.say(
                     random.of::<String>(&open),
                     ["acme.a", "acme.b", "acme.c"][random.below(3)],
@@ -122,10 +111,9 @@ fn answers(random: &mut Random, author: &Author, repository: &dyn EventRepositor
     format!("{page:?}\n{lines:?}\n{listed:?}\n{plans:?}\n{found:?}\n{document:?}\n{blob:?}\n{info:?}")
 }
 
-fn walk(seed: u64) {
+fn walk(seed: u64, mut all: Vec<Store>) {
     let mut random = Random(seed);
     let mut author = Author::new(log_id());
-    let mut both: [Store; 2] = [stores::memory(), stores::sqlite()];
     for step in 0..STEPS {
         let before = author.clone();
         write(&mut random, &mut author);
@@ -136,28 +124,46 @@ fn walk(seed: u64) {
         }
         let expected =
             if random.below(10) == 0 { planwire_store::Head::empty(log_id()) } else { author.head.clone() };
-        let appended =
-            both.each_mut().map(|store| format!("{:?}", store.writer.append(&expected, &author.batch)));
-        assert_eq!(appended[0], appended[1], "seed {seed} step {step}");
+        let mut append = |store: &mut Store| format!("{:?}", store.writer.append(&expected, &author.batch));
+        let appended: Vec<_> = all.iter_mut().map(&mut append).collect();
+        equal(&appended, seed, step);
         if appended[0] == "Ok(Stored)" {
             author.stored();
         } else {
             author = before;
         }
-        let heads = both.each_mut().map(|store| store.writer.head().unwrap());
-        assert_eq!(heads[0], heads[1], "seed {seed} step {step}");
+        let heads: Vec<_> = all.iter_mut().map(|store| store.writer.head().unwrap()).collect();
+        equal(&heads, seed, step);
         assert_eq!(heads[0], author.head, "seed {seed} step {step}");
         let seed_of_questions = random.below(usize::MAX >> 1);
-        let told = both.each_ref().map(|store| {
+        let ask = |store: &Store| {
             let mut random = Random(u64::try_from(seed_of_questions).unwrap());
             answers(&mut random, &author, &*store.repository)
-        });
-        assert_eq!(told[0], told[1], "seed {seed} step {step}");
+        };
+        equal(&all.iter().map(ask).collect::<Vec<_>>(), seed, step);
     }
     assert!(author.events.len() > 100, "the walk wrote {} events", author.events.len());
 }
 
+fn equal<T: PartialEq + std::fmt::Debug>(answers: &[T], seed: u64, step: u32) {
+    for answer in &answers[1..] {
+        assert_eq!(*answer, answers[0], "seed {seed} step {step}");
+    }
+}
+
 #[test]
 fn sqlite_answers_as_memory_does() {
-    (1..=12).for_each(walk);
+    (1..=12).for_each(|seed| walk(seed, vec![stores::memory(), stores::sqlite()]));
+}
+
+#[test]
+fn postgres_answers_as_memory_and_sqlite_do_soak_seeds() {
+    let test = "differential postgres_answers_as_memory_and_sqlite_do_soak_seeds";
+    let Some(cluster) = Cluster::start(test) else { return };
+    let seeds = count(4, 100);
+    for seed in 1..=seeds {
+        let postgres = stores::postgres_in(&cluster, &format!("seed_{seed}"));
+        walk(seed, vec![stores::memory(), stores::sqlite(), postgres]);
+    }
+    println!("{seeds} seeds, {STEPS} steps each: no difference");
 }

@@ -1,4 +1,4 @@
-//! What every store promises, and what the SQLite store promises beyond that.
+//! What every store promises, and what those of SQLite and PostgreSQL promise beyond that.
 
 #![expect(
     clippy::unwrap_used,
@@ -6,10 +6,17 @@
 )]
 
 mod author;
+mod awkward;
 mod block_on;
+mod cluster;
 mod conformance;
 mod damage;
 mod differential;
 mod opening;
+mod postgres_opening;
+mod postgres_reading;
+mod postgres_writing;
+mod proxy;
+mod random;
 mod refusals;
 mod stores;

@@ -1,0 +1,211 @@
+//! What a schema must be before it is used: ours, of a version that we know, in a server that keeps its word.
+
+use std::sync::Arc;
+
+use planwire_event::{IdGenerator, LogId};
+use tokio::time::Instant;
+
+use crate::contract::StoreError;
+use crate::postgres::error::store_error;
+use crate::postgres::notify::Notifier;
+use crate::postgres::options::PostgresOptions;
+use crate::postgres::pool::Pool;
+use crate::postgres::repository::PostgresRepository;
+use crate::postgres::schema::{self, Found, VERSION};
+use crate::postgres::server::{Server, wait};
+use crate::postgres::session::{ConnectError, Session, Unfit};
+use crate::postgres::url::PostgresUrl;
+use crate::postgres::writer::PostgresWriter;
+
+/// Why a log in PostgreSQL was not opened. The texts are for the person who named it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PostgresOpenError {
+    /// Nobody answers.
+    #[error("the database {url} does not answer")]
+    Unreachable {
+        /// Where it should be.
+        url: PostgresUrl,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server answers, and will not have us.
+    #[error("the database {url} refuses the connection")]
+    Refused {
+        /// Where it is.
+        url: PostgresUrl,
+        /// Why.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The server is none to which a log may be entrusted.
+    #[error("the database {url} can not hold a log: {unfit}")]
+    Unfit {
+        /// Where it is.
+        url: PostgresUrl,
+        /// Why.
+        unfit: Unfit,
+    },
+    /// There is no log to read.
+    #[error("there is no log at {url}; `planwire run` and `planwire serve` make one")]
+    Missing {
+        /// Where it should be.
+        url: PostgresUrl,
+    },
+    /// Written by a later version of this program.
+    #[error(
+        "log {url} has version {found} and this Planwire knows versions up to {known}; nothing was changed, use the \
+         newer Planwire"
+    )]
+    Newer {
+        /// Where it is.
+        url: PostgresUrl,
+        /// Its version.
+        found: i32,
+        /// The highest version known here.
+        known: i32,
+    },
+    /// Written by an earlier version of this program, and may not be changed by a reader.
+    #[error(
+        "log {url} has version {found} and this Planwire reads version {known}; `planwire serve` brings it up to date"
+    )]
+    Older {
+        /// Where it is.
+        url: PostgresUrl,
+        /// Its version.
+        found: i32,
+        /// The version known here.
+        known: i32,
+    },
+    /// A schema with tables of another program.
+    #[error(
+        "the schema of {url} holds tables of another program, not a log of Planwire; nothing was changed, name \
+         another schema"
+    )]
+    Foreign {
+        /// Where it is.
+        url: PostgresUrl,
+    },
+    /// The operating system gave no threads for the connections.
+    #[error("no thread could be started for connections")]
+    NoThread(#[source] std::io::Error),
+    /// The store failed.
+    #[error("log {url} can not be opened")]
+    Store {
+        /// Where it is.
+        url: PostgresUrl,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+}
+
+/// Opens logs that lie in PostgreSQL. Any number of processes may have the same log open, and all of them may write.
+#[derive(Debug)]
+pub struct PostgresStore;
+
+impl PostgresStore {
+    /// Opens the log at `url` for writing, and makes it if there is none. Blocks while it connects.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresOpenError`] says what is there instead.
+    pub fn open(
+        url: &PostgresUrl,
+        options: &PostgresOptions,
+    ) -> Result<(PostgresWriter, Arc<PostgresRepository>), PostgresOpenError> {
+        let opening = Opening::start(url, options)?;
+        let (server, writing, reading) = wait(opening.for_writing())?;
+        let notifier = Notifier::start(&server);
+        let pool = Arc::new(Pool::new(Arc::clone(&server), reading));
+        Ok((PostgresWriter::new(server, notifier, writing), Arc::new(PostgresRepository::new(pool))))
+    }
+
+    /// Opens the log at `url` for reading, whoever writes it.
+    ///
+    /// # Errors
+    ///
+    /// [`PostgresOpenError`] says what is there instead.
+    pub fn open_read_only(
+        url: &PostgresUrl,
+        options: &PostgresOptions,
+    ) -> Result<Arc<PostgresRepository>, PostgresOpenError> {
+        let opening = Opening::start(url, options)?;
+        let (server, reading) = wait(opening.for_reading())?;
+        Ok(Arc::new(PostgresRepository::new(Arc::new(Pool::new(server, reading)))))
+    }
+}
+
+/// A log on the way to being open.
+struct Opening {
+    url: PostgresUrl,
+    server: Arc<Server>,
+}
+
+impl Opening {
+    fn start(url: &PostgresUrl, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+        let server = Server::start(url.clone(), options.clone()).map_err(PostgresOpenError::NoThread)?;
+        Ok(Self { url: url.clone(), server })
+    }
+
+    async fn for_writing(self) -> Result<(Arc<Server>, Session, Session), PostgresOpenError> {
+        let mut session = self.connect().await?;
+        let found = self.find(&session).await?;
+        if matches!(found, Found::Nothing) || matches!(found, Found::Version(version) if version < VERSION) {
+            let log_id = self.server.options.log_id.unwrap_or_else(random_log_id);
+            let migrated = schema::migrate(&mut session.client, self.url.schema(), log_id).await;
+            let found = migrated.map_err(|error| self.failed(store_error(error)))?;
+            self.check(found)?;
+        } else {
+            self.check(found)?;
+        }
+        let reading = self.connect().await?;
+        Ok((self.server, session, reading))
+    }
+
+    async fn for_reading(self) -> Result<(Arc<Server>, Session), PostgresOpenError> {
+        let session = self.connect().await?;
+        let found = self.find(&session).await?;
+        self.check(found)?;
+        Ok((self.server, session))
+    }
+
+    /// Connects; a server that is about to be there is waited for.
+    async fn connect(&self) -> Result<Session, PostgresOpenError> {
+        let url = self.url.clone();
+        let deadline = Instant::now() + self.server.options.connect_max;
+        self.server.connect_until(deadline).await.map_err(|error| match error {
+            ConnectError::Unreachable(source) => PostgresOpenError::Unreachable { url, source },
+            ConnectError::Refused(source) => PostgresOpenError::Refused { url, source: Box::new(source) },
+            ConnectError::Unfit(unfit) => PostgresOpenError::Unfit { url, unfit },
+        })
+    }
+
+    async fn find(&self, session: &Session) -> Result<Found, PostgresOpenError> {
+        let found = schema::find(&session.client, self.url.schema()).await;
+        found.map_err(|error| self.failed(store_error(error)))
+    }
+
+    /// Whether what is there can be used as it is.
+    fn check(&self, found: Found) -> Result<(), PostgresOpenError> {
+        let (url, known) = (self.url.clone(), VERSION);
+        Err(match found {
+            Found::Version(VERSION) => return Ok(()),
+            Found::Version(found) if found > VERSION => PostgresOpenError::Newer { url, found, known },
+            Found::Version(found) => PostgresOpenError::Older { url, found, known },
+            Found::Nothing => PostgresOpenError::Missing { url },
+            Found::Foreign => PostgresOpenError::Foreign { url },
+        })
+    }
+
+    fn failed(&self, source: StoreError) -> PostgresOpenError {
+        PostgresOpenError::Store { url: self.url.clone(), source }
+    }
+}
+
+fn random_log_id() -> LogId {
+    // The low 80 bits of a ULID are random.
+    let bits = IdGenerator::system().next_id().as_u128() & u128::from(u64::MAX);
+    LogId::from_random(u64::try_from(bits).unwrap_or(u64::MAX))
+}

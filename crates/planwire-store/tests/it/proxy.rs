@@ -1,0 +1,162 @@
+//! A proxy before PostgreSQL that counts turns and cuts connections where a test wants it.
+
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// What the proxy does with what comes next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// Passes everything on.
+    #[default]
+    Pass,
+    /// Closes a connection when the server's next answer comes: the server has done what it was asked.
+    CutAnswer,
+    /// Closes a connection when the client's next request comes: the server never hears of it.
+    CutRequest,
+    /// Takes requests and passes none on, and takes no new connections either: a network that lost a route.
+    BlackHole,
+    /// As [`Mode::CutAnswer`], and takes no new connections.
+    CutAnswerForGood,
+    /// Takes no new connections; the others go on.
+    Refuse,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mode: Mode,
+    turns: usize,
+    open: Vec<TcpStream>,
+}
+
+/// A proxy on a port of its own, which ends with the test.
+#[derive(Clone, Debug)]
+pub(crate) struct Proxy {
+    port: u16,
+    state: Arc<Mutex<State>>,
+}
+
+impl Proxy {
+    /// Starts one before the server at `server` on 127.0.0.1.
+    pub(crate) fn start(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let proxy = Self { port, state: Arc::default() };
+        let accepting = proxy.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                accepting.accept(client, server);
+            }
+        });
+        proxy
+    }
+
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub(crate) fn set(&self, mode: Mode) {
+        self.state.lock().unwrap().mode = mode;
+    }
+
+    /// How often a client waited for an answer since this was asked last.
+    pub(crate) fn turns(&self) -> usize {
+        std::mem::take(&mut self.state.lock().unwrap().turns)
+    }
+
+    /// Closes all connections.
+    pub(crate) fn cut_all(&self) {
+        for open in self.state.lock().unwrap().open.drain(..) {
+            let _ = open.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn accept(&self, client: TcpStream, server: u16) {
+        let mode = self.state.lock().unwrap().mode;
+        if matches!(mode, Mode::Refuse | Mode::BlackHole | Mode::CutAnswerForGood) {
+            return;
+        }
+        let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
+        for stream in [&client, &server] {
+            stream.set_nodelay(true).unwrap();
+            self.state.lock().unwrap().open.push(stream.try_clone().unwrap());
+        }
+        let (requests, answers) = (self.clone(), self.clone());
+        let (from_client, to_client) = (client.try_clone().unwrap(), client);
+        let (to_server, from_server) = (server.try_clone().unwrap(), server);
+        thread::spawn(move || requests.pass_requests(from_client, to_server));
+        thread::spawn(move || answers.pass_answers(from_server, to_client));
+    }
+
+    fn pass_requests(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut messages = Messages::default();
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            let turns = messages.turns(&bytes[..read]);
+            let mut state = self.state.lock().unwrap();
+            state.turns += turns;
+            match state.mode {
+                Mode::CutRequest => {
+                    state.mode = Mode::Pass;
+                    break;
+                }
+                Mode::BlackHole => continue,
+                _ => drop(state),
+            }
+            if to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+
+    fn pass_answers(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from.read(&mut bytes) {
+            let mut state = self.state.lock().unwrap();
+            match state.mode {
+                Mode::CutAnswer => {
+                    state.mode = Mode::Pass;
+                    break;
+                }
+                Mode::CutAnswerForGood => {
+                    state.mode = Mode::Refuse;
+                    break;
+                }
+                _ => drop(state),
+            }
+            if to.write_all(&bytes[..read]).is_err() {
+                break;
+            }
+        }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+}
+
+/// Finds the messages after which a client waits, in what it sends.
+#[derive(Default)]
+struct Messages {
+    pending: Vec<u8>,
+    started: bool,
+}
+
+impl Messages {
+    fn turns(&mut self, bytes: &[u8]) -> usize {
+        self.pending.extend_from_slice(bytes);
+        let mut turns = 0;
+        loop {
+            // The first message has no type.
+            let header = if self.started { 5 } else { 4 };
+            let Some(length) = self.pending.get(header - 4..header) else { return turns };
+            let length = u32::from_be_bytes(length.try_into().unwrap()) as usize + header - 4;
+            if self.pending.len() < length {
+                return turns;
+            }
+            let message: Vec<u8> = self.pending.drain(..length).collect();
+            // Sync and Query.
+            turns += usize::from(self.started && matches!(message[0], b'S' | b'Q'));
+            self.started = true;
+        }
+    }
+}
