@@ -6,6 +6,7 @@
 //! - [`config`]: what the facade is told, and its routes.
 //! - `wire`: what goes over the wire.
 //! - `fold`, `folds`: the task that the events of a plan add up to, and what is kept of that.
+//! - `open_plans`: where open plans stand, for lists.
 //! - `mapping`: one event as one update, made once for all readers. `stream`: a task followed live.
 //! - `error`, `version`: what can go wrong, in each binding; which version and extensions a client speaks.
 //! - `request`, `methods`, `routing`: what is asked for, what is done about it, and which message starts what.
@@ -22,6 +23,7 @@ mod http;
 pub(crate) mod jsonrpc;
 pub(crate) mod mapping;
 pub(crate) mod methods;
+pub(crate) mod open_plans;
 pub(crate) mod request;
 pub(crate) mod rest;
 mod routing;

@@ -10,6 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::a2a::A2a;
 use crate::a2a::folds::Folds;
+use crate::a2a::open_plans::OpenPlans;
 use crate::config::{RETRY_MS, SSE_REPLAYS_MAX, STREAMS_MAX, ServerConfig};
 use crate::guard::Guard;
 use crate::problem::{Kind, Problem};
@@ -31,6 +32,8 @@ pub(crate) struct App {
     pub(crate) a2a: A2a,
     /// Tasks as they stood, for the A2A facade.
     pub(crate) folds: Folds,
+    /// Where open plans stand, for lists of the A2A facade.
+    pub(crate) open_plans: OpenPlans,
     /// Plans as they stand, for who polls them.
     pub(crate) states: States,
     streams: Arc<Semaphore>,
@@ -95,6 +98,7 @@ impl App {
             closing,
             a2a,
             folds: Folds::default(),
+            open_plans: OpenPlans::default(),
             states: States::default(),
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
             replays: Arc::new(Semaphore::new(SSE_REPLAYS_MAX)),

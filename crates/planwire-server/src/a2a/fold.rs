@@ -10,7 +10,7 @@ mod step;
 mod task;
 
 pub(crate) use followed::{Followed, Settled};
-pub(crate) use standing::{OpenQuestion, Standing, Turn};
+pub(crate) use standing::{Counts, OpenQuestion, Standing, Turn};
 pub(crate) use step::{Change, Chunk, Step, cut};
 pub(crate) use task::TaskView;
 

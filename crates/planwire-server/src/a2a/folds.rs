@@ -183,4 +183,4 @@ async fn row(
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -149,8 +149,15 @@ async fn a_question_that_a_message_answered_is_not_shown_to_its_sender_although_
     let mut stream = Stream::of(client);
     let first = stream.event().await.unwrap().data;
     assert_eq!(status(&first["task"]), ("WORKING", None));
+    ask(&served, "child", "r2", json!({})).await;
+    ask(&served, "root", "r2", json!({ "for_plan_id": "child" })).await;
+    served.answer("root", "r").await;
+    let said = json!({ "message": to("root", message("m2", "a")) }).to_string();
     let mut waiting = Client::connect(served.address).await;
-    waiting.ask("POST", "/a2a/message:send", &[VERSION, JSON], &json!({ "message": said }).to_string()).await;
+    waiting.ask("POST", "/a2a/message:send", &[VERSION, JSON], &said).await;
+    let mut answers =
+        Stream::open(served.address, "/v1/plans/child/events?event_type=InputReceived", &[]).await;
+    while answers.event().await.unwrap().data["payload"]["request_id"] != "r2" {}
     served.begin_stop();
     let answer = waiting.answer().await.json();
     assert_eq!(status(&answer["task"]), ("WORKING", None));
@@ -199,7 +206,7 @@ async fn a_question_that_is_named_in_another_form_is_refused_and_none_is_answere
             json!({ "requestId": ["r2"], "argumentsDigest": true }),
             vec![format!("{path}.requestId"), format!("{path}.argumentsDigest")],
         ),
-        (json!({ "requestId": "r".repeat(300) }), vec![format!("{path}.requestId")]),
+        (json!({ "requestId": "r".repeat(600) }), vec![format!("{path}.requestId")]),
         (json!("r2"), vec![path.clone()]),
     ] {
         let mut said = to("p", message("m", "a"));

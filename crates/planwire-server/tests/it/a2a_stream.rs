@@ -38,7 +38,7 @@ impl Served {
         self.event(plan, "InputRequested", payload).await
     }
 
-    async fn answer(&self, plan: &str, request_id: &str) -> String {
+    pub(crate) async fn answer(&self, plan: &str, request_id: &str) -> String {
         let payload = json!({ "request_id": request_id, "value": "yes", "answered_by": "me", "via": "cli" });
         self.event(plan, "InputReceived", payload).await
     }

@@ -5,6 +5,7 @@
 mod a2a_card;
 mod a2a_desk;
 mod a2a_errors;
+mod a2a_lists;
 mod a2a_messages;
 mod a2a_methods;
 mod a2a_routes;

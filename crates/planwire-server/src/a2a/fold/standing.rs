@@ -54,6 +54,17 @@ pub(crate) enum Turn {
 }
 
 impl Turn {
+    /// Whether events of a type are turns; no other changes how a plan stands.
+    pub(crate) const fn is_one(event_type: &EventType) -> bool {
+        matches!(
+            event_type,
+            EventType::PlanCompleted
+                | EventType::PlanFailed
+                | EventType::InputRequested
+                | EventType::InputReceived
+        )
+    }
+
     pub(crate) fn of(stored: &StoredEvent) -> Self {
         let event = &stored.event;
         match event.event_type() {

@@ -93,10 +93,7 @@ impl Change {
                     append: produced.append,
                 }))
             }),
-            EventType::PlanCompleted
-            | EventType::PlanFailed
-            | EventType::InputRequested
-            | EventType::InputReceived => Self::Turned(Turn::of(stored)),
+            other if Turn::is_one(other) => Self::Turned(Turn::of(stored)),
             _ => Self::None,
         }
     }

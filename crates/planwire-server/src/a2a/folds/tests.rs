@@ -17,8 +17,27 @@ use crate::a2a::A2a;
 use crate::a2a::wire::TaskState;
 use crate::app::Closing;
 
-/// Reads as the log in memory does and counts the events of plans that it reads.
-struct Counting(Arc<dyn EventRepository>, Arc<AtomicUsize>);
+/// What was read.
+#[derive(Debug, Default)]
+pub(in crate::a2a) struct Reads {
+    /// Events of plans.
+    pub(in crate::a2a) of_plans: AtomicUsize,
+    /// How often plans were asked for their events.
+    pub(in crate::a2a) questions: AtomicUsize,
+    /// Events of the whole log.
+    pub(in crate::a2a) of_log: AtomicUsize,
+}
+
+impl Reads {
+    /// Since the last call: events of plans, questions about plans, events of the log.
+    pub(in crate::a2a) fn take(&self) -> (usize, usize, usize) {
+        let take = |count: &AtomicUsize| count.swap(0, Ordering::SeqCst);
+        (take(&self.of_plans), take(&self.questions), take(&self.of_log))
+    }
+}
+
+/// Reads as the log in memory does and counts what it reads.
+struct Counting(Arc<dyn EventRepository>, Arc<Reads>);
 
 impl EventRepository for Counting {
     fn log_info(&self) -> BoxFuture<'_, Result<LogInfo, StoreError>> {
@@ -31,7 +50,11 @@ impl EventRepository for Counting {
         filter: &'a Filter,
         limits: PageLimits,
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        self.0.read_after(after, filter, limits)
+        Box::pin(async move {
+            let page = self.0.read_after(after, filter, limits).await?;
+            self.1.of_log.fetch_add(page.events.len(), Ordering::SeqCst);
+            Ok(page)
+        })
     }
 
     fn list_by_plan<'a>(
@@ -43,7 +66,8 @@ impl EventRepository for Counting {
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
         Box::pin(async move {
             let page = self.0.list_by_plan(plan, types, after, limits).await?;
-            self.1.fetch_add(page.events.len(), Ordering::SeqCst);
+            self.1.of_plans.fetch_add(page.events.len(), Ordering::SeqCst);
+            self.1.questions.fetch_add(1, Ordering::SeqCst);
             Ok(page)
         })
     }
@@ -68,20 +92,20 @@ impl EventRepository for Counting {
     }
 }
 
-struct Bench {
-    app: App,
+pub(in crate::a2a) struct Bench {
+    pub(in crate::a2a) app: App,
     publisher: Publisher,
-    read: Arc<AtomicUsize>,
+    pub(in crate::a2a) read: Arc<Reads>,
     ids: IdGenerator,
     clock: Arc<ManualClock>,
     _close: watch::Sender<bool>,
 }
 
 impl Bench {
-    fn new() -> Self {
+    pub(in crate::a2a) fn new() -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros_clamped(1_000_000)));
         let (writer, repository) = MemoryStore::open("7Q4M2K9A".parse().unwrap());
-        let read = Arc::new(AtomicUsize::new(0));
+        let read = Arc::new(Reads::default());
         let repository = Arc::new(Counting(repository, Arc::clone(&read)));
         let log = Log::open(writer, repository, Arc::clone(&clock) as Arc<dyn Clock>).unwrap();
         let bus = EventBus::open(log, Config::default()).unwrap();
@@ -94,12 +118,12 @@ impl Bench {
         Self { app, publisher, read, ids, clock, _close: close }
     }
 
-    fn event(&self, plan: &str, event_type: &str, payload: &Value) -> Event {
+    pub(in crate::a2a) fn event(&self, plan: &str, event_type: &str, payload: &Value) -> Event {
         let draft = json!({ "event_type": event_type, "plan_id": plan, "payload": payload }).to_string();
         Draft::parse(&draft).unwrap().complete(&self.ids, &*self.clock).unwrap()
     }
 
-    async fn publish(&self, events: Vec<Event>) {
+    pub(in crate::a2a) async fn publish(&self, events: Vec<Event>) {
         for some in events.chunks(1_000) {
             self.publisher.publish_all(some.to_vec()).await.unwrap();
         }
@@ -210,7 +234,7 @@ async fn a_crowd_at_any_places_reads_the_plan_once() {
     let folds = &bench.app.folds;
     join_all(places(7_002, 300).map(|position| folds.as_of(&bench.app, &plan, position))).await;
     folds.latest(&bench.app, &plan).await.unwrap().unwrap();
-    assert_eq!(bench.read.load(Ordering::SeqCst), stored);
+    assert_eq!(bench.read.of_plans.load(Ordering::SeqCst), stored);
 }
 
 #[tokio::test]
@@ -220,9 +244,9 @@ async fn the_latest_fold_takes_in_only_what_is_new() {
     let plan: PlanId = "busy".parse().unwrap();
     let latest = || bench.app.folds.latest(&bench.app, &plan);
     let seq = latest().await.unwrap().unwrap().seq();
-    let read = bench.read.load(Ordering::SeqCst);
+    let read = bench.read.of_plans.load(Ordering::SeqCst);
     assert_eq!(latest().await.unwrap().unwrap().seq(), seq);
-    assert_eq!(bench.read.load(Ordering::SeqCst), read);
+    assert_eq!(bench.read.of_plans.load(Ordering::SeqCst), read);
 
     bench
         .publish(vec![bench.event(
@@ -239,7 +263,7 @@ async fn the_latest_fold_takes_in_only_what_is_new() {
     // Nothing follows: what others publish afterwards is not looked at.
     bench.publish(vec![bench.event("other", "acme.note", &json!({}))]).await;
     latest().await.unwrap().unwrap();
-    assert_eq!(bench.read.load(Ordering::SeqCst), read + 1);
+    assert_eq!(bench.read.of_plans.load(Ordering::SeqCst), read + 1);
 }
 
 #[tokio::test]

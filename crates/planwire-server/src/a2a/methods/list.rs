@@ -1,8 +1,10 @@
 //! Tasks as a list: the one whose status changed last comes first.
 //!
 //! The status of a task changes with each event of its plan, so the place of the plan's last event in the log orders
-//! the list. Of plans that have ended the store knows that place; of open ones the folds do. A page token is the place
-//! of the page's last task: a task that changes meanwhile moves to the front, and no task is shown twice for it.
+//! the list. Of plans that have ended the store knows that place; of open ones [`OpenPlans`] does. A page token is the
+//! place of the page's last task: a task that changes meanwhile moves to the front, and no task is shown twice for it.
+//!
+//! [`OpenPlans`]: crate::a2a::open_plans::OpenPlans
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -11,27 +13,19 @@ use std::sync::Arc;
 use planwire_bus::StartAt;
 use planwire_event::vocabulary::FailureReason;
 use planwire_event::{Cursor, Filter, PlanId, PlanStatus, Position, Timestamp};
-use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope};
+use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanScope};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::a2a::error::A2aError;
-use crate::a2a::fold::{TaskFold, TaskView};
+use crate::a2a::fold::TaskView;
+use crate::a2a::open_plans::{OPEN_PLANS_MAX, OpenPlan};
 use crate::a2a::request::List;
 use crate::a2a::wire::{Task, TaskState};
 use crate::app::App;
 
-/// Open plans whose state a list looks at; of further ones it takes the place of their start and does not know which
-/// questions are open. The folds of as many are kept.
-const OPEN_FOLDED_MAX: usize = crate::a2a::folds::PLANS_MAX;
-
-/// Open plans that a list takes in.
-const OPEN_PLANS_MAX: usize = 10_000;
-
 /// Bytes of all tasks of a page; each gets its share.
 const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
-
-const _: () = assert!(OPEN_FOLDED_MAX <= OPEN_PLANS_MAX);
 
 /// A page of tasks.
 #[derive(Debug, JsonSchema, Serialize)]
@@ -50,7 +44,6 @@ struct Listed {
     plan: PlanId,
     /// The place of its last event.
     at: Position,
-    fold: Option<Arc<TaskFold>>,
 }
 
 pub(super) async fn list(app: &Arc<App>, request: &List) -> Result<TaskPage, A2aError> {
@@ -58,11 +51,12 @@ pub(super) async fn list(app: &Arc<App>, request: &List) -> Result<TaskPage, A2a
         "" => None,
         token => Some(page_start(app, token).await?),
     };
+    let tail = app.bus.tail().position;
     let since = match request.status_since {
-        Some(time) => first_at_or_after(&**app.bus.repository(), time, app.bus.tail().position).await?,
+        Some(time) => first_at_or_after(&**app.bus.repository(), time, tail).await?,
         None => Position::ZERO,
     };
-    let open = open(app, request, since).await?;
+    let open = open(app, request, since, tail).await?;
     let size = usize::try_from(request.page_size).unwrap_or(usize::MAX);
     let (ended, ended_total) = ended(app, request, since, before, size + 1).await?;
     let total_size = open.len() as u64 + ended_total;
@@ -85,11 +79,8 @@ pub(super) async fn list(app: &Arc<App>, request: &List) -> Result<TaskPage, A2a
     };
     let mut tasks = Vec::with_capacity(listed.len());
     for task in listed {
-        let fold = match task.fold {
-            Some(fold) => Some(fold),
-            None => app.folds.latest(app, &task.plan).await?,
-        };
-        if let Some(fold) = fold {
+        // As of the place by which the task was chosen: a later state might not be the one that is asked for.
+        if let Some(fold) = app.folds.as_of(app, &task.plan, tail.max(task.at)).await? {
             tasks.push(fold.task(app, view).await?);
         }
     }
@@ -107,40 +98,34 @@ fn scope(request: &List) -> PlanScope {
     request.context_id.clone().map_or(PlanScope::Roots, PlanScope::Context)
 }
 
-/// Open plans that match.
-async fn open(app: &Arc<App>, request: &List, since: Position) -> Result<Vec<Listed>, A2aError> {
+/// Open plans that match, at `tail` or a little later.
+async fn open(
+    app: &Arc<App>,
+    request: &List,
+    since: Position,
+    tail: Position,
+) -> Result<Vec<Listed>, A2aError> {
     if request.status.is_some_and(TaskState::is_terminal) {
         return Ok(Vec::new());
     }
     let mut query = PlanQuery { scope: scope(request), open_only: true, ..PlanQuery::default() };
-    let mut listed = Vec::new();
-    let mut seen = 0;
-    loop {
+    let mut rows = Vec::new();
+    while rows.len() < OPEN_PLANS_MAX {
         let page = app.bus.repository().plans(&query).await?;
-        for row in page.plans {
-            seen += 1;
-            let task = match seen <= OPEN_FOLDED_MAX {
-                true => folded(app, row).await?,
-                false => Listed { plan: row.plan_id, at: row.first_position, fold: None },
-            };
-            let state = task.fold.as_ref().map_or(TaskState::Working, |fold| fold.state());
-            // One that ended since the rows were read is found among those that have ended.
-            let wanted = !state.is_terminal() && request.status.is_none_or(|status| status == state);
-            if wanted && task.at >= since {
-                listed.push(task);
-            }
-        }
+        rows.extend(page.plans);
         query.after = page.next;
-        if page.next.is_none() || seen >= OPEN_PLANS_MAX {
-            return Ok(listed);
+        if page.next.is_none() {
+            break;
         }
     }
-}
-
-async fn folded(app: &Arc<App>, row: PlanRow) -> Result<Listed, A2aError> {
-    let fold = app.folds.latest(app, &row.plan_id).await?;
-    let at = fold.as_ref().map_or(row.first_position, |fold| fold.cursor().position);
-    Ok(Listed { plan: row.plan_id, at, fold })
+    let plans = app.open_plans.look_at(app, rows, tail).await?;
+    // One that ended since the rows were read is found among those that have ended.
+    let wanted = |plan: &OpenPlan| {
+        !plan.state.is_terminal()
+            && request.status.is_none_or(|status| status == plan.state)
+            && plan.at >= since
+    };
+    Ok(plans.into_iter().filter(wanted).map(|OpenPlan { plan, at, .. }| Listed { plan, at }).collect())
 }
 
 /// Plans that have ended and match, as many as a page needs; and how many there are on all pages.
@@ -171,7 +156,7 @@ async fn ended(
     let page = app.bus.repository().plans(&query).await?;
     let listed = page.plans.into_iter().map(|row| {
         let at = row.last_position.unwrap_or(row.first_position);
-        Listed { plan: row.plan_id, at, fold: None }
+        Listed { plan: row.plan_id, at }
     });
     Ok((listed.collect(), page.total.unwrap_or_default()))
 }

@@ -11,6 +11,9 @@ use crate::a2a::wire::{EXTENSION, Message};
 /// Parts of a message.
 const PARTS_MAX: usize = 1_000;
 
+/// Bytes of a question's name and of a digest; more than either can have.
+const NAMING_BYTES_MAX: usize = 512;
+
 /// The contents that a part may have, one of them.
 const CONTENTS: [&str; 4] = ["text", "raw", "url", "data"];
 
@@ -63,8 +66,8 @@ fn naming(message: &mut Members<'_>) -> Naming {
         return Naming::default();
     };
     let mut inner = message.inner(&path, about);
-    let request_id = inner.text("requestId", TEXT_BYTES_MAX);
-    let arguments_digest = inner.text("argumentsDigest", TEXT_BYTES_MAX);
+    let request_id = inner.text("requestId", NAMING_BYTES_MAX);
+    let arguments_digest = inner.text("argumentsDigest", NAMING_BYTES_MAX);
     message.take_violations(inner);
     Naming { request_id, arguments_digest }
 }
