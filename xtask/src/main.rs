@@ -1,4 +1,4 @@
-//! Development commands: `cargo xtask test`, `coverage`, `soak`, `bench`.
+//! Development commands: `cargo xtask test`, `coverage`, `faults`, `soak`, `bench`.
 //!
 //! - [`workspace`]: where things are, and what the environment asks for
 //! - [`system`]: programs that Debian packages provide; lists or installs what is missing
@@ -6,13 +6,14 @@
 //! - [`coverage`]: the instrumented build and the gate on covered lines
 //! - [`lines`]: which lines of a file a coverage export calls covered
 //! - [`report`]: the steps of a run with their times, counts and skips
-//! - [`test`], [`soak`], [`bench`]: the commands
+//! - [`test`], [`faults`], [`soak`], [`bench`]: the commands
 //!
 //! **Invariant:** nothing is written outside `target/`, except system packages with `--install`.
 #![expect(clippy::print_stdout, reason = "a development command talks to a person on standard output")]
 
 mod bench;
 mod coverage;
+mod faults;
 mod lines;
 mod packages;
 mod report;
@@ -32,6 +33,7 @@ Development commands
   cargo xtask test [--install]     all checks: format, lints, dependencies, tests, doc tests, coverage
                                    --install: also installs missing system packages (as root)
   cargo xtask coverage CRATE..     tests these crates and shows the lines that never ran
+  cargo xtask faults [FILTER..]    brings faults about (root for most), one row each; FILTER: parts of test names
   cargo xtask soak [FILTER..]      the large counts, in release mode; FILTER: parts of test names
   cargo xtask bench [ARGS..]       the benchmark program; ARGS are passed on
 
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(&workspace, system::Missing::List),
         ["test", "--install"] => test::run(&workspace, system::Missing::Install),
         ["coverage", crates @ ..] if !crates.is_empty() => coverage::look(&workspace, crates),
+        ["faults", filters @ ..] => faults::run(&workspace, filters),
         ["soak", filters @ ..] => soak::run(&workspace, filters),
         ["bench", rest @ ..] => bench::run(&workspace, rest),
         ["help" | "--help" | "-h"] => {

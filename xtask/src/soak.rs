@@ -6,6 +6,7 @@
 use anyhow::Result;
 
 use crate::coverage::Build;
+use crate::faults;
 use crate::report::{Report, Runner};
 use crate::test::{Tier, take_skips, tell_tests};
 use crate::tools;
@@ -32,5 +33,6 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> Result<bool> {
         report.counts.skipped = 0;
         outcome
     });
+    faults::show(workspace)?;
     Ok(report.close(workspace.ci))
 }

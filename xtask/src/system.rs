@@ -42,6 +42,9 @@ fn packages(llvm_major: u32) -> Vec<Package> {
         row(&format!("llvm-cov-{llvm_major}"), &llvm, "coverage is measured with rustc's own LLVM version"),
         row("git", "git", "the demo's tests build repositories, and one runs without git on purpose"),
         row("curl", "curl", "the README's way to follow a stream is tested with the real program"),
+        row("mkfs.ext4", "e2fsprogs", "the power of a disk is cut below a log on an ext4 of the test's own"),
+        row("mount", "mount", "mounts that ext4, and small disks that can be full"),
+        row("faketime", "faketime", "a real server survives a clock that jumps"),
         row("chromium", "chromium", "the page is tested in a real browser"),
         row(
             "npm",

@@ -2,7 +2,7 @@
 //!
 //! Tests are told by their environment what there is: `PLANWIRE_COUNTS` (`ci` or `soak`) chooses how
 //! often they repeat; to the file `PLANWIRE_SKIPPED_FILE` a test that can not run here appends a line
-//! `test: reason`; `PLANWIRE_CHROMIUM`, `PLANWIRE_PYTHON` and `PLANWIRE_NODE_MODULES` name the browser, a Python with
+//! `test: reason`, to the file `PLANWIRE_FAULTS_FILE` a test of a fault its row (see [`faults`]); `PLANWIRE_CHROMIUM`, `PLANWIRE_PYTHON` and `PLANWIRE_NODE_MODULES` name the browser, a Python with
 //! the packages that tests use, and the folder of those of npm.
 
 use std::path::{Path, PathBuf};
@@ -11,6 +11,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::coverage::{self, Build};
+use crate::faults;
 use crate::packages;
 use crate::report::{Report, Runner, run as run_command};
 use crate::system::{self, Missing};
@@ -51,6 +52,7 @@ pub(crate) fn run(workspace: &Workspace, missing: Missing) -> Result<bool> {
         }
         Build::Plain => report.skip("coverage", "llvm-cov in rustc's LLVM version is missing"),
     }
+    faults::show(workspace)?;
     Ok(report.close(workspace.ci))
 }
 
@@ -91,6 +93,7 @@ pub(crate) fn tell_tests(workspace: &Workspace, command: &mut Command, tier: Tie
     let skips = workspace.scratch()?.join("skipped.txt");
     std::fs::write(&skips, "").context("failed to empty the file of skips")?;
     command.env("PLANWIRE_SKIPPED_FILE", &skips);
+    faults::collect(workspace, command)?;
     command.env(
         "PLANWIRE_COUNTS",
         match tier {

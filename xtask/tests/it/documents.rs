@@ -18,6 +18,7 @@ fn documents_are_here() {
         "docs/configuration.md",
         "docs/a2a-plan-events.md",
         "docs/conformance.md",
+        "docs/faults.md",
     ];
     let missing = expected.into_iter().filter(|path| !root().join(path).is_file());
     check("write these", missing.map(str::to_owned).collect());

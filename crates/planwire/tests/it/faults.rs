@@ -1,17 +1,44 @@
-//! Faults that clients meet: cut connections, a browser that is left alone with a server that dies.
+//! Faults of disks, clocks, memory and networks, one after the other; each is a row of `cargo xtask faults`.
 //!
 //! - [`chance`]: random numbers from a seed, counts of the tier that runs
 //! - [`raw`]: HTTP that may break at any byte, and what was received until then
 //! - [`checker`]: what publishers were told and readers were given, held against the log
+//! - [`crowd`], [`author`]: publishers and readers that go on over every fault; one that waits for each answer
+//! - [`row`]: what a test of one fault has to tell
+//! - [`mount`], [`shim`], [`cgroup`]: file systems and control groups of our own, and system calls that fail or are the
+//!   last
+//! - [`power`], [`points`], [`failing`], [`space`], [`locked`]: the power is cut; `kill -9` at chosen calls; a disk that
+//!   fails, is full, is locked by another program
+//! - [`flips`], [`older`]: damaged files, and files that are not those which a client knows
+//! - [`paused`], [`clock`], [`limits`], [`descriptors`], [`shutdown`]: SIGSTOP, clocks that jump, no memory, processes
+//!   or file descriptors left, servers that are asked to end
 //! - [`cut`], [`curl`], [`page`]: a client cut at any byte, `curl -N`, the page in a browser
 //! - [`browser`]: what drives that browser
-//! - [`descriptors`]: no file descriptor is left
+//! - [`input`]: requests and documents that are none
 
+mod author;
 pub(crate) mod browser;
+mod cgroup;
 pub(crate) mod chance;
 pub(crate) mod checker;
+mod clock;
+pub(crate) mod crowd;
 mod curl;
 mod cut;
 mod descriptors;
+mod failing;
+mod flips;
+mod input;
+mod limits;
+mod locked;
+mod mount;
+mod older;
 mod page;
+mod paused;
+mod points;
+mod power;
 pub(crate) mod raw;
+pub(crate) mod row;
+mod shim;
+mod shutdown;
+mod space;

@@ -1,6 +1,6 @@
 //! Data places of their own, and `planwire` processes that end with their test.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -29,6 +29,9 @@ pub(crate) fn free_address() -> String {
 /// A data place that is gone afterwards.
 pub(crate) struct Place {
     folder: tempfile::TempDir,
+    data: PathBuf,
+    /// What its commands find in their environment beside the usual.
+    variables: Vec<(OsString, OsString)>,
 }
 
 /// What a command left behind.
@@ -59,14 +62,34 @@ impl Ran {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        Self {
-            folder: tempfile::Builder::new().prefix("planwire-").tempdir().expect("a folder for the test"),
-        }
+        let folder = tempfile::Builder::new().prefix("planwire-").tempdir().expect("a folder for the test");
+        Self { data: folder.path().join("data"), folder, variables: Vec::new() }
+    }
+
+    /// A data place whose log lies in `data`, which somebody else removes.
+    pub(crate) fn on(data: PathBuf) -> Self {
+        Self { data, ..Self::new() }
     }
 
     /// The data place itself.
     pub(crate) fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+        self.data.clone()
+    }
+
+    /// The database file.
+    pub(crate) fn database(&self) -> PathBuf {
+        self.data.join("default.db")
+    }
+
+    /// Commands find this in their environment from now on.
+    pub(crate) fn set_variable(&mut self, name: &str, value: impl Into<OsString>) {
+        self.variables.retain(|(known, _)| known != name);
+        self.variables.push((name.into(), value.into()));
+    }
+
+    /// Commands find the usual environment from now on.
+    pub(crate) fn clear_variables(&mut self) {
+        self.variables.clear();
     }
 
     /// A folder beside it, made on first use.
@@ -91,6 +114,7 @@ impl Place {
         for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR", "PLANWIRE_CONFIG", "PLANWIRE_LOG"] {
             command.env_remove(name);
         }
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

@@ -17,6 +17,8 @@ pub(crate) struct Http {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    /// Status line and headers.
+    pub(crate) head: String,
     pub(crate) body: String,
 }
 
@@ -63,7 +65,7 @@ impl Http {
             reader.read_to_end(&mut body).expect("an answer");
         }
         let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status line");
-        Answer { status, body: String::from_utf8(body).expect("UTF-8") }
+        Answer { status, head, body: String::from_utf8(body).expect("UTF-8") }
     }
 
     /// Opens an event stream; the status must be 200.
@@ -86,7 +88,8 @@ impl Http {
         }
         head.push_str(&format!("Content-Length: {}\r\n\r\n", body.len()));
         stream.write_all(head.as_bytes()).expect("a server that reads");
-        stream.write_all(body.as_bytes()).expect("a server that reads");
+        // One that has read enough of it to refuse it answers and closes.
+        let _ = stream.write_all(body.as_bytes());
         BufReader::new(stream)
     }
 }

@@ -8,8 +8,9 @@ use planwire_event::IdGenerator;
 use serde_json::json;
 
 use crate::faults::chance::count;
-use crate::faults::checker::digest;
+use crate::faults::checker::{Counts, digest};
 use crate::faults::raw::{Raw, RawStream, ask_for_stream, position_of};
+use crate::faults::row::Row;
 use crate::harness::{Place, Server, eventually};
 
 const KIB: u64 = 1024;
@@ -66,11 +67,12 @@ fn soak_clients_that_never_read_cost_little_and_get_all_when_they_do() {
     });
     let grown = peak.load(Ordering::Relaxed).saturating_sub(idle);
     let allowed = MEMORY_KIB_MAX + CLIENT_KIB_MAX * clients;
-    println!(
-        "{clients} clients that never read, {events} events: {grown} KiB above idle ({idle} KiB), allowed {allowed} KiB; \
-         delivered then {}, gap 0, duplicate 0, altered 0",
-        clients * events / kinds
-    );
+    let delivered = usize::try_from(clients * events / kinds).expect("a number of events");
+    let acked = usize::try_from(events + 1).expect("a number of events");
+    Row::new("clients that never read", format!("{clients} clients, {events} events"))
+        .counts(Counts { stored: acked, acked, delivered, ..Counts::default() })
+        .figure(format!("{grown} KiB above idle ({idle} KiB), allowed {allowed} KiB"))
+        .check();
     assert!(grown < allowed, "{grown} KiB");
     assert_eq!(server.stop().code(), Some(0));
 }
@@ -96,9 +98,9 @@ fn ten_thousand_connects_leave_no_file_descriptor_behind() {
         (left <= before).then_some(())
     });
     let grown = memory_kib(&server).saturating_sub(memory);
-    println!(
-        "{CONNECTS} connects: file descriptors before {before}, after {left}; memory grew by {grown} KiB"
-    );
+    Row::new("clients that come and go", format!("{CONNECTS} connects"))
+        .figure(format!("descriptors before {before}, after {left}; memory grew by {grown} KiB"))
+        .check();
     assert_eq!(server.http.get("/readyz").status, 200);
     assert_eq!(server.stop().code(), Some(0));
 }

@@ -113,6 +113,22 @@ pub(crate) struct Broken {
 }
 
 impl Counts {
+    /// Adds what another check counted.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.stored += other.stored;
+        self.acked += other.acked;
+        self.unknown += other.unknown;
+        self.delivered += other.delivered;
+        let broken = other.broken;
+        self.broken.lost += broken.lost;
+        self.broken.phantom += broken.phantom;
+        self.broken.duplicate += broken.duplicate;
+        self.broken.gap += broken.gap;
+        self.broken.reorder += broken.reorder;
+        self.broken.altered += broken.altered;
+        self.broken.refused += broken.refused;
+    }
+
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         let Self { stored, acked, unknown, delivered, broken } = self;

@@ -4,7 +4,9 @@ use planwire_event::IdGenerator;
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
+use super::checker::Counts;
 use super::raw::{Raw, RawStream, ask_for_stream};
+use super::row::Row;
 use crate::harness::{Place, eventually};
 
 const DESCRIPTORS: u64 = 64;
@@ -40,8 +42,10 @@ fn server_without_file_descriptors_goes_on_and_recovers() {
     }
     drop(crowd);
     assert_eq!(server.http.get("/readyz").status, 200, "whoever comes then is served");
-    println!(
-        "{CLIENTS} clients for {DESCRIPTORS} descriptors: {followed} events published and followed meanwhile"
-    );
+    let counts = Counts { acked: EVENTS + 1, delivered: followed, ..Counts::default() };
+    Row::new("no file descriptor left", format!("{CLIENTS} clients for {DESCRIPTORS} descriptors"))
+        .counts(counts)
+        .figure("published and followed meanwhile, others served afterwards")
+        .check();
     assert_eq!(server.stop().code(), Some(0));
 }

@@ -1,0 +1,348 @@
+//! Publishers and readers that go on over every fault, and the lives of the server that they talk to.
+//!
+//! Publishers write down what they were told, readers what they were given. After the last life the log is read from
+//! the file, and the one [`checker`](super::checker) holds all of it against each other.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use planwire_event::IdGenerator;
+use serde_json::{Value, json};
+
+use super::chance::Chance;
+use super::checker::{Claim, Counts, Line, Reading, Told, check, digest};
+use super::raw::{Raw, RawStream, position_of};
+use crate::harness::{PATIENCE, Place, Server};
+
+/// Every so many readers, one follows a single plan instead of all.
+const PLAN_READER_EVERY: usize = 3;
+/// Once in so many broken requests a publisher does not ask again.
+const GIVE_UP_ONCE_IN: u64 = 20;
+const BATCH_EVENTS_MAX: u64 = 4;
+/// Pause before somebody who found no server looks again.
+const RETRY_PAUSE: Duration = Duration::from_millis(1);
+
+/// How many write and read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowd {
+    pub(crate) publishers: usize,
+    pub(crate) readers: usize,
+}
+
+impl Crowd {
+    /// The crowd of FAULTS: 8 publishers and 20 readers.
+    pub(crate) const LARGE: Self = Self { publishers: 8, readers: 20 };
+    /// Enough to share commits, where much else costs time.
+    pub(crate) const SMALL: Self = Self { publishers: 4, readers: 4 };
+}
+
+/// What publishers, readers and the one who brings the fault about know of each other.
+#[derive(Default)]
+pub(crate) struct Stage {
+    url: Mutex<Option<String>>,
+    acked: AtomicU64,
+    /// Requests that were answered with 5xx.
+    refused: AtomicU64,
+    /// The longest time that a request was not answered, in milliseconds.
+    slowest_ms: AtomicU64,
+    finishing: AtomicBool,
+    /// The test failed: nobody waits for anything any more.
+    abandoned: AtomicBool,
+    /// Last position of the log, once it is certain.
+    head: OnceLock<u64>,
+    recoveries: Mutex<Vec<Duration>>,
+}
+
+impl Stage {
+    fn url(&self) -> Option<String> {
+        self.url.lock().expect("no thread panicked").clone()
+    }
+
+    /// Events that were acknowledged so far.
+    pub(crate) fn acked(&self) -> u64 {
+        self.acked.load(Ordering::Acquire)
+    }
+
+    /// Requests that were answered with 5xx so far, and the longest time in which none came, in milliseconds.
+    pub(crate) fn refused(&self) -> (u64, u64) {
+        (self.refused.load(Ordering::Acquire), self.slowest_ms.load(Ordering::Acquire))
+    }
+
+    /// Starts a server, waits until it takes events, and lets the crowd to it.
+    pub(crate) fn begin(&self, place: &Place) -> Server {
+        let begun = Instant::now();
+        let server = place.serve(&[]);
+        while server.http.get("/readyz").status != 200 {
+            assert!(begun.elapsed() < PATIENCE, "the server is never ready");
+        }
+        self.recoveries.lock().expect("no thread panicked").push(begun.elapsed());
+        self.admit(&server);
+        server
+    }
+
+    /// Lets the crowd to a server.
+    pub(crate) fn admit(&self, server: &Server) {
+        *self.url.lock().expect("no thread panicked") = Some(server.url.clone());
+    }
+
+    /// There is no server any more.
+    pub(crate) fn gone(&self) {
+        *self.url.lock().expect("no thread panicked") = None;
+    }
+
+    /// Waits until so many more events are acknowledged, or the time is over; says whether they are.
+    pub(crate) fn wait_for(&self, events: u64, time: Duration) -> bool {
+        let (goal, begun) = (self.acked() + events, Instant::now());
+        while self.acked() < goal && begun.elapsed() < time {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        self.acked() >= goal
+    }
+
+    /// Waits until so many more events are acknowledged.
+    pub(crate) fn go_on(&self, events: u64) -> Duration {
+        let begun = Instant::now();
+        assert!(self.wait_for(events, PATIENCE), "nothing is acknowledged any more");
+        begun.elapsed()
+    }
+}
+
+/// Lets the crowd go when a life panics, so that the test ends.
+struct Abandon<'a>(&'a Stage);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abandoned.store(true, Ordering::Release);
+            self.0.finishing.store(true, Ordering::Release);
+        }
+    }
+}
+
+/// What is left after all lives.
+pub(crate) struct Survived {
+    pub(crate) counts: Counts,
+    /// From the start of the process to `/readyz`.
+    pub(crate) recoveries: Vec<Duration>,
+}
+
+/// Lets `live` do to servers on one log what it does, while publishers write and readers follow.
+pub(crate) fn survive(
+    place: &Place,
+    crowd: Crowd,
+    mut chance: Chance,
+    live: impl FnOnce(&Stage, &mut Chance),
+) -> Survived {
+    let stage = Stage::default();
+    let (claims, readings) = std::thread::scope(|scope| {
+        let publishers: Vec<_> = (0..crowd.publishers)
+            .map(|number| {
+                let (stage, chance) = (&stage, chance.fork());
+                scope.spawn(move || Publisher::new(stage, number, chance).run())
+            })
+            .collect();
+        let readers: Vec<_> = (0..crowd.readers)
+            .map(|number| {
+                let plan =
+                    number.is_multiple_of(PLAN_READER_EVERY).then(|| plan_of(number % crowd.publishers));
+                let stage = &stage;
+                scope.spawn(move || read(stage, plan))
+            })
+            .collect();
+        let _abandon = Abandon(&stage);
+        live(&stage, &mut chance);
+        let server = stage.begin(place);
+        stage.finishing.store(true, Ordering::Release);
+        let claims: Vec<Claim> =
+            publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect();
+        stage.head.get_or_init(|| head(&server));
+        let readings: Vec<Reading> =
+            readers.into_iter().map(|thread| thread.join().expect("a reader")).collect();
+        assert_eq!(server.stop().code(), Some(0));
+        (claims, readings)
+    });
+    let counts = check(&log_of(place), &claims, &readings);
+    Survived { counts, recoveries: stage.recoveries.into_inner().expect("no thread panicked") }
+}
+
+/// The log as the file has it.
+pub(crate) fn log_of(place: &Place) -> Vec<Line> {
+    place.run(&["events", "--json"]).text(0).lines().map(Line::parse).collect()
+}
+
+/// The last position of a server that is ready.
+pub(crate) fn head(server: &Server) -> u64 {
+    let ready = server.http.get("/readyz").json(200);
+    position_of(ready["head"].as_str().expect("a cursor"))
+}
+
+fn plan_of(number: usize) -> String {
+    format!("plan-{number}")
+}
+
+/// Writes into one plan, each event until it knows what became of it.
+struct Publisher<'a> {
+    stage: &'a Stage,
+    plan_id: String,
+    chance: Chance,
+    ids: IdGenerator,
+    connection: Option<Raw>,
+    written: u64,
+    claims: Vec<Claim>,
+}
+
+impl<'a> Publisher<'a> {
+    fn new(stage: &'a Stage, number: usize, chance: Chance) -> Self {
+        Self {
+            stage,
+            plan_id: plan_of(number),
+            chance,
+            ids: IdGenerator::system(),
+            connection: None,
+            written: 0,
+            claims: Vec::new(),
+        }
+    }
+
+    fn run(mut self) -> Vec<Claim> {
+        self.publish_until_told(&[(
+            "PlanStarted",
+            json!({"goal": "survive", "inputs": {}, "name": "crowd"}),
+        )]);
+        while !self.stage.finishing.load(Ordering::Acquire) {
+            let events: Vec<_> = (0..self.chance.between(1, BATCH_EVENTS_MAX)).map(|_| self.note()).collect();
+            self.publish(&events, GIVE_UP_ONCE_IN);
+        }
+        let counts = json!({"decisions": 0, "events": 0, "retries": 0, "subplans": 0, "tool_calls": 0});
+        self.publish_until_told(&[(
+            "PlanCompleted",
+            json!({"counts": counts, "duration_ms": 1, "outputs": {}}),
+        )]);
+        self.claims
+    }
+
+    fn note(&mut self) -> (&'static str, Value) {
+        self.written += 1;
+        let length = usize::try_from(self.chance.between(0, 400)).unwrap_or(0);
+        ("acme.note", json!({"number": self.written, "text": "x".repeat(length)}))
+    }
+
+    fn publish_until_told(&mut self, events: &[(&str, Value)]) {
+        self.publish(events, u64::MAX);
+    }
+
+    fn publish(&mut self, events: &[(&str, Value)], give_up_once_in: u64) {
+        let named: Vec<_> = events.iter().map(|event| (self.ids.next_id().to_string(), event)).collect();
+        let texts = named.iter().map(|(id, (event_type, payload))| {
+            json!({
+                "event_id": id, "event_type": event_type, "plan_id": self.plan_id,
+                "timestamp": "2026-11-22T12:00:00Z", "payload": payload,
+            })
+        });
+        let body = json!({ "events": texts.collect::<Vec<_>>() }).to_string();
+        let told = self.ask(&body, named.len(), give_up_once_in);
+        for ((event_id, (_, payload)), told) in named.into_iter().zip(told) {
+            let payload = payload.to_string();
+            self.claims.push(Claim { event_id, plan_id: self.plan_id.clone(), payload, told });
+        }
+    }
+
+    /// Sends the same request until it is answered.
+    fn ask(&mut self, body: &str, events: usize, give_up_once_in: u64) -> Vec<Told> {
+        let begun = Instant::now();
+        loop {
+            if self.stage.abandoned.load(Ordering::Acquire) {
+                return vec![Told::Unknown; events];
+            }
+            assert!(begun.elapsed() < PATIENCE, "a request is never answered");
+            let Some(connection) = self.connection() else {
+                std::thread::sleep(RETRY_PAUSE);
+                continue;
+            };
+            let asked = Instant::now();
+            let answer = connection.post("/v1/events", body);
+            let waited = u64::try_from(asked.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.stage.slowest_ms.fetch_max(waited, Ordering::AcqRel);
+            match answer {
+                Ok((200, answer)) => {
+                    self.stage.acked.fetch_add(events as u64, Ordering::AcqRel);
+                    return told(&answer);
+                }
+                // The server ends, or its disk fails: it has not said that they are not stored.
+                Ok((500.., _)) => {
+                    self.stage.refused.fetch_add(1, Ordering::AcqRel);
+                    std::thread::sleep(RETRY_PAUSE);
+                }
+                Ok(_) => {
+                    std::thread::sleep(RETRY_PAUSE);
+                    return vec![Told::Failed; events];
+                }
+                Err(_) => {
+                    self.connection = None;
+                    if self.chance.once_in(give_up_once_in) {
+                        return vec![Told::Unknown; events];
+                    }
+                }
+            }
+        }
+    }
+
+    fn connection(&mut self) -> Option<&mut Raw> {
+        if self.connection.is_none() {
+            self.connection = Raw::connect(&self.stage.url()?).ok();
+        }
+        self.connection.as_mut()
+    }
+}
+
+/// What an answer of 200 says about each event.
+pub(crate) fn told(answer: &[u8]) -> Vec<Told> {
+    let answer: Value = serde_json::from_slice(answer).expect("an answer in JSON");
+    let number = |event: &Value, name: &str| event[name].as_u64().expect("a number");
+    let events = answer["events"].as_array().expect("a list").iter();
+    events
+        .map(|event| Told::Acked { position: number(event, "position"), seq: number(event, "seq") })
+        .collect()
+}
+
+/// Follows a plan, or all, over every break, until the end of the log or of the plan.
+fn read(stage: &Stage, plan: Option<String>) -> Reading {
+    let path =
+        plan.as_ref().map_or_else(|| "/v1/events".to_owned(), |plan| format!("/v1/plans/{plan}/events"));
+    let mut reading = Reading { plan, delivered: Vec::new() };
+    let mut cursor: Option<String> = None;
+    while !stage.abandoned.load(Ordering::Acquire) {
+        let stream = stage.url().map(|url| RawStream::open(&url, &path, cursor.as_deref()));
+        let Some(Ok(mut stream)) = stream else {
+            std::thread::sleep(RETRY_PAUSE);
+            continue;
+        };
+        while let Ok(Some(frames)) = stream.frames() {
+            for frame in frames {
+                if frame.event == "end" {
+                    return reading;
+                }
+                if !frame.data.is_empty() {
+                    reading.delivered.push((frame.position(), digest(&frame.data)));
+                }
+                cursor = frame.id.or(cursor);
+            }
+            let position = cursor.as_deref().map_or(0, position_of);
+            if stage.head.get().is_some_and(|head| position >= *head) {
+                return reading;
+            }
+        }
+        match stream.status() {
+            // The plan had ended, and so had this reading.
+            Some(204) => return reading,
+            // The plan is not there though its publisher has ended.
+            Some(404) if stage.head.get().is_some() => return reading,
+            None | Some(200 | 404 | 503) => std::thread::sleep(RETRY_PAUSE),
+            // The log does not know the cursor that it gave: what comes again is counted as duplicate.
+            Some(409) => cursor = None,
+            Some(status) => panic!("{path}: {status}"),
+        }
+    }
+    reading
+}

@@ -1,0 +1,69 @@
+//! One row of the table that `cargo xtask faults` prints: what was done how often, and what came of it.
+//!
+//! A test prints its row for people and appends it, as a line of JSON, to the file that `PLANWIRE_FAULTS_FILE` names.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::chance::percentile;
+use super::checker::{Broken, Counts};
+
+const ROWS_VARIABLE: &str = "PLANWIRE_FAULTS_FILE";
+
+/// What a test of one fault has to tell.
+#[derive(Debug)]
+pub(crate) struct Row {
+    fault: &'static str,
+    done: String,
+    counts: Counts,
+    figures: Vec<String>,
+}
+
+impl Row {
+    /// `done` says how often the fault was brought about.
+    pub(crate) fn new(fault: &'static str, done: impl Into<String>) -> Self {
+        Self { fault, done: done.into(), counts: Counts::default(), figures: Vec::new() }
+    }
+
+    /// What the checker counted.
+    pub(crate) const fn counts(mut self, counts: Counts) -> Self {
+        self.counts = counts;
+        self
+    }
+
+    /// A figure of this fault alone.
+    pub(crate) fn figure(mut self, figure: impl Into<String>) -> Self {
+        self.figures.push(figure.into());
+        self
+    }
+
+    /// Percentiles of times.
+    pub(crate) fn times(self, name: &str, times: &mut [Duration]) -> Self {
+        let (p50, p99) = (percentile(times, 50).as_millis(), percentile(times, 99).as_millis());
+        self.figure(format!("{name} p50 {p50} ms, p99 {p99} ms"))
+    }
+
+    /// Tells, then demands that nothing is broken.
+    pub(crate) fn check(self) {
+        self.tell();
+        assert_eq!(self.counts.broken, Broken::default(), "{}: {}", self.fault, self.counts.line());
+    }
+
+    /// Tells without a demand, for what must break something.
+    #[expect(clippy::print_stdout, reason = "a test of counts says what it counted")]
+    pub(crate) fn tell(&self) {
+        let Self { fault, done, counts, figures } = self;
+        println!("{fault}: {done}; {}; {}", counts.line(), figures.join("; "));
+        let Some(path) = std::env::var_os(ROWS_VARIABLE) else { return };
+        let Broken { lost, phantom, duplicate, gap, reorder, altered, refused } = counts.broken;
+        let line = json!({
+            "fault": fault, "done": done, "acked": counts.acked, "delivered": counts.delivered, "lost": lost,
+            "phantom": phantom + refused, "duplicate": duplicate, "gap": gap, "reorder": reorder, "altered": altered,
+            "figures": figures.join("; "),
+        });
+        let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
+        file.and_then(|mut file| writeln!(file, "{line}")).expect("the file of rows can be written");
+    }
+}
