@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::a2a::A2a;
+use crate::a2a::fold::Ledgers;
 use crate::a2a::folds::Folds;
 use crate::a2a::open_plans::OpenPlans;
 use crate::config::{RETRY_MS, SSE_REPLAYS_MAX, STREAMS_MAX, ServerConfig};
@@ -32,6 +33,8 @@ pub(crate) struct App {
     pub(crate) a2a: A2a,
     /// Tasks as they stood, for the A2A facade.
     pub(crate) folds: Folds,
+    /// How the plans stand that are followed over A2A.
+    pub(crate) ledgers: Ledgers,
     /// Where open plans stand, for lists of the A2A facade.
     pub(crate) open_plans: OpenPlans,
     /// Plans as they stand, for who polls them.
@@ -98,6 +101,7 @@ impl App {
             closing,
             a2a,
             folds: Folds::default(),
+            ledgers: Ledgers::default(),
             open_plans: OpenPlans::default(),
             states: States::default(),
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),

@@ -5,11 +5,15 @@
 //! it that matters here. **Invariant:** a fold is total, and the same steps give the same fold whoever applies them.
 
 mod followed;
+mod ledger;
 mod standing;
 mod step;
 mod task;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use followed::{Followed, Settled};
+pub(crate) use ledger::Ledgers;
 pub(crate) use standing::{Counts, OpenQuestion, Standing, Turn};
 pub(crate) use step::{Change, Chunk, Step, cut};
 pub(crate) use task::TaskView;

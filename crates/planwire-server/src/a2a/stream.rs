@@ -1,8 +1,9 @@
 //! Streams of a task: the task as it stands at one point of the log, and from there each update once, in order.
 //!
 //! The snapshot and the subscription are of the same point: the subscription names the place, the fold is that of the
-//! place. Each stream follows the state of its plan by itself, from where the fold stands, so that it knows where it
-//! ends and can make the update that nobody has made yet. **Invariant:** what a client sees up to any cursor does not
+//! place. Each stream follows the state of its plan from where the fold stands, so that it knows where it ends and can
+//! make the update that nobody has made yet; what an event does to that state is worked out once for all streams of the
+//! plan. **Invariant:** what a client sees up to any cursor does not
 //! depend on where its stream began.
 
 mod frames;
@@ -112,7 +113,7 @@ pub(crate) async fn open(
         Some(effects) => as_of(app, &follow.plan, effects).await?,
         None => Arc::clone(&fold),
     };
-    let followed = Followed::new(&fold, &now, follow.settled.clone());
+    let followed = Followed::new(app, &fold, &now, follow.settled.clone());
     let shown = match &follow.settled {
         // Where the stream begins the answer is given.
         Some(settled) if subscription.scanned().position >= settled.at => fold.without(settled),
@@ -156,7 +157,7 @@ pub(crate) async fn settled(
     ];
     let from = StartAt::After(after);
     let Start { fold, mut subscription, .. } = start(app, plan, types.into_iter().collect(), from).await?;
-    let mut followed = Followed::new(&fold, &fold, settled);
+    let mut followed = Followed::new(app, &fold, &fold, settled);
     if followed.rests() {
         return Ok(fold);
     }
@@ -170,7 +171,7 @@ pub(crate) async fn settled(
             () = tokio::time::sleep_until(deadline) => break,
         };
         for event in &batch.events {
-            followed.apply(event);
+            followed.apply(app, event).await?;
             if followed.rests() {
                 return as_of(app, plan, event.cursor()).await;
             }

@@ -1,7 +1,7 @@
 //! What is known of one plan: some of its segments, each with the fold before it and its steps.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use planwire_event::Position;
 
@@ -14,6 +14,8 @@ use crate::a2a::fold::{About, Step, TaskFold};
 pub(super) struct Segments {
     about: Arc<About>,
     segments: BTreeMap<Position, Segment>,
+    /// The place that was asked for last: others ask for the same, or for one not far behind it.
+    last: Option<Last>,
     /// Counts what was asked for, to know what was not asked for lately.
     clock: u64,
     bytes: usize,
@@ -30,22 +32,39 @@ struct Segment {
     bytes: usize,
 }
 
-/// A place in a plan, found: the fold before a segment and the steps from there.
+/// A place that was asked for, with its fold as soon as somebody has made it.
+#[derive(Clone, Debug)]
+struct Last {
+    /// The segment.
+    key: Position,
+    /// Steps up to the place.
+    count: usize,
+    fold: Arc<OnceLock<Arc<TaskFold>>>,
+}
+
+/// A place in a plan, found: a fold before it and the steps from there.
 pub(super) struct Found {
     before: Arc<TaskFold>,
     steps: Arc<Vec<Step>>,
+    /// Steps that `before` has taken in.
+    from: usize,
+    /// Steps up to the place.
     count: usize,
+    fold: Arc<OnceLock<Arc<TaskFold>>>,
 }
 
 impl Found {
-    /// The fold at the place. Not for under a lock: it walks the steps.
+    /// The fold at the place, the same for all who ask at a time. Not for under a lock: it walks the steps.
     pub(super) fn fold(&self) -> Arc<TaskFold> {
-        if self.count == 0 {
-            return Arc::clone(&self.before);
-        }
-        let mut fold = (*self.before).clone();
-        self.steps.iter().take(self.count).for_each(|step| fold.apply(step));
-        Arc::new(fold)
+        let made = self.fold.get_or_init(|| {
+            if self.from == self.count {
+                return Arc::clone(&self.before);
+            }
+            let mut fold = (*self.before).clone();
+            self.steps.iter().take(self.count).skip(self.from).for_each(|step| fold.apply(step));
+            Arc::new(fold)
+        });
+        Arc::clone(made)
     }
 }
 
@@ -69,7 +88,7 @@ impl Segment {
 
     fn all(&self) -> Found {
         let (before, steps) = (Arc::clone(&self.before), Arc::clone(&self.steps));
-        Found { before, count: steps.len(), steps }
+        Found { before, from: 0, count: steps.len(), steps, fold: Arc::default() }
     }
 }
 
@@ -79,7 +98,8 @@ impl Segments {
         let about = Arc::clone(first.about());
         let segment = Segment::new(Arc::new(first), 0);
         let bytes = segment.bytes;
-        Self { segments: BTreeMap::from([(about.before, segment)]), about, clock: 0, bytes, bytes_max }
+        let segments = BTreeMap::from([(about.before, segment)]);
+        Self { about, segments, last: None, clock: 0, bytes, bytes_max }
     }
 
     pub(super) const fn about(&self) -> &Arc<About> {
@@ -89,13 +109,23 @@ impl Segments {
     /// The plan as of `position`, if that is known.
     pub(super) fn find(&mut self, position: Position) -> Option<Found> {
         self.clock += 1;
-        let (_, segment) = self.segments.range_mut(..=position).next_back()?;
+        let (key, segment) = self.segments.range_mut(..=position).next_back()?;
         segment.used = self.clock;
         if segment.seen < position && segment.end() < position && !segment.has_ended() {
             return None;
         }
         let count = segment.steps.partition_point(|step| step.position <= position);
-        Some(Found { count, ..segment.all() })
+        let mut found = Found { count, ..segment.all() };
+        match self.last.as_ref().filter(|last| last.key == *key && last.count <= count) {
+            Some(last) if last.count == count => found.fold = Arc::clone(&last.fold),
+            last => {
+                if let Some((last, fold)) = last.and_then(|last| Some((last, last.fold.get()?))) {
+                    (found.before, found.from) = (Arc::clone(fold), last.count);
+                }
+                self.last = Some(Last { key: *key, count, fold: Arc::clone(&found.fold) });
+            }
+        }
+        Some(found)
     }
 
     /// After which position the events have to be read that are missing for `position`.
@@ -132,29 +162,40 @@ impl Segments {
         self.shrink();
     }
 
-    /// Lets go of what was not asked for lately, but never of the last segment that was asked for.
+    /// Lets go of what was not asked for lately, but never of the last segment that was asked for: first of steps,
+    /// which are read again from the fold before them, then of such folds.
     fn shrink(&mut self) {
         while self.bytes > self.bytes_max {
-            let oldest = self
-                .segments
-                .iter()
-                .filter(|(_, segment)| segment.used < self.clock && !segment.steps.is_empty())
-                .min_by_key(|(_, segment)| segment.used);
-            let Some((key, segment)) = oldest.map(|(key, segment)| (*key, segment)) else { return };
-            let (before, bytes) = (Arc::clone(&segment.before), segment.bytes);
-            self.bytes -= bytes;
-            if key == self.about.before {
-                let first = Segment::new(before, 0);
-                self.bytes += first.bytes;
-                self.segments.insert(key, first);
+            let Some((key, segment)) = self.oldest(true).or_else(|| self.oldest(false)) else { return };
+            let emptied = Segment::new(Arc::clone(&segment.before), segment.used);
+            let has_steps = !segment.steps.is_empty();
+            self.bytes -= segment.bytes;
+            self.last = self.last.take().filter(|last| last.key != key);
+            if has_steps {
+                self.bytes += emptied.bytes;
+                self.segments.insert(key, emptied);
             } else {
                 self.segments.remove(&key);
             }
         }
     }
 
+    /// The segment that was not asked for for the longest time, of those with steps or of those without. The fold
+    /// before the plan's first event stays.
+    fn oldest(&self, has_steps: bool) -> Option<(Position, &Segment)> {
+        let may_go = |key: Position, segment: &Segment| {
+            segment.used < self.clock
+                && segment.steps.is_empty() != has_steps
+                && (has_steps || key != self.about.before)
+        };
+        let candidates = self.segments.iter().map(|(key, segment)| (*key, segment));
+        candidates.filter(|(key, segment)| may_go(*key, segment)).min_by_key(|(_, segment)| segment.used)
+    }
+
     /// Bytes of all that is kept.
-    pub(super) const fn weight_bytes(&self) -> usize {
-        self.bytes
+    pub(super) fn weight_bytes(&self) -> usize {
+        // The fold of the last place takes in at most what its segment has.
+        let last = self.last.as_ref().and_then(|last| self.segments.get(&last.key));
+        self.bytes + last.map_or(0, |segment| segment.bytes)
     }
 }

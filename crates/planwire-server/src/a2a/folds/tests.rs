@@ -130,7 +130,7 @@ impl Bench {
     }
 
     /// A plan that asks, is answered, makes artifacts and decides, with another one between, up to `events`.
-    async fn busy_plan(&self, plan: &str, events: usize) {
+    pub(in crate::a2a) async fn busy_plan(&self, plan: &str, events: usize) {
         let mut all = vec![
             self.event("other", "PlanStarted", &json!({ "name": "other" })),
             self.event(plan, "PlanStarted", &json!({ "name": "busy" })),
@@ -168,7 +168,7 @@ impl Bench {
         self.publish(all).await;
     }
 
-    async fn stored(&self, plan: &PlanId) -> Vec<Arc<StoredEvent>> {
+    pub(in crate::a2a) async fn stored(&self, plan: &PlanId) -> Vec<Arc<StoredEvent>> {
         let (mut all, mut after) = (Vec::new(), Position::ZERO);
         loop {
             let filter = Filter::plan(plan.clone());
@@ -235,6 +235,39 @@ async fn a_crowd_at_any_places_reads_the_plan_once() {
     join_all(places(7_002, 300).map(|position| folds.as_of(&bench.app, &plan, position))).await;
     folds.latest(&bench.app, &plan).await.unwrap().unwrap();
     assert_eq!(bench.read.of_plans.load(Ordering::SeqCst), stored);
+}
+
+#[tokio::test]
+async fn who_asks_for_the_same_place_gets_the_same_fold() {
+    let bench = Bench::new();
+    bench.busy_plan("busy", 300).await;
+    let plan: PlanId = "busy".parse().unwrap();
+    let folds = &bench.app.folds;
+    let crowd = join_all((0..20).map(|_| folds.latest(&bench.app, &plan))).await;
+    let first = crowd[0].as_ref().unwrap().clone().unwrap();
+    assert!(crowd.into_iter().all(|fold| Arc::ptr_eq(&first, &fold.unwrap().unwrap())));
+    // Further on, further back, and at a place that another one has just passed.
+    let events = bench.stored(&plan).await;
+    for position in [100, 300, 50, 51, 302].map(Position::new) {
+        let fold = folds.as_of(&bench.app, &plan, position).await.unwrap().unwrap();
+        assert_eq!(all_of(&fold), naive(&bench, fold.about(), &events, position), "{position}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_let_go_of_is_read_again_from_the_fold_before_it() {
+    let mut bench = Bench::new();
+    bench.app.folds.bounds.plan_bytes = 700_000;
+    bench.busy_plan("busy", 10_000).await;
+    let plan: PlanId = "busy".parse().unwrap();
+    let folds = &bench.app.folds;
+    folds.latest(&bench.app, &plan).await.unwrap().unwrap();
+    bench.read.take();
+    for position in [1_000, 9_000, 2_000, 5_000].map(Position::new) {
+        folds.as_of(&bench.app, &plan, position).await.unwrap().unwrap();
+        let (events, ..) = bench.read.take();
+        assert!(events <= SEGMENT_EVENTS, "{events} events were read for {position}");
+    }
 }
 
 #[tokio::test]

@@ -102,7 +102,7 @@ impl TaskFrames {
 impl Frames for TaskFrames {
     async fn write(&mut self, batch: &Batch, chunks: &mut Chunks) -> Result<(), ReadError> {
         for event in &batch.events {
-            let state = self.followed.apply(event);
+            let state = self.followed.apply(&self.app, event).await?;
             let frame = self.update(event, state).await?;
             self.push(frame, event.event.event_type(), chunks);
             if self.has_ended() {
