@@ -153,7 +153,14 @@ impl Question {
 
     /// The events that repeat the answer above.
     pub(crate) fn repeated(&self, answer: &InputReceived) -> Result<Vec<Event>, PayloadError> {
-        self.above.iter().map(|plan| self.waiter.shared.event(plan, answer)).collect()
+        let repeat = |answer: &InputReceived| -> Result<Vec<Event>, PayloadError> {
+            self.above.iter().map(|plan| self.waiter.shared.event(plan, answer)).collect()
+        };
+        // What fits on its own plan fits above, unless it is full of secrets: markers are longer.
+        repeat(answer).or_else(|_| {
+            let (value, message) = (serde_json::Value::Null, None);
+            repeat(&InputReceived { value, message, ..answer.clone() })
+        })
     }
 
     /// The events that say that nobody will answer any more.

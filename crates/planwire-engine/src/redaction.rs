@@ -1,12 +1,12 @@
 //! Redaction: replaces the values of secrets wherever they turn up.
 //!
-//! A value is found as it is, in Base64 at any offset and in hexadecimal ([`needles`]); and all of these where a text
-//! is percent-encoded, escaped as in JSON, C or HTML, broken into lines, or of wide characters ([`views`]), alone or one
-//! in the other, in capitals or small letters. `***NAME***` takes the place of what is found. What a cut leaves of a
-//! value is found where it is known that a text was cut ([`edges`]). [`finder`] looks through one text. **Invariant:** what [`Redactor`] gives back holds no
-//! form of a value that it looks for.
+//! A value is found as it is, in Base64 at any offset and in hexadecimal (`needles`); and all of these where a text is
+//! percent-encoded, escaped as in JSON, C or HTML, broken into lines, or of wide characters (`views`), alone or one in
+//! the other, in capitals or small letters. `***NAME***` takes the place of what is found. What a cut leaves of a value
+//! is found where it is known that a text was cut (`edges`); `finder` looks through one view. **Invariant:** what
+//! [`Redactor`] gives back holds no form of a value that it looks for.
 //!
-//! The time grows with the length of a text and the number of views that differ; forms together have
+//! The time grows with the length of a text and the number of views that differ; forms together have at most
 //! [`NEEDLES_BYTES_MAX`].
 
 mod edges;
@@ -16,7 +16,7 @@ mod payload;
 mod views;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
@@ -199,17 +199,20 @@ struct Search<'a> {
     len: usize,
     edges: Edges,
     found: Vec<Found>,
-    /// Hashes of the views that were seen: most ways to decode can be taken in any order.
-    seen: HashSet<u64>,
+    /// Hashes of the views that were seen, and how deep: most ways to decode can be taken in any order.
+    seen: HashMap<u64, usize>,
     hasher: RandomState,
 }
 
 impl Search<'_> {
     /// Looks through a view, and through what it is when it is decoded once more.
     fn view(&mut self, view: &View<'_>, nesting_left: usize) {
-        if !self.seen.insert(self.hasher.hash_one(view.bytes())) {
+        let seen = self.seen.entry(self.hasher.hash_one(view.bytes())).or_default();
+        // 0: not at all; 1: the view alone; 2: once more decoded ...
+        if *seen > nesting_left {
             return;
         }
+        *seen = nesting_left + 1;
         let bytes = view.bytes();
         self.inner.finder.each(bytes, self.edges, |hit, secret| {
             if self.inner.is_own_name(bytes, &hit) {
@@ -241,7 +244,7 @@ impl Inner {
 
     /// The parts of a source that hold values, in order and apart from one another.
     fn found(&self, bytes: &[u8], edges: Edges) -> Vec<Found> {
-        let (seen, hasher) = (HashSet::new(), RandomState::new());
+        let (seen, hasher) = (HashMap::new(), RandomState::new());
         let mut search = Search { inner: self, len: bytes.len(), edges, found: Vec::new(), seen, hasher };
         search.view(&View::plain(bytes), views::NESTING_MAX);
         let mut found = search.found;

@@ -111,7 +111,6 @@ impl Run {
         let at = question.step;
         let step = &document.steps[at];
         if let Outcome::Answered(answer) = &outcome {
-            // What fits on its own plan fits above.
             self.batch.extend(question.repeated(answer).map_err(|_| Lost)?);
         }
         let answer = match outcome {

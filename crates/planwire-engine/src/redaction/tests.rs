@@ -320,7 +320,7 @@ fn texts_full_of_escapes_are_read_in_few_views() {
         len: text.len(),
         edges: Edges::Whole,
         found: Vec::new(),
-        seen: HashSet::new(),
+        seen: HashMap::new(),
         hasher,
     };
     search.view(&View::plain(text.as_bytes()), views::NESTING_MAX);

@@ -6,9 +6,10 @@ mod echoes;
 
 use planwire_bus::StartError;
 use planwire_engine::{EngineConfig, Secrets};
-use planwire_event::vocabulary::{ToolCalled, ToolCompleted};
+use planwire_event::vocabulary::{InputReceived, ToolCalled, ToolCompleted};
 use serde_json::{Value, json};
 
+use crate::asking::{Asked, answer};
 use crate::house::House;
 
 const TOKEN: &str = "tok-4f9a81c2e7";
@@ -154,4 +155,25 @@ async fn registered_documents_are_checked_when_they_start() {
         panic!("it started");
     };
     assert!(message.contains("there is no secret named 'OTHER'"), "{message}");
+}
+
+#[tokio::test]
+async fn an_answer_of_somebody_else_that_is_full_of_secrets_does_not_stop_the_plan() {
+    let name = format!("A{}", "_LONG_NAME".repeat(6));
+    let secrets = Secrets::new([(name, "918273".to_owned())]).unwrap();
+    let house = House::open_with(|config| EngineConfig { secrets, ..config });
+    let document = "
+plan: above
+goal: g
+steps: { below: { plan: { plan: below, goal: g, steps: { which: { ask: q } }, outputs: { size: \"${size(steps.which.output)}\" } } } }
+outputs: { size: \"${steps.below.outputs.size}\" }
+";
+    let root = house.start(document).await;
+    let mut asked = Asked::of(&house, &root).await;
+    let (plan, question) = asked.next().await;
+    answer(&house, &plan, &question, json!("918273".repeat(8_000))).await;
+    let events = house.tree(&root).await;
+    assert_eq!(events.outputs()["size"], 48_000);
+    let received: Vec<InputReceived> = events.all();
+    assert_eq!((received.len(), &received[1].value), (2, &Value::Null));
 }
