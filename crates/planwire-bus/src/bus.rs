@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use planwire_event::{Cursor, Event, Filter, LogId, Position, Producer};
-use planwire_store::{BLOB_BYTES_MAX, EventRepository, LogInfo};
+use planwire_store::{BLOB_BYTES_MAX, EventRepository, HeadSeen, HeadWatch, LogInfo};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -30,6 +30,8 @@ pub(crate) struct Shared {
     info: LogInfo,
     health: watch::Sender<Health>,
     closed: AtomicBool,
+    /// Whether the writer was told that others moved the head and has not looked yet: once is enough.
+    head_seen: AtomicBool,
 }
 
 impl fmt::Debug for Shared {
@@ -45,6 +47,11 @@ impl Shared {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
+    }
+
+    /// The writer is about to look at the head.
+    pub(crate) fn head_seen_taken(&self) {
+        self.head_seen.store(false, Ordering::Release);
     }
 
     /// The position after which a reader starts.
@@ -119,6 +126,8 @@ struct Inner {
     handlers: Handlers,
     /// Closed when the writer has ended and released the log.
     writer: watch::Receiver<()>,
+    /// Says when other processes moved the head, where there may be some.
+    _head_watch: Option<HeadWatch>,
 }
 
 impl EventBus {
@@ -151,15 +160,18 @@ impl EventBus {
         let info = wait(repository.log_info())?;
         let counters = Arc::new(Live::default());
         let tail = Tail::new(log.head(), config.ring_bytes_max, Arc::clone(&counters));
-        let (health, closed) = (watch::Sender::new(Health::Ready), AtomicBool::new(false));
-        let shared = Arc::new(Shared { repository, tail, counters, info, health, closed });
+        let health = watch::Sender::new(Health::Ready);
+        let (closed, head_seen) = (AtomicBool::new(false), AtomicBool::new(false));
+        let shared = Arc::new(Shared { repository, tail, counters, info, health, closed, head_seen });
         let (queue, queued) = mpsc::unbounded_channel();
         let writer = Writer::new(log, queued, Arc::clone(&shared), config.batch_events_max);
         let (running, ended) = watch::channel(());
         let inflight_bytes_max = config.inflight_bytes_max.clamp(REQUEST_BYTES_MAX, u32::MAX as usize >> 4);
         let permits = Arc::new(Semaphore::new(inflight_bytes_max));
         let handlers = Handlers::new(Arc::clone(&shared), &config);
-        let inner = Inner { shared, queue, permits, inflight_bytes_max, handlers, writer: ended };
+        let _head_watch = shared.repository.watch_head(tell_writer(&shared, &queue));
+        let inner =
+            Inner { shared, queue, permits, inflight_bytes_max, handlers, writer: ended, _head_watch };
         Ok((Self { inner: Arc::new(inner) }, Steps { writer, _running: running }))
     }
 
@@ -381,6 +393,18 @@ impl Inner {
             Health::Ready | Health::Closed => PublishError::Closed,
         }
     }
+}
+
+/// Tells the writer of a head beyond the tail. It keeps neither the bus nor its writer alive.
+fn tell_writer(shared: &Arc<Shared>, queue: &UnboundedSender<Message>) -> HeadSeen {
+    let (shared, queue) = (Arc::downgrade(shared), queue.downgrade());
+    Box::new(move |head| {
+        let (Some(shared), Some(queue)) = (shared.upgrade(), queue.upgrade()) else { return };
+        if head > shared.tail.position() && !shared.head_seen.swap(true, Ordering::AcqRel) {
+            // A writer that has ended has nothing to show any more.
+            let _ = queue.send(Message::HeadSeen);
+        }
+    })
 }
 
 /// A promise that events will be durable. Dropping it does not withdraw them.

@@ -68,6 +68,9 @@ impl Request {
     }
 }
 
+/// An event that is new to readers, with whether its tree ended with it, where that is known.
+pub(crate) type Fresh = (Arc<StoredEvent>, Option<bool>);
+
 pub(crate) type Outcome = Result<Vec<Published>, PublishError>;
 
 /// What one commit did.
@@ -76,7 +79,7 @@ pub(crate) struct Committed {
     /// One per request, in their order.
     pub(crate) outcomes: Vec<Outcome>,
     /// What is new in the log, in position order, with whether its tree ended with it.
-    pub(crate) stored: Vec<(Arc<StoredEvent>, Option<bool>)>,
+    pub(crate) stored: Vec<Fresh>,
     /// Whether a transaction was committed.
     pub(crate) committed: bool,
     /// The store failed in a way after which nothing may be written.
@@ -235,7 +238,7 @@ impl Log {
         &mut self,
         requests: &[Request],
         known: &mut Known,
-        others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
+        others: &mut Vec<Fresh>,
         lock: bool,
     ) -> Result<Option<Committed>, AppendError> {
         if lock {
@@ -293,11 +296,7 @@ impl Log {
 
     /// Whether another process has written, which is then taken in: nothing was appended that compares the head, and
     /// what was refused may follow by now.
-    fn head_has_moved(
-        &mut self,
-        start: Mark,
-        others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
-    ) -> Result<bool, StoreError> {
+    fn head_has_moved(&mut self, start: Mark, others: &mut Vec<Fresh>) -> Result<bool, StoreError> {
         let head = self.writer.head()?;
         let moved = head != self.head;
         if moved {
@@ -307,12 +306,18 @@ impl Log {
         Ok(moved)
     }
 
+    /// Takes in what other processes have written, and gives it in position order; nothing after a fatal error.
+    pub(crate) fn take_in_others(&mut self) -> Result<Vec<Fresh>, StoreError> {
+        let mut others = Vec::new();
+        if !self.failed {
+            let head = self.writer.head()?;
+            self.catch_up(&head, &mut others)?;
+        }
+        Ok(others)
+    }
+
     /// Takes in what another process has written up to `head`.
-    fn catch_up(
-        &mut self,
-        head: &Head,
-        others: &mut Vec<(Arc<StoredEvent>, Option<bool>)>,
-    ) -> Result<(), StoreError> {
+    fn catch_up(&mut self, head: &Head, others: &mut Vec<Fresh>) -> Result<(), StoreError> {
         let everything = planwire_event::Filter::all();
         // All or nothing: what was read before a failed page is read again by the next commit.
         let mut missed = Vec::new();

@@ -16,7 +16,7 @@ use crate::bus::Shared;
 use crate::config::REQUEST_BYTES_MAX;
 use crate::counters::add;
 use crate::error::{Health, PublishError};
-use crate::log::{Committed, Log, Outcome, Request};
+use crate::log::{Committed, Fresh, Log, Outcome, Request};
 use crate::recorded::Recorded;
 
 /// What publishers send to the writer.
@@ -24,6 +24,8 @@ use crate::recorded::Recorded;
 pub(crate) enum Message {
     /// Events to store.
     Publish(Queued),
+    /// The store has seen that another process moved the head: what it wrote is to be shown.
+    HeadSeen,
     /// Nothing follows: store what came before and end.
     Shutdown,
 }
@@ -95,11 +97,18 @@ impl Writer {
                 ControlFlow::Continue(())
             }
             Some(Message::Publish(queued)) => {
-                let gathered = self.gather(queued);
+                let (gathered, head_seen) = self.gather(queued);
                 if let Some(health) = commit(&mut self.log, gathered, &self.shared) {
                     // Readers go on until the bus ends.
                     (self.failed, self.health) = (true, health);
                 }
+                if head_seen {
+                    self.take_in_others();
+                }
+                ControlFlow::Continue(())
+            }
+            Some(Message::HeadSeen) => {
+                self.take_in_others();
                 ControlFlow::Continue(())
             }
             Some(Message::Shutdown) | None => {
@@ -113,10 +122,20 @@ impl Writer {
         }
     }
 
-    /// Takes what else is queued behind a request, as much as shares a commit with it.
-    fn gather(&mut self, first: Queued) -> Vec<Queued> {
+    /// Shows what other processes wrote. If it cannot be read now, the next hint or the next commit makes up for it.
+    fn take_in_others(&mut self) {
+        self.shared.head_seen_taken();
+        match self.log.take_in_others() {
+            Ok(others) => show(others, &self.shared),
+            Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "others' events wait"),
+        }
+    }
+
+    /// Takes what else is queued behind a request, as much as shares a commit with it; also whether the head was seen
+    /// to move.
+    fn gather(&mut self, first: Queued) -> (Vec<Queued>, bool) {
         let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
-        let mut gathered = vec![first];
+        let (mut gathered, mut head_seen) = (vec![first], false);
         while events < self.batch_events_max && bytes < BATCH_BYTES_MAX {
             match self.queue.try_recv() {
                 Ok(Message::Publish(queued))
@@ -130,6 +149,7 @@ impl Writer {
                     bytes += queued.bytes;
                     gathered.push(queued);
                 }
+                Ok(Message::HeadSeen) => head_seen = true,
                 Ok(Message::Shutdown) => {
                     // The door is closed: what follows is nothing, and the channel says so.
                     self.queue.close();
@@ -138,7 +158,7 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        gathered
+        (gathered, head_seen)
     }
 }
 
@@ -178,6 +198,16 @@ impl Steps {
     }
 }
 
+/// Makes durable events visible to readers.
+fn show(stored: Vec<Fresh>, shared: &Arc<Shared>) {
+    add(&shared.counters.events_stored, stored.len() as u64);
+    let recorded: Vec<_> = stored
+        .into_iter()
+        .map(|(event, tree_ended)| Arc::new(Recorded::new(event, tree_ended, Arc::clone(&shared.counters))))
+        .collect();
+    shared.tail.extend(&recorded);
+}
+
 /// Commits, makes visible, acknowledges: in this order, and a failure is known before it is told. Says how the log failed if it did for good.
 fn commit(log: &mut Log, gathered: Vec<Queued>, shared: &Arc<Shared>) -> Option<Health> {
     let (requests, waiting): (Vec<_>, Vec<_>) =
@@ -187,12 +217,7 @@ fn commit(log: &mut Log, gathered: Vec<Queued>, shared: &Arc<Shared>) -> Option<
         .unwrap_or_else(|_| Committed::unknown(&requests, StoreError::Failed("the writer panicked".into())));
     let Committed { outcomes, stored, committed, fatal } = done;
     add(&shared.counters.commits, u64::from(committed));
-    add(&shared.counters.events_stored, stored.len() as u64);
-    let recorded: Vec<_> = stored
-        .into_iter()
-        .map(|(event, tree_ended)| Arc::new(Recorded::new(event, tree_ended, Arc::clone(&shared.counters))))
-        .collect();
-    shared.tail.extend(&recorded);
+    show(stored, shared);
     let failed = fatal.map(|error| {
         tracing::error!(error = %error, "the store failed for good; no more events are taken");
         Health::Failed { message: error.to_string() }

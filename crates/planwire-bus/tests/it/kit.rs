@@ -14,8 +14,8 @@ use planwire_event::{
     StoredEvent, SystemClock,
 };
 use planwire_store::{
-    AppendError, Appended, Batch, EventRepository, Head, LogInfo, LogWriter, MemoryStore, Page, PageLimits,
-    PlanPage, PlanQuery, StoreError,
+    AppendError, Appended, Batch, EventRepository, Head, HeadSeen, HeadWatch, LogInfo, LogWriter,
+    MemoryStore, Page, PageLimits, PlanPage, PlanQuery, StoreError,
 };
 
 /// What the next append does instead of storing.
@@ -24,11 +24,15 @@ pub(crate) enum Fault {
     Full,
     UnknownNotStored,
     UnknownStored,
+    UnsettledNotStored,
+    UnsettledStored,
     StoredThenPanic,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Gate {
+    /// Who is told of the head, as a store that others write does.
+    head_seen: Option<HeadSeen>,
     held: bool,
     waiting: usize,
     appends: usize,
@@ -38,7 +42,7 @@ struct Gate {
 }
 
 /// The test's hand on the writer.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Hand(Arc<(Mutex<Gate>, Condvar)>);
 
 impl Hand {
@@ -73,6 +77,11 @@ impl Hand {
         (gate.reads_before_faults, gate.read_faults) = (before, count);
     }
 
+    /// Whether a read is still to fail.
+    pub(crate) fn reads_fail(&self) -> bool {
+        self.0.0.lock().unwrap().read_faults > 0
+    }
+
     fn read(&self) -> Result<(), StoreError> {
         let mut gate = self.0.0.lock().unwrap();
         if gate.reads_before_faults > 0 {
@@ -84,6 +93,12 @@ impl Hand {
             return Err(StoreError::Busy);
         }
         Ok(())
+    }
+
+    /// Tells the bus where the head is, as a store that others write does.
+    pub(crate) fn head_seen(&self, position: u64) {
+        let gate = self.0.0.lock().unwrap();
+        gate.head_seen.as_ref().expect("the bus watches")(Position::new(position));
     }
 
     pub(crate) fn appends(&self) -> usize {
@@ -119,6 +134,11 @@ impl LogWriter for HeldWriter {
             None => self.inner.append(expected, batch),
             Some(Fault::Full) => Err(AppendError::Refused(StoreError::Full)),
             Some(Fault::UnknownNotStored) => Err(AppendError::Unknown(StoreError::Closed)),
+            Some(Fault::UnsettledNotStored) => Err(AppendError::Unsettled(StoreError::Closed)),
+            Some(Fault::UnsettledStored) => {
+                self.inner.append(expected, batch).expect("the store underneath works");
+                Err(AppendError::Unsettled(StoreError::Closed))
+            }
             Some(Fault::UnknownStored) => {
                 self.inner.append(expected, batch).expect("the store underneath works");
                 Err(AppendError::Unknown(StoreError::Closed))
@@ -202,6 +222,11 @@ impl EventRepository for HeldRepository {
 
     fn blob(&self, digest: Digest, chunk: u32) -> BoxFuture<'_, Result<Option<Vec<u8>>, StoreError>> {
         self.read(self.inner.blob(digest, chunk))
+    }
+
+    fn watch_head(&self, seen: HeadSeen) -> Option<HeadWatch> {
+        self.hand.0.0.lock().unwrap().head_seen = Some(seen);
+        Some(HeadWatch::new(()))
     }
 }
 

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says where it stands")]
 
 mod cache;
+#[expect(dead_code, reason = "the store's own tests use more of it")]
+#[path = "../../../planwire-store/tests/it/cluster.rs"]
+mod cluster;
 mod filters;
 mod group_commit;
 mod handlers;
@@ -9,6 +12,7 @@ mod kit;
 mod lifecycle;
 mod opening;
 mod other_writers;
+mod postgres;
 mod publish;
 mod read_faults;
 mod readers;

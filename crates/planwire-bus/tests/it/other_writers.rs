@@ -8,7 +8,7 @@ use planwire_bus::{Log, PublishError, StartAt};
 use planwire_event::{Event, EventId, Filter, IdGenerator, Producer, SystemClock, Timestamp};
 use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
 
-use crate::kit::{Kit, id, log_id, positions, start, take, take_to_end};
+use crate::kit::{Fault, Kit, id, log_id, positions, start, take, take_to_end};
 
 fn other(store: &MemoryStore) -> Log {
     Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap()
@@ -109,4 +109,83 @@ fn a_head_that_was_locked_for_nothing_is_let_go_of() {
     assert_eq!((place.position.get(), place.duplicate), (3, true));
     assert_eq!(first.save(&producer(), named(ids.next_id())).unwrap().position.get(), 4);
     assert_eq!(log.save(&producer(), named(ids.next_id())).unwrap().position.get(), 5);
+}
+
+#[tokio::test]
+async fn readers_of_an_idle_bus_see_what_another_process_wrote_when_the_store_tells_of_it() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    let mut stream = kit.stream(Filter::all()).await;
+    let mut other = other(&kit.store);
+    for number in 0..3 {
+        let place = other.save(&producer(), kit.custom("a", number)).unwrap();
+        // Told twice, and told of what is known: nothing comes twice.
+        kit.hand.head_seen(place.position.get());
+        kit.hand.head_seen(place.position.get());
+        kit.hand.head_seen(1);
+    }
+    assert_eq!(positions(&take(&mut stream, 4).await), [1, 2, 3, 4]);
+    assert_eq!(kit.hand.appends(), 1, "showing takes no append");
+    // What follows is placed after it.
+    assert_eq!(kit.bus.publish(kit.custom("a", 9)).await.unwrap().position.get(), 5);
+    assert_eq!(kit.hand.appends(), 2);
+    assert_eq!(positions(&take(&mut stream, 1).await), [5]);
+}
+
+#[tokio::test]
+async fn a_hint_among_requests_is_followed_too() {
+    let kit = Kit::new();
+    let first = kit.started("a");
+    kit.publish(vec![first.clone()]).await;
+    let mut stream = kit.stream(Filter::all()).await;
+    kit.hand.hold();
+    let door = kit.publisher("x");
+    let held = door.submit(vec![kit.custom("a", 1)]).await.unwrap();
+    kit.hand.wait_for_append();
+    // Behind the one that is held: a repetition, which compares no head, and a hint.
+    let repeated = door.submit(vec![first]).await.unwrap();
+    kit.hand.head_seen(9);
+    kit.hand.release();
+    assert_eq!(held.await.unwrap()[0].position.get(), 2);
+    assert!(repeated.await.unwrap()[0].duplicate);
+    other(&kit.store).save(&producer(), kit.custom("a", 2)).unwrap();
+    kit.hand.head_seen(3);
+    assert_eq!(positions(&take(&mut stream, 3).await), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn a_hint_that_cannot_be_followed_is_made_up_for_by_the_next() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    let mut stream = kit.stream(Filter::all()).await;
+    take(&mut stream, 1).await;
+    other(&kit.store).save(&producer(), kit.custom("a", 1)).unwrap();
+    kit.hand.fail_reads(1);
+    while kit.hand.reads_fail() {
+        kit.hand.head_seen(2);
+    }
+    // A hint that came while the writer still looked says nothing new: the store goes on telling.
+    let mut told = Box::pin(take(&mut stream, 1));
+    let events = loop {
+        kit.hand.head_seen(2);
+        tokio::select! {
+            biased;
+            events = &mut told => break events,
+            () = tokio::task::yield_now() => {}
+        }
+    };
+    assert_eq!(positions(&events), [2]);
+}
+
+#[tokio::test]
+async fn a_hint_after_a_fatal_error_shows_nothing() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.fail_next(Fault::UnknownStored);
+    assert!(matches!(kit.bus.publish(kit.custom("a", 1)).await, Err(PublishError::Unknown(_))));
+    kit.bus.stopped().await;
+    kit.hand.head_seen(2);
+    assert!(matches!(kit.bus.publish(kit.custom("a", 2)).await, Err(PublishError::Stopped)));
+    assert_eq!(kit.bus.tail().position.get(), 1, "what may not be there is not shown");
+    kit.bus.shutdown().await;
 }

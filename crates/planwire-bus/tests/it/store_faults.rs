@@ -82,3 +82,27 @@ async fn what_waits_behind_a_fatal_error_is_refused() {
     assert!(matches!(first.await, Err(PublishError::Unknown(_))));
     assert!(matches!(second.await, Err(PublishError::Stopped)));
 }
+
+async fn unsettled(fault: Fault, stored: bool) {
+    let kit = Kit::new();
+    let mut stream = kit.stream(Filter::all()).await;
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.fail_next(fault);
+    let event = kit.custom("a", 1);
+    assert!(matches!(kit.bus.publish(event.clone()).await, Err(PublishError::Unknown(_))));
+    assert_eq!(kit.bus.health(), Health::Ready);
+    let place = kit.bus.publish(event).await.unwrap();
+    assert_eq!((place.position.get(), place.duplicate), (2, stored));
+    kit.publish(vec![kit.custom("a", 2)]).await;
+    assert_eq!(positions(&take(&mut stream, 3).await), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_unsettled_append_that_was_stored_is_shown_once_and_writing_goes_on() {
+    unsettled(Fault::UnsettledStored, true).await;
+}
+
+#[tokio::test]
+async fn an_unsettled_append_that_was_not_stored_is_stored_when_it_is_sent_again() {
+    unsettled(Fault::UnsettledNotStored, false).await;
+}
