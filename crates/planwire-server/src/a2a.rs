@@ -19,7 +19,7 @@ pub(crate) mod described;
 pub(crate) mod error;
 pub(crate) mod fold;
 pub(crate) mod folds;
-mod http;
+pub(crate) mod http;
 pub(crate) mod jsonrpc;
 pub(crate) mod mapping;
 pub(crate) mod methods;

@@ -7,6 +7,7 @@
 use axum::http::{HeaderMap, HeaderName, Method, Request, header};
 use planwire_event::Digest;
 
+use crate::a2a::card;
 use crate::config::{ServerConfig, URI_BYTES_MAX};
 use crate::problem::{Kind, Problem};
 
@@ -60,7 +61,11 @@ impl Guard {
         if request.method() == Method::POST && !is_of_a2a(request.uri().path()) {
             check_content_type(headers)?;
         }
-        self.check_token(headers)
+        match self.check_token(headers) {
+            // Clients read there how to prove who they are; what they send already is meant for somebody else.
+            Err(_) if request.uri().path() == card::PATH => Ok(Caller::Anonymous),
+            checked => checked,
+        }
     }
 
     fn check_host<B>(&self, request: &Request<B>) -> Result<String, Problem> {
@@ -244,6 +249,7 @@ mod tests {
         check("GET", "/", &[host, ("authorization", "bearer s3cret")], Ok(Caller::SameUser));
         for value in ["Bearer s3cre", "Bearer", "Basic s3cret", "Bearer S3CRET"] {
             check("GET", "/", &[host, ("authorization", value)], Err(Kind::TokenRefused));
+            check("GET", card::PATH, &[host, ("authorization", value)], Ok(Caller::Anonymous));
         }
     }
 

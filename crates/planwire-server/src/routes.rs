@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::app::App;
 use crate::openapi::Routes;
 use crate::problem::{Kind, Problem};
-use crate::{a2a, answer, blobs, events, health, openapi, page, plans, publish, start};
+use crate::{a2a, answer, blobs, events, guard, health, openapi, page, plans, publish, start};
 
 /// Every route with its description.
 pub(crate) fn all() -> Routes {
@@ -33,7 +33,7 @@ pub(crate) fn all() -> Routes {
         .get("/v1/plans/{plan_id}/blobs/{digest}", blobs::blob, &blobs::BLOB)
         .post("/v1/plans/{plan_id}/cancel", plans::cancel, &plans::CANCEL)
         .post("/v1/plans/{plan_id}/answer", answer::plan, &answer::PLAN)
-        .get("/.well-known/agent-card.json", a2a::card::card, &a2a::described::CARD)
+        .get(a2a::card::PATH, a2a::card::card, &a2a::described::CARD)
         .get("/a2a/extensions/plan-events", a2a::card::extension, &a2a::described::EXTENSION)
         .facade(&["/a2a", "/a2a/"], &any(a2a::jsonrpc::call), a2a::described::OF_JSON_RPC)
         .facade(&["/a2a/{*path}"], &any(a2a::rest::call), a2a::described::OF_REST)
@@ -61,7 +61,7 @@ impl Service {
         // has then removed the first, so every chunked body is treated so.
         let chunked = request.headers().contains_key(header::TRANSFER_ENCODING);
         let mut response = match self.app.guard.check(&request) {
-            Err(problem) => problem.into_response(),
+            Err(problem) => refused(problem, &request),
             Ok(caller) => {
                 request.extensions_mut().insert(caller);
                 self.routes.call(request).await.unwrap_or_else(|never| match never {})
@@ -74,6 +74,14 @@ impl Service {
         }
         headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
         response
+    }
+}
+
+/// Why a request is not let in, in the words of what it asks.
+fn refused(problem: Problem, request: &Request<Body>) -> Response {
+    match request.uri().path() {
+        path if guard::is_of_a2a(path) => a2a::http::refusal(problem, path, request.headers()),
+        _ => problem.into_response(),
     }
 }
 

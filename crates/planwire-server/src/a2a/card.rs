@@ -20,6 +20,9 @@ use super::version::VERSION;
 use super::wire::EXTENSION;
 use crate::app::App;
 
+/// Where it is. Open to everybody, whatever they send along.
+pub(crate) const PATH: &str = "/.well-known/agent-card.json";
+
 /// Seconds for which a client may take the card as it knows it.
 const MAX_AGE_S: u32 = 300;
 

@@ -40,7 +40,7 @@ pub(crate) static EXTENSION: Operation = Operation {
     parameters: &[],
     body: None,
     answers: &[Answer::new(200, "The text.", &[Content::of("text/markdown", |_| json!({"type": "string"}))])],
-    faults: &[],
+    faults: REFUSALS,
     problems: &[],
 };
 
@@ -122,9 +122,12 @@ const FRAME_NAMES: &str = "Which of the members of StreamResponse it has, or the
 /// The errors of REST: statuses with the kinds that have them.
 const FAULTS: &[Answer] = &[
     fault(ErrorKind::InvalidParams, "The request does not fit, or the task does not do that now."),
+    fault(ErrorKind::Unauthenticated, UNAUTHENTICATED).with_headers(AUTHENTICATE),
+    fault(ErrorKind::PermissionDenied, PERMISSION_DENIED),
     fault(ErrorKind::TaskNotFound, "No such task."),
     fault(ErrorKind::RequestTimeout, "The request did not arrive in time."),
     fault(ErrorKind::RequestTooLarge, "The request is too large."),
+    fault(ErrorKind::RequestTargetTooLong, TARGET_TOO_LONG),
     fault(ErrorKind::BodyTypeNotSupported, "The body is not JSON by its `Content-Type`."),
     fault(ErrorKind::InternalError, "The server could not make the answer."),
     fault(ErrorKind::Unavailable, "Not now: the request can be sent again.")
@@ -133,6 +136,33 @@ const FAULTS: &[Answer] = &[
 
 const fn fault(kind: ErrorKind, description: &'static str) -> Answer {
     const ERROR: &[Content] = &of_rest(error);
+    Answer::new(kind.http(), description, ERROR)
+}
+
+const BAD_HEAD: &str = "The request's head contradicts itself.";
+const UNAUTHENTICATED: &str = "A token was sent that is not valid here.";
+const PERMISSION_DENIED: &str = "The host is not ours, or the page of another site asks.";
+const TARGET_TOO_LONG: &str = "The request's target is too long.";
+const AUTHENTICATE: &[(&str, &str)] = &[("WWW-Authenticate", "How to say who asks.")];
+
+/// What is answered to a request that is not let in.
+const REFUSALS: &[Answer] = &[
+    fault(ErrorKind::InvalidRequest, BAD_HEAD),
+    fault(ErrorKind::Unauthenticated, UNAUTHENTICATED).with_headers(AUTHENTICATE),
+    fault(ErrorKind::PermissionDenied, PERMISSION_DENIED),
+    fault(ErrorKind::RequestTargetTooLong, TARGET_TOO_LONG),
+];
+
+/// The same in JSON-RPC: the only answers that have not the status 200.
+const REFUSALS_OF_JSON_RPC: &[Answer] = &[
+    refusal(ErrorKind::InvalidRequest, BAD_HEAD),
+    refusal(ErrorKind::Unauthenticated, UNAUTHENTICATED).with_headers(AUTHENTICATE),
+    refusal(ErrorKind::PermissionDenied, PERMISSION_DENIED),
+    refusal(ErrorKind::RequestTargetTooLong, TARGET_TOO_LONG),
+];
+
+const fn refusal(kind: ErrorKind, description: &'static str) -> Answer {
+    const ERROR: &[Content] = &[Content::of("application/json", replied)];
     Answer::new(kind.http(), description, ERROR)
 }
 
@@ -175,8 +205,8 @@ const METHODS: [&str; 6] =
 static JSON_RPC: Operation = Operation {
     id: "callA2a",
     summary: "A2A 1.0 over JSON-RPC",
-    description: "Every method of A2A by its name. The HTTP status is 200 whatever comes of it; SendStreamingMessage and \
-                  SubscribeToTask answer with a stream whose frames are whole answers of JSON-RPC.",
+    description: "Every method of A2A by its name. The HTTP status is 200 whatever comes of it, once the request is let in; \
+                  SendStreamingMessage and SubscribeToTask answer with a stream whose frames are whole answers of JSON-RPC.",
     parameters: &[HEAD, RESUMED],
     body: Some(Body { content: Content::of("application/json", called), required: true }),
     answers: &[Answer::new(
@@ -184,7 +214,7 @@ static JSON_RPC: Operation = Operation {
         "A result or an error.",
         &[Content::of("application/json", replied), Content::stream(replied_frame)],
     )],
-    faults: &[],
+    faults: REFUSALS_OF_JSON_RPC,
     problems: &[],
 };
 

@@ -81,6 +81,12 @@ errors! {
     RequestTooLarge -32600 INVALID_ARGUMENT 413;
     /// The request did not arrive in time.
     RequestTimeout -32600 DEADLINE_EXCEEDED 408;
+    /// The request's target is longer than one may be.
+    RequestTargetTooLong -32600 INVALID_ARGUMENT 414;
+    /// Who asks is not who it says to be.
+    Unauthenticated -32600 UNAUTHENTICATED 401;
+    /// Who asks may not: another site's page, or somebody who takes this server for another.
+    PermissionDenied -32600 PERMISSION_DENIED 403;
     /// No such method, or nothing at the path.
     MethodNotFound -32601 NOT_FOUND 404;
     /// The path takes other methods.
@@ -208,23 +214,41 @@ impl A2aError {
         self.respond(StatusCode::OK, "application/json", body)
     }
 
+    /// The answer in JSON-RPC to a request that is not even looked at, with the status that HTTP has for that.
+    pub(crate) fn json_rpc_refusal(self) -> Response {
+        let status = self.status();
+        let mut response = self.json_rpc(RawValue::NULL);
+        *response.status_mut() = status;
+        response
+    }
+
     /// The answer in REST, under the media type that the client reads.
     pub(crate) fn rest(self, media_type: &'static str) -> Response {
-        let code = self.kind.http();
+        let status = self.status();
         let body = json!({ "error": {
-            "code": code,
+            "code": status.as_u16(),
             "status": self.kind.status(),
             "message": self.message,
             "details": self.details(),
         }});
-        let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         self.respond(status, media_type, body.to_string().into_bytes())
+    }
+
+    fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.kind.http()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
 
     fn respond(&self, status: StatusCode, media_type: &'static str, body: Vec<u8>) -> Response {
         let mut response = (status, [(header::CONTENT_TYPE, media_type)], body).into_response();
-        if self.kind == ErrorKind::Unavailable {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+        match self.kind {
+            ErrorKind::Unavailable => {
+                response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_S));
+            }
+            ErrorKind::Unauthenticated => {
+                let scheme = HeaderValue::from_static("Bearer");
+                response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            }
+            _ => {}
         }
         response
     }
@@ -237,6 +261,10 @@ impl From<Problem> for A2aError {
             Kind::BodyTooLarge => ErrorKind::RequestTooLarge,
             Kind::BodyTimeout => ErrorKind::RequestTimeout,
             Kind::BodyMalformed => ErrorKind::ParseError,
+            Kind::HeadMalformed => ErrorKind::InvalidRequest,
+            Kind::UriTooLong => ErrorKind::RequestTargetTooLong,
+            Kind::TokenRefused => ErrorKind::Unauthenticated,
+            Kind::HostRefused | Kind::OriginRefused => ErrorKind::PermissionDenied,
             Kind::InputsInvalid | Kind::DocumentUnregistered | Kind::DocumentInvalid => {
                 ErrorKind::InvalidParams
             }
@@ -324,6 +352,9 @@ mod tests {
         INVALID_REQUEST -32600 INVALID_ARGUMENT 400
         REQUEST_TOO_LARGE -32600 INVALID_ARGUMENT 413
         REQUEST_TIMEOUT -32600 DEADLINE_EXCEEDED 408
+        REQUEST_TARGET_TOO_LONG -32600 INVALID_ARGUMENT 414
+        UNAUTHENTICATED -32600 UNAUTHENTICATED 401
+        PERMISSION_DENIED -32600 PERMISSION_DENIED 403
         METHOD_NOT_FOUND -32601 NOT_FOUND 404
         METHOD_NOT_ALLOWED -32601 UNIMPLEMENTED 405
         INVALID_PARAMS -32602 INVALID_ARGUMENT 400

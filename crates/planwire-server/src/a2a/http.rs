@@ -2,11 +2,14 @@
 
 use axum::extract::Query;
 use axum::http::{HeaderMap, Uri, header};
+use axum::response::Response;
 use planwire_event::Cursor;
 
 use super::MEDIA_TYPE;
 use super::error::{A2aError, ErrorKind};
+use super::request::Operation;
 use crate::accept;
+use crate::problem::Problem;
 
 /// Where a stream goes on.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -31,7 +34,8 @@ fn content_type(headers: &HeaderMap) -> &str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
-/// A body must be JSON, by one of two names. Nothing else gets this far from a page of another site.
+/// A body must be JSON, by one of two names: a page of another site cannot send that without asking first. What it can
+/// send without asking, such as a POST without a body, is refused by its `Origin` alone.
 pub(super) fn check_content_type(headers: &HeaderMap) -> Result<(), A2aError> {
     let media = content_type(headers);
     let is_json = ["application/json", MEDIA_TYPE].iter().any(|json| json.eq_ignore_ascii_case(media));
@@ -53,8 +57,42 @@ fn named<'a>(query: &'a [(String, String)], name: &str) -> Option<&'a str> {
     query.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
 }
 
+/// How a stream is wanted. What answers with no stream has no use for it.
+pub(super) struct Streaming {
+    /// Whether frames carry `event:`.
+    pub(super) event_field: bool,
+    /// Where it goes on.
+    pub(super) after: Option<Cursor>,
+}
+
+impl Streaming {
+    pub(super) fn of(
+        operation: &Operation,
+        headers: &HeaderMap,
+        query: &[(String, String)],
+    ) -> Result<Self, A2aError> {
+        match operation {
+            Operation::SendStreaming(_) | Operation::Subscribe { .. } => {
+                Ok(Self { event_field: event_field(query)?, after: after(headers, query)? })
+            }
+            Operation::Send(_) | Operation::Get { .. } | Operation::List(_) | Operation::Cancel { .. } => {
+                Ok(Self { event_field: true, after: None })
+            }
+        }
+    }
+}
+
+/// Answers a request that the guard does not let in.
+pub(crate) fn refusal(problem: Problem, path: &str, headers: &HeaderMap) -> Response {
+    let error = A2aError::from(problem);
+    match path {
+        "/a2a" | "/a2a/" => error.json_rpc_refusal(),
+        _ => error.rest(media_type(headers)),
+    }
+}
+
 /// The cursor in `Last-Event-ID`, else in `?after=`.
-pub(super) fn after(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Cursor>, A2aError> {
+fn after(headers: &HeaderMap, query: &[(String, String)]) -> Result<Option<Cursor>, A2aError> {
     let header = headers.get(LAST_EVENT_ID).map(|value| value.to_str().unwrap_or("?"));
     let (field, text) = match (header, named(query, "after")) {
         (Some(text), _) => ("Last-Event-ID", text),
@@ -67,7 +105,7 @@ pub(super) fn after(headers: &HeaderMap, query: &[(String, String)]) -> Result<O
 }
 
 /// Whether frames of a stream carry `event:`; `?event_field=off` leaves it out.
-pub(super) fn event_field(query: &[(String, String)]) -> Result<bool, A2aError> {
+fn event_field(query: &[(String, String)]) -> Result<bool, A2aError> {
     match named(query, "event_field") {
         None | Some("on") => Ok(true),
         Some("off") => Ok(false),

@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::{A2aError, ErrorKind};
+use super::http::Streaming;
 use super::methods::{self, Call, Reply};
 use super::request::{self, Method};
 use super::stream::Envelope;
@@ -142,12 +143,9 @@ async fn carry_out(
         return Err(A2aError::new(ErrorKind::MethodNotFound, format!("there is no method {name}")));
     };
     let operation = request::parse(method, params(asked.params.as_deref())?)?;
-    let call = Call {
-        extended,
-        event_field: http::event_field(&query)?,
-        after: http::after(headers, &query)?,
-        envelope: Envelope::JsonRpc(asked.id.clone()),
-    };
+    let Streaming { event_field, after } = Streaming::of(&operation, headers, &query)?;
+    let envelope = Envelope::JsonRpc(asked.id.clone());
+    let call = Call { extended, event_field, after, envelope };
     Ok(match methods::perform(app, operation, call).await? {
         Reply::Stream(response) => response,
         reply => respond(&asked.id, &reply),

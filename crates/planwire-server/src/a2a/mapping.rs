@@ -120,7 +120,7 @@ fn update(stored: &StoredEvent, json: &Bytes, scene: Scene<'_>, extent: Extent) 
             metadata,
         }));
     }
-    let message = of_status(stored, scene.about, scene.links).map(|message| match extent {
+    let message = of_status(stored, scene.about).map(|message| match extent {
         Extent::Short => shortened(message, stored, scene.links),
         _ => message,
     });

@@ -1,10 +1,11 @@
 //! What the methods do, whichever binding brought them.
 //!
-//! - `send`: messages that start plans, and those that answer questions.
+//! - `send`: messages that start plans, and those that answer questions. `kept`: how the log keeps them.
 //! - `list`: tasks, the one whose status changed last first.
 //! - `cancel`: asks that a plan end, and waits for it.
 
 mod cancel;
+mod kept;
 mod list;
 mod send;
 
@@ -78,6 +79,7 @@ pub(crate) async fn perform(app: &Arc<App>, operation: Operation, call: Call) ->
                 plan: id,
                 after: call.after,
                 envelope: call.envelope,
+                history_length: None,
                 extended: call.extended,
                 event_field: call.event_field,
                 ends_at_interruption: false,

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, Method as HttpMethod, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use super::error::{A2aError, ErrorKind};
+use super::http::Streaming;
 use super::methods::{self, Call, Reply};
 use super::request::{self, Method};
 use super::stream::Envelope;
@@ -92,8 +93,7 @@ async fn carry_out(
         }
     }
     let operation = request::parse(method, params)?;
-    let event_field = http::event_field(&query)?;
-    let after = http::after(headers, &query)?;
+    let Streaming { event_field, after } = Streaming::of(&operation, headers, &query)?;
     let call = Call { extended, event_field, after, envelope: Envelope::Rest };
     Ok(match methods::perform(app, operation, call).await? {
         Reply::Stream(response) => response,
@@ -107,6 +107,10 @@ async fn carry_out(
 
 /// The members of the body; none if there is no body.
 async fn members(app: &App, headers: &HeaderMap, body: Body) -> Result<Map<String, Value>, A2aError> {
+    if body.is_end_stream() {
+        // What is not there has no type, whatever a client says of it.
+        return Ok(Map::new());
+    }
     let typed = http::check_content_type(headers);
     if typed.is_err() && headers.contains_key(header::CONTENT_TYPE) {
         return typed.map(|()| Map::new());

@@ -91,8 +91,8 @@ impl Routes {
     ///
     /// # Errors
     ///
-    /// InvalidParams if nothing is meant for it, or it lacks what its route takes from it; InvalidAgentResponse if
-    /// its route gives something that is no answer.
+    /// InvalidParams if nothing is meant for it, or it lacks what its route takes from it; ContentTypeNotSupported if it
+    /// brings a file that nothing takes; InvalidAgentResponse if its route gives something that is no answer.
     pub(crate) fn target(&self, message: &Message, offer: &Offer<'_>) -> Result<Target, A2aError> {
         let skill = skill(message);
         if let Some(entry) = offer.catalog.iter().find(|entry| entry.name == skill) {
@@ -241,10 +241,12 @@ fn default_inputs(
     document: Option<&Map<String, Value>>,
     is_text: impl Fn(&str) -> bool,
 ) -> Result<Object, A2aError> {
+    refuse_files(message)?;
     let mut inputs = Object::new();
     for (at, part) in message.parts.iter().enumerate() {
         match &part.content {
             Content::Data(Value::Object(object)) if Some(object) != document => inputs.extend(object.clone()),
+            // There are no others any more.
             Content::Data(Value::Object(_)) | Content::Text(_) | Content::Raw(_) | Content::Url(_) => {}
             Content::Data(_) => {
                 let field = format!("message.parts[{at}].data");
@@ -261,6 +263,15 @@ fn default_inputs(
         inputs.insert(name.to_owned(), text.into());
     }
     Ok(inputs)
+}
+
+/// Refuses files where nothing takes them: they would be dropped in silence.
+pub(crate) fn refuse_files(message: &Message) -> Result<(), A2aError> {
+    let is_file = |part: &Part| matches!(part.content, Content::Raw(_) | Content::Url(_));
+    let Some(at) = message.parts.iter().position(is_file) else { return Ok(()) };
+    let message =
+        format!("message.parts[{at}] is a file, which nothing takes here; there are texts and data");
+    Err(A2aError::new(ErrorKind::ContentTypeNotSupported, message))
 }
 
 /// The first data part that is a whole plan document.
@@ -322,16 +333,17 @@ fn variable(message: &Message, skill: &str) -> Value {
 }
 
 fn part_variable(part: &Part) -> Value {
-    let (kind, text, data, url) = match &part.content {
-        Content::Text(text) => ("text", text.as_str(), &Value::Null, ""),
-        Content::Data(data) => ("data", "", data, ""),
-        Content::Raw(_) => ("file", "", &Value::Null, ""),
-        Content::Url(url) => ("url", "", &Value::Null, url.as_str()),
+    let (kind, text, data, raw, url) = match &part.content {
+        Content::Text(text) => ("text", text.as_str(), &Value::Null, "", ""),
+        Content::Data(data) => ("data", "", data, "", ""),
+        Content::Raw(raw) => ("file", "", &Value::Null, raw.as_str(), ""),
+        Content::Url(url) => ("url", "", &Value::Null, "", url.as_str()),
     };
     json!({
         "kind": kind,
         "text": text,
         "data": data,
+        "raw": raw,
         "url": url,
         "filename": part.filename.as_deref().unwrap_or_default(),
         "media_type": part.media_type.as_deref().unwrap_or_default(),

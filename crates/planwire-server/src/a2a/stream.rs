@@ -41,6 +41,8 @@ pub(crate) struct Follow {
     /// The last that the client knows; none: a snapshot of now.
     pub(crate) after: Option<Cursor>,
     pub(crate) envelope: Envelope,
+    /// Messages of the history in the first frame, the newest; none: all that are known.
+    pub(crate) history_length: Option<u32>,
     /// Whether our extension is active.
     pub(crate) extended: bool,
     /// Whether updates carry `event:`.
@@ -107,7 +109,7 @@ pub(crate) async fn open(
     if !follow.ends_at_interruption {
         refuse_ended(&follow, &subscription, &fold)?;
     }
-    let view = TaskView { history_length: None, artifacts: true, bytes_max: BODY_BYTES_MAX };
+    let view = TaskView { history_length: follow.history_length, artifacts: true, bytes_max: BODY_BYTES_MAX };
     // As of the client's message: where it stands before it the stream begins in the past.
     let now = match follow.effects.filter(|effects| effects.position > fold.cursor().position) {
         Some(effects) => as_of(app, &follow.plan, effects).await?,

@@ -117,8 +117,10 @@ fn by_status(problems: &[&[Kind]], described: &Described) -> BTreeMap<u16, Vec<K
     let of_post = if described.method == "post" && !facade { guard::PROBLEMS_OF_POST } else { &[] };
     // What stands in place of a parameter may lead to no route at all.
     let of_path: &[Kind] = if described.path.contains('{') && !facade { &[Kind::RouteUnknown] } else { &[] };
+    // The facade has errors of its own for what is not let in.
+    let of_guard = if facade { &[] } else { guard::PROBLEMS };
     let mut found: BTreeMap<u16, Vec<Kind>> = BTreeMap::new();
-    for kind in [guard::PROBLEMS, of_post, of_path].iter().chain(problems).copied().flatten() {
+    for kind in [of_guard, of_post, of_path].iter().chain(problems).copied().flatten() {
         let kinds = found.entry(kind.status()).or_default();
         if !kinds.contains(kind) {
             kinds.push(*kind);

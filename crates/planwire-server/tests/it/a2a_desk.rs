@@ -1,5 +1,6 @@
 //! A2A over both bindings, and a starter that publishes what a plan begins with and leaves the rest to the test.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -10,6 +11,7 @@ use planwire_event::{Event, EventType, IdGenerator, ManualClock, PlanId, Produce
 use planwire_server::ServerConfig;
 use planwire_server::a2a::{Route, Then};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use crate::client::{Answer, Client, Stream, request};
 use crate::served::{Served, id};
@@ -27,12 +29,34 @@ pub(crate) struct Desk {
     pub(crate) asked: Mutex<Vec<StartRequest>>,
     /// What the next start answers instead.
     pub(crate) fault: Mutex<Option<StartError>>,
+    /// Holds the next start under an id of the caller up, see [`Desk::hold`].
+    held: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
+    /// Plans that are being started under an id of the caller.
+    starting: Mutex<HashSet<PlanId>>,
+    /// Starts that were refused since the plan is being started or was.
+    pub(crate) refused: AtomicUsize,
 }
 
 impl Desk {
     fn new(catalog: Vec<CatalogEntry>) -> Self {
-        let (log, started) = (OnceLock::new(), AtomicUsize::new(0));
-        Self { catalog, log, started, asked: Mutex::default(), fault: Mutex::default() }
+        Self {
+            catalog,
+            log: OnceLock::new(),
+            started: AtomicUsize::new(0),
+            asked: Mutex::default(),
+            fault: Mutex::default(),
+            held: Mutex::default(),
+            starting: Mutex::default(),
+            refused: AtomicUsize::new(0),
+        }
+    }
+
+    /// Holds the next start under an id of the caller up when it has the id: what says that it has, and what lets it
+    /// go on.
+    pub(crate) fn hold(&self) -> (oneshot::Receiver<()>, oneshot::Sender<()>) {
+        let ((reached, when_reached), (go_on, when_told)) = (oneshot::channel(), oneshot::channel());
+        *self.held.lock().unwrap() = Some((reached, when_told));
+        (when_reached, go_on)
     }
 
     async fn publish(&self, plan_id: PlanId, request: StartRequest) -> Result<Started, StartError> {
@@ -73,9 +97,22 @@ impl PlanStarter for Desk {
 
     fn start_as(&self, plan_id: PlanId, request: StartRequest) -> BoxFuture<'_, Result<Started, StartError>> {
         Box::pin(async move {
+            let exists = || {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+                StartError::Exists { plan_id: plan_id.clone() }
+            };
+            if !self.starting.lock().unwrap().insert(plan_id.clone()) {
+                return Err(exists());
+            }
+            let held = self.held.lock().unwrap().take();
+            if let Some((reached, go_on)) = held {
+                reached.send(()).unwrap();
+                go_on.await.unwrap();
+            }
             let known = self.publish(plan_id.clone(), request).await;
+            self.starting.lock().unwrap().remove(&plan_id);
             known.map_err(|error| match error {
-                StartError::Publish(_) => StartError::Exists { plan_id },
+                StartError::Publish(_) => exists(),
                 other => other,
             })
         })

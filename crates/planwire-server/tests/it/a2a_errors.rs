@@ -414,3 +414,62 @@ async fn answers_of_rest_have_the_media_type_that_the_client_names() {
         assert_eq!((answer.status, answer.header("content-type")), (404, Some(expected)), "{accept}");
     }
 }
+
+#[tokio::test]
+async fn a_request_that_is_not_let_in_is_told_so_in_the_words_of_a2a() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    let long = format!("/a2a/tasks?pageToken={}", "a".repeat(8 * 1024));
+    for (headers, status, name, grpc) in [
+        (&["Authorization: Bearer other"][..], 401, "UNAUTHENTICATED", "UNAUTHENTICATED"),
+        (&["Origin: https://evil.example"], 403, "PERMISSION_DENIED", "PERMISSION_DENIED"),
+        (&["Host: evil.example"], 400, "INVALID_REQUEST", "INVALID_ARGUMENT"),
+    ] {
+        let headers = [&[VERSION, JSON], headers].concat();
+        for (verb, target) in
+            [("GET", "/a2a/tasks"), ("POST", "/a2a/message:stream"), ("GET", "/a2a/extensions/plan-events")]
+        {
+            let answer = request(served.address, verb, target, &headers, "").await;
+            let error = &answer.json()["error"];
+            assert_eq!((answer.status, reason(error), &error["status"]), (status, name, &json!(grpc)));
+            assert_eq!(answer.header("www-authenticate").is_some(), status == 401);
+        }
+        for target in ["/a2a", "/a2a/"] {
+            let answer = request(served.address, "POST", target, &headers, "{}").await;
+            let body = answer.json();
+            assert_eq!(
+                (answer.status, &body["id"], &body["error"]["code"]),
+                (status, &Value::Null, &json!(-32600))
+            );
+            assert_eq!(
+                (reason(&body["error"]), answer.header("content-type")),
+                (name, Some("application/json"))
+            );
+        }
+    }
+    let answer = request(served.address, "GET", &long, &[VERSION], "").await;
+    assert_eq!((answer.status, reason(&answer.json()["error"])), (414, "REQUEST_TARGET_TOO_LONG"));
+    // The card says how to prove who one is, so it is there for those who have tried in vain.
+    let card = "/.well-known/agent-card.json";
+    assert_eq!(request(served.address, "GET", card, &["Authorization: Basic eDp5"], "").await.status, 200);
+}
+
+#[tokio::test]
+async fn what_only_concerns_streams_or_bodies_stops_nothing_else() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    let headers = [VERSION, JSON, "Last-Event-ID: 2"];
+    for (method, params) in [("GetTask", json!({ "id": "p" })), ("ListTasks", json!({}))] {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let answer = request(served.address, "POST", "/a2a?event_field=maybe", &headers, &body).await;
+        assert!(result(&answer, &json!(1)).is_ok(), "{answer:?}");
+    }
+    let answer = request(served.address, "GET", "/a2a/tasks/p?after=x", &headers, "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "SubscribeToTask", "params": { "id": "p" } });
+    let answer = request(served.address, "POST", "/a2a", &headers, &body.to_string()).await;
+    assert_eq!(fields(&result(&answer, &json!(1)).unwrap_err()), ["Last-Event-ID"]);
+    // A body that is not there has no type.
+    let answer =
+        request(served.address, "GET", "/a2a/tasks/p", &[VERSION, "Content-Type: text/plain"], "").await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+}

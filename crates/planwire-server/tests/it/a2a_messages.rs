@@ -1,6 +1,9 @@
 //! What a message of A2A leads to, and what it must not.
 
+use std::sync::atomic::Ordering;
+
 use planwire_event::EventType;
+use planwire_server::a2a::{Route, Then};
 use serde_json::{Value, json};
 
 use crate::a2a_desk::{
@@ -220,4 +223,96 @@ async fn a_question_that_is_named_in_another_form_is_refused_and_none_is_answere
         assert_eq!(fields(&refused), expected);
     }
     assert!(events(&served, "p", EventType::InputReceived).await.is_empty());
+}
+
+/// Routes that hand a file, a text and an answer along.
+fn routes(config: &mut planwire_server::ServerConfig) {
+    let plan = |inputs: &[(&str, &str)]| Then::Plan {
+        name: "report".into(),
+        inputs: inputs.iter().map(|(name, source)| ((*name).to_owned(), (*source).to_owned())).collect(),
+    };
+    let route = |when: &str, then: Then| Route { when: Some(format!("message.text == '{when}'")), then };
+    config.a2a.routes = vec![
+        route("take", plan(&[("file", "message.parts[1].raw"), ("folder", "message.parts[2].url")])),
+        route("drop", plan(&[])),
+        Route { when: Some("size(message.text) > 100".into()), then: Then::Answer("message.text".into()) },
+    ];
+}
+
+#[tokio::test]
+async fn files_that_nothing_takes_are_refused_and_not_dropped() {
+    let (served, desk) = desk(&["report"], routes).await;
+    served.start_plan("p").await;
+    ask(&served, "p", "r", json!({})).await;
+    let with_files = |text: &str| {
+        let mut said = message("m", text);
+        said["parts"] = json!([{ "text": text }, { "raw": "aGk=", "filename": "a.txt" }, { "url": "https://x.example/a" }]);
+        said
+    };
+    for said in [with_files("drop"), with_files("no route"), to("p", with_files("answer"))] {
+        let refused = call(&served, "SendMessage", now(said.clone())).await.unwrap_err();
+        assert_eq!((reason(&refused), &refused["code"]), ("CONTENT_TYPE_NOT_SUPPORTED", &json!(-32005)));
+        assert!(refused["message"].as_str().unwrap().starts_with("message.parts[1] "), "{refused}");
+        let refused = rest(&served, "POST", "/message:send", now(said)).await.unwrap_err();
+        assert_eq!((reason(&refused), &refused["code"]), ("CONTENT_TYPE_NOT_SUPPORTED", &json!(400)));
+    }
+    assert!(desk.asked.lock().unwrap().is_empty());
+    assert!(events(&served, "p", EventType::InputReceived).await.is_empty());
+    call(&served, "SendMessage", now(with_files("take"))).await.unwrap();
+    let inputs = desk.asked.lock().unwrap().remove(0).inputs;
+    assert_eq!(Value::Object(inputs), json!({ "file": "aGk=", "folder": "https://x.example/a" }));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_for_a_frame_is_not_streamed() {
+    let (served, _) = desk(&["report"], routes).await;
+    let said = message("m", &"x".repeat(70_000));
+    for (_, error) in refused(&served, &[], &said).await {
+        assert_eq!(reason(&error), "INVALID_AGENT_RESPONSE");
+    }
+    let sent = call(&served, "SendMessage", json!({ "message": said })).await.unwrap();
+    assert_eq!(sent["message"]["parts"], said["parts"]);
+}
+
+#[tokio::test]
+async fn the_history_of_a_stream_is_as_long_as_it_is_asked_for() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    ask(&served, "p", "r1", json!({})).await;
+    for (number, length) in [(1, json!(0)), (2, json!(2)), (3, json!(null))] {
+        let body = json!({
+            "message": to("p", message(&format!("m{number}"), "a")), "configuration": { "historyLength": length },
+        });
+        let mut client = Client::connect(served.address).await;
+        client.ask("POST", "/a2a/message:stream", &[VERSION, JSON], &body.to_string()).await;
+        client.head().await;
+        let task = Stream::of(client).event().await.unwrap().data["task"].clone();
+        let expected = length.as_u64().unwrap_or(6);
+        assert_eq!(task["history"].as_array().map_or(0, Vec::len) as u64, expected, "{task}");
+        ask(&served, "p", &format!("r{}", number + 1), json!({})).await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_twice_at_the_same_moment_leads_to_one_task_twice() {
+    let (served, desk) = desk(&["report"], |_| {}).await;
+    // The desk has taken the id and publishes only when it is told to.
+    let (reached, go_on) = desk.hold();
+    let said = now(message("m", "a"));
+    let first = call_with(&served, &[EXTENDED], "SendMessage", said.clone());
+    let second = async {
+        reached.await.unwrap();
+        let (sent, ()) = tokio::join!(call_with(&served, &[EXTENDED], "SendMessage", said.clone()), async {
+            while desk.refused.load(Ordering::SeqCst) == 0 {
+                tokio::task::yield_now().await;
+            }
+            go_on.send(()).unwrap();
+        });
+        sent
+    };
+    let (first, second) = tokio::join!(first, second);
+    let (first, second) = (first.unwrap(), second.unwrap());
+    assert_eq!(first["task"]["id"], second["task"]["id"]);
+    let id = first["task"]["id"].as_str().unwrap();
+    assert_eq!(events(&served, id, EventType::PlanStarted).await.len(), 1);
 }

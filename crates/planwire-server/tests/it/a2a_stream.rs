@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use planwire_bus::Attachments;
 use planwire_event::{
     Digest, Draft, Event, EventId, EventTypes, Filter, PlanId, Position, Producer, StoredEvent,
 };
 use planwire_store::{
-    Blob, EventRepository, LogInfo, MemoryStore, Page, PageLimits, PlanPage, PlanQuery, StoreError,
+    EventRepository, LogInfo, MemoryStore, Page, PageLimits, PlanPage, PlanQuery, StoreError,
 };
 use serde_json::{Value, json};
 
@@ -28,7 +27,7 @@ impl Served {
         self.bus.publisher(Producer::new("test")).publish(event).await.unwrap().cursor.to_string()
     }
 
-    fn draft(&self, plan: &str, event_type: &str, payload: &Value) -> Event {
+    pub(crate) fn draft(&self, plan: &str, event_type: &str, payload: &Value) -> Event {
         let draft = json!({ "event_type": event_type, "plan_id": plan, "payload": payload }).to_string();
         Draft::parse(&draft).unwrap().complete(&self.ids, &*self.clock).unwrap()
     }
@@ -43,7 +42,7 @@ impl Served {
         self.event(plan, "InputReceived", payload).await
     }
 
-    async fn artifact(&self, plan: &str, artifact: &str, text: &str, append: bool) -> String {
+    pub(crate) async fn artifact(&self, plan: &str, artifact: &str, text: &str, append: bool) -> String {
         let payload = json!({
             "artifact_id": artifact, "name": artifact, "media_type": "text/plain", "part": { "text": text },
             "append": append,
@@ -53,7 +52,7 @@ impl Served {
 }
 
 /// Follows a task over REST.
-async fn follow(served: &Served, task: &str, headers: &[&str]) -> Stream {
+pub(crate) async fn follow(served: &Served, task: &str, headers: &[&str]) -> Stream {
     let headers = [&[VERSION], headers].concat();
     Stream::open(served.address, &format!("/a2a/tasks/{task}:subscribe"), &headers).await
 }
@@ -65,7 +64,7 @@ async fn refused(served: &Served, task: &str, headers: &[&str]) -> Answer {
 }
 
 /// Follows by a POST of either binding.
-async fn posted(served: &Served, target: &str, headers: &[&str], body: &Value) -> Stream {
+pub(crate) async fn posted(served: &Served, target: &str, headers: &[&str], body: &Value) -> Stream {
     let mut client = Client::connect(served.address).await;
     let headers = [&[VERSION, JSON], headers].concat();
     client.ask("POST", target, &headers, &body.to_string()).await;
@@ -381,96 +380,6 @@ async fn a_log_that_is_closed_is_not_followed() {
     served.bus.shutdown().await;
     let answer = refused(&served, "p", &[]).await;
     assert_eq!((answer.status, &answer.json()["error"]["status"]), (503, &json!("UNAVAILABLE")));
-}
-
-#[tokio::test]
-async fn small_blobs_are_sent_along_and_large_ones_by_their_address() {
-    let served = Served::start().await;
-    served.start_plan("p").await;
-    let mut streams = vec![follow(&served, "p", &[]).await, follow(&served, "p", &[EXTENDED]).await];
-    let mut digests = Vec::new();
-    for (name, body) in [("small", b"foobar".to_vec()), ("large", vec![7; 40_000])] {
-        let digest = Digest::of(&body);
-        let part = json!({ "blob": { "digest": digest.to_string(), "size_bytes": body.len() } });
-        let payload = json!({ "artifact_id": name, "name": name, "media_type": "x/y", "part": part });
-        let attachments =
-            Attachments { blobs: vec![Blob { digest, body: body.into() }], ..Attachments::default() };
-        let event = served.draft("p", "ArtifactProduced", &payload);
-        served.bus.publisher(Producer::new("test")).publish_with(vec![event], attachments).await.unwrap();
-        digests.push(digest);
-    }
-    streams.push(follow(&served, "p", &[]).await);
-    let check = |small: &Value, large: &Value| {
-        assert_eq!(*small, json!({ "raw": "Zm9vYmFy", "filename": "small", "mediaType": "x/y" }));
-        let url = large["url"].as_str().unwrap();
-        assert!(url.ends_with(&format!("/v1/plans/p/blobs/{}", digests[1])), "{url}");
-    };
-    for stream in &mut streams[..2] {
-        stream.event().await.unwrap();
-        let (small, large) = (stream.event().await.unwrap().data, stream.event().await.unwrap().data);
-        let part = |update: &Value| update["artifactUpdate"]["artifact"]["parts"][0].clone();
-        check(&part(&small), &part(&large));
-    }
-    let task = streams[2].event().await.unwrap().data["task"].clone();
-    check(&task["artifacts"][0]["parts"][0], &task["artifacts"][1]["parts"][0]);
-}
-
-#[tokio::test]
-async fn a_task_that_is_too_large_for_a_frame_says_so() {
-    let served = Served::start().await;
-    let text = "x".repeat(25_000);
-    let message = json!({ "messageId": "m", "role": "ROLE_USER", "parts": [{ "text": text }] });
-    let origin = json!({ "protocol": "a2a", "principal": "me", "message": message });
-    served.event("p", "PlanStarted", json!({ "name": "n", "origin": origin })).await;
-    for artifact in ["a", "b", "c"] {
-        served.artifact("p", artifact, &text, false).await;
-    }
-    served.artifact("p", "b", &text, true).await;
-    served
-        .event("p", "InputRequested", json!({ "request_id": "r", "kind": "input", "question": text }))
-        .await;
-    let mut stream = follow(&served, "p", &[]).await;
-    let frame = stream.frame().await.unwrap();
-    assert!(frame.len() < 64 * 1024, "{}", frame.len());
-    let task: Value = serde_json::from_str(frame.split_once("data: ").unwrap().1).unwrap();
-    let task = &task["task"];
-    assert_eq!(task["metadata"][EXTENSION]["truncated"], true);
-    let part = |at: usize| &task["artifacts"][at]["parts"][0];
-    assert_eq!(part(0)["text"].as_str().map(str::len), Some(25_000));
-    assert!(part(1)["url"].as_str().unwrap().ends_with("/v1/plans/p/events?event_type=ArtifactProduced"));
-    assert!(part(2)["url"].as_str().unwrap().contains("/v1/events/"));
-    let history = task["history"].as_array().unwrap();
-    assert!(
-        history.iter().all(|message| message["parts"][0]["text"].as_str().unwrap().len() < 600),
-        "{history:?}"
-    );
-}
-
-#[tokio::test]
-async fn frames_of_the_largest_bodies_under_the_longest_id_fit_every_client() {
-    let served = Served::start().await;
-    let text = "x".repeat(250_000);
-    served.start_plan("p").await;
-    served.artifact("p", "a", &text[..50_000], false).await;
-    // As many bytes as an id may have, each pair of which is written as six.
-    let id = "\u{85}".repeat(127);
-    let body = json!({ "jsonrpc": "2.0", "id": id, "method": "SubscribeToTask", "params": { "id": "p" } });
-    let mut streams =
-        vec![posted(&served, "/a2a", &[], &body).await, posted(&served, "/a2a", &[EXTENDED], &body).await];
-    for bytes in [30_000, 58_000, 60_000, 61_000, 200_000] {
-        served.artifact("p", "a", &text[..bytes], false).await;
-        let payload = json!({ "request_id": bytes.to_string(), "kind": "input", "question": text[..bytes] });
-        served.event("p", "InputRequested", payload).await;
-    }
-    served.event("p", "PlanCompleted", json!({ "outputs": { "text": text[..59_000] } })).await;
-    for stream in &mut streams {
-        let mut frames = 0;
-        while let Some(frame) = stream.frame().await {
-            assert!(frame.len() < 64 * 1024, "{}", frame.len());
-            frames += 1;
-        }
-        assert_eq!(frames, 12);
-    }
 }
 
 /// A log of which retention has removed the first events.

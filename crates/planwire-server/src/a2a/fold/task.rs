@@ -14,6 +14,9 @@ use crate::a2a::mapping::{self, Links};
 use crate::a2a::wire::{self, Content, Lineage, Message, Part, PlanEvents, Task, TaskStatus};
 use crate::app::App;
 
+/// Blobs that are read for one task; of further ones it gives the addresses. Each is a question to the store.
+const BLOBS_MAX: usize = 64;
+
 /// Of the bytes of a task, the share that its history may take.
 const HISTORY_SHARE: usize = 4;
 
@@ -34,12 +37,14 @@ type Found = HashMap<EventId, Arc<StoredEvent>>;
 /// Bytes that are left.
 struct Room {
     bytes: usize,
+    /// Blobs that may be read.
+    blobs: usize,
     truncated: bool,
 }
 
 impl Room {
     const fn of(bytes: usize) -> Self {
-        Self { bytes, truncated: false }
+        Self { bytes, blobs: BLOBS_MAX, truncated: false }
     }
 
     /// Takes `value` in if it fits.
@@ -104,7 +109,7 @@ impl TaskFold {
         let Some(event_id) = asked.or(self.said.map(|said| said.event_id)) else { return Ok(None) };
         let found = read(repository, &[event_id]).await?;
         let Some(stored) = found.get(&event_id) else { return Ok(None) };
-        let Some(message) = mapping::of_status(stored, &self.about, links) else { return Ok(None) };
+        let Some(message) = mapping::of_status(stored, &self.about) else { return Ok(None) };
         let mut half = Room::of(room.bytes / 2);
         let message = match half.fit(&message).is_some() {
             true => message,
@@ -162,7 +167,7 @@ impl TaskFold {
         let found = read(repository, &wanted).await?;
         let mut artifacts = Vec::new();
         for artifact in &self.artifacts {
-            let parts = self.parts(repository, links, artifact, &found, room.bytes).await?;
+            let parts = self.parts(repository, links, artifact, &found, room).await?;
             let whole = parts.and_then(|parts| room.fit(shown(artifact, parts)));
             let shown = match whole {
                 Some(whole) => Some(whole),
@@ -193,18 +198,25 @@ impl TaskFold {
         links: Links<'_>,
         artifact: &Artifact,
         found: &Found,
-        bytes_max: usize,
+        room: &mut Room,
     ) -> Result<Option<Vec<Part>>, ReadError> {
         let (mut parts, mut raw_bytes) = (Vec::new(), 0);
         for piece in &artifact.chunks {
             let Some(stored) = found.get(&piece.event_id) else { return Ok(None) };
             let Some(produced) = stored.event.read::<ArtifactProduced>() else { return Ok(None) };
             let raw = match mapping::small_blob(stored) {
-                Some(digest) => repository.blob(digest, 0).await?,
+                Some(digest) if room.blobs > 0 => {
+                    room.blobs -= 1;
+                    repository.blob(digest, 0).await?
+                }
+                Some(_) => {
+                    room.truncated = true;
+                    None
+                }
                 None => None,
             };
             raw_bytes += raw.as_ref().map_or(0, Vec::len);
-            if raw_bytes > bytes_max {
+            if raw_bytes > room.bytes {
                 return Ok(None);
             }
             parts.push(mapping::artifact_part(&produced, &self.about.plan, links, raw.as_deref()));

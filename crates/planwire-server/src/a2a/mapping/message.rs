@@ -11,14 +11,14 @@ use super::Links;
 use crate::a2a::fold::About;
 use crate::a2a::wire::{Content, EXTENSION, Message, Metadata, Part, Role};
 
-/// Bytes of a payload whose outputs are sent along when the plan completes.
-const OUTPUTS_BYTES_MAX: usize = 32 * 1024;
+/// Bytes of what our extension says about a message; ours are much smaller.
+const NOTE_BYTES_MAX: usize = 2 * 1024;
 
 /// Characters of a line about something.
 const LINE_CHARS_MAX: usize = 500;
 
 /// The message in the status of the update that `stored` becomes, if it says something to people.
-pub(crate) fn of_status(stored: &StoredEvent, about: &About, links: Links<'_>) -> Option<Message> {
+pub(crate) fn of_status(stored: &StoredEvent, about: &About) -> Option<Message> {
     let event = &stored.event;
     match event.event_type() {
         EventType::DecisionMade => event.read().map(|made| agent(stored, about, decision(&made))),
@@ -43,7 +43,7 @@ pub(crate) fn of_status(stored: &StoredEvent, about: &About, links: Links<'_>) -
             Some(agent(stored, about, text.to_owned()))
         }),
         EventType::PlanCompleted => {
-            Some(completed(stored, about, links, event.read::<PlanCompleted>().unwrap_or_default()))
+            Some(completed(stored, about, event.read::<PlanCompleted>().unwrap_or_default()))
         }
         EventType::PlanFailed => {
             let error = event.read().map(|failed: PlanFailed| failed.error);
@@ -81,15 +81,20 @@ pub(crate) fn of_history(stored: &StoredEvent, about: &About) -> Option<Message>
     }
 }
 
-/// The same message without its content, for which it gives the address.
+/// The same message without its content, for which it gives the address. What our extension says about it stays, so
+/// that a question can be answered by its name; metadata of users go, with the extensions that they belong to.
 pub(crate) fn shortened(mut message: Message, stored: &StoredEvent, links: Links<'_>) -> Message {
     let text = message.parts.iter().find_map(|part| match &part.content {
         Content::Text(text) => Some(Part::text(line(text))),
         _ => None,
     });
     message.parts = text.into_iter().chain([event_part(stored, links)]).collect();
-    message.metadata = None;
-    message
+    let note = message.metadata.take().and_then(|mut metadata| metadata.remove(EXTENSION));
+    message.extensions.clear();
+    match note.filter(|note| note.to_string().len() <= NOTE_BYTES_MAX) {
+        Some(note) => noted(message, note),
+        None => message,
+    }
 }
 
 /// The address of an event, in place of what it holds.
@@ -190,17 +195,14 @@ fn question(stored: &StoredEvent, about: &About, asked: InputRequested) -> Messa
     }
 }
 
-fn completed(stored: &StoredEvent, about: &About, links: Links<'_>, payload: PlanCompleted) -> Message {
+fn completed(stored: &StoredEvent, about: &About, payload: PlanCompleted) -> Message {
     let text = match payload.outputs.get("message") {
         Some(Value::String(text)) if !text.is_empty() => text.clone(),
         _ => line(&format!("{} completed", about.name)),
     };
     let mut parts = vec![Part::text(text)];
-    if payload.outputs.is_empty() {
-    } else if stored.event.payload().as_str().len() <= OUTPUTS_BYTES_MAX {
+    if !payload.outputs.is_empty() {
         parts.push(Content::Data(Value::Object(payload.outputs)).into());
-    } else {
-        parts.push(event_part(stored, links));
     }
     of_parts(stored, about, parts)
 }

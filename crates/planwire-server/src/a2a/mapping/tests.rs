@@ -196,7 +196,11 @@ fn what_does_not_fit_is_given_by_its_address() {
         let question = json!({ "request_id": "r", "kind": "input", "question": long });
         let status = &check("InputRequested", question, extended)["statusUpdate"];
         assert_eq!(status["status"]["state"], "TASK_STATE_INPUT_REQUIRED");
-        assert_eq!(status["status"]["message"]["parts"][1]["url"], address);
+        let asked = &status["status"]["message"];
+        assert_eq!(asked["parts"][1]["url"], address);
+        let note = json!({ "requestId": "r", "kind": "input" });
+        assert_eq!(asked["metadata"], json!({ crate::a2a::wire::EXTENSION: note }));
+        assert_eq!(asked["extensions"], json!([crate::a2a::wire::EXTENSION]));
         assert_eq!(status["metadata"][crate::a2a::wire::EXTENSION], truncated);
     }
     // Nothing that a plain client is shown was left out, only the native event.
@@ -204,9 +208,35 @@ fn what_does_not_fit_is_given_by_its_address() {
     assert_eq!(called["statusUpdate"]["metadata"][crate::a2a::wire::EXTENSION], truncated);
     let plain = check("acme.note", json!({ "text": long }), false);
     assert!(plain["statusUpdate"]["metadata"][crate::a2a::wire::EXTENSION]["truncated"].is_null());
-    // Outputs are not sent along beyond a smaller size.
-    let completed = check("PlanCompleted", json!({ "outputs": { "a": &long[..40_000] } }), false);
-    assert_eq!(completed["statusUpdate"]["status"]["message"]["parts"][1]["url"], address);
+    for extended in [false, true] {
+        let completed =
+            &check("PlanCompleted", json!({ "outputs": { "a": long } }), extended)["statusUpdate"];
+        assert_eq!(completed["status"]["message"]["parts"][1]["url"], address);
+        assert_eq!(completed["metadata"][crate::a2a::wire::EXTENSION], truncated);
+        let fits = json!({ "outputs": { "a": &long[..50_000] } });
+        let completed = &check("PlanCompleted", fits.clone(), extended)["statusUpdate"];
+        assert_eq!(completed["status"]["message"]["parts"][1]["data"], fits["outputs"]);
+    }
+}
+
+#[test]
+fn of_a_message_that_is_shortened_stays_what_our_extension_says() {
+    use crate::a2a::wire::{EXTENSION, Part};
+
+    let stored = stored("acme.note", &json!({}));
+    let check = |metadata: Value, expected: Value, expected_extensions: &[&str]| {
+        let message = serde_json::from_value(json!({
+            "parts": [{ "data": 1 }, { "text": "a  b" }], "metadata": metadata, "extensions": ["urn:x", EXTENSION],
+        }));
+        let short = shortened(message.unwrap(), &stored, Links::below(""));
+        assert_eq!(short.parts[0], Part::text("a b"));
+        assert_eq!(json!(short.metadata), expected);
+        assert_eq!(short.extensions, expected_extensions);
+    };
+    let note = json!({ EXTENSION: { "requestId": "r" } });
+    check(json!({ EXTENSION: { "requestId": "r" }, "urn:x": "y".repeat(9) }), note, &[EXTENSION]);
+    check(json!({ EXTENSION: { "requestId": "r".repeat(3_000) } }), Value::Null, &[]);
+    check(json!({ "urn:x": 1 }), Value::Null, &[]);
 }
 
 #[test]

@@ -6,22 +6,23 @@
 //! clients exist that send one message twice and mean two tasks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use planwire_bus::{StartError, StartRequest, Started};
+use planwire_bus::{Item, StartAt, StartError, StartRequest, Started};
 use planwire_event::vocabulary::{InputReceived, Origin};
-use planwire_event::{Cursor, Digest, EventId, Payload, PlanId};
-use serde_json::{Value, json};
+use planwire_event::{Cursor, EventId, EventType, Filter, PlanId};
 
+use super::kept::{identity, kept};
 use super::{Call, fold, view};
 use crate::a2a::error::{A2aError, ErrorKind, FieldViolation};
 use crate::a2a::fold::{Settled, TaskFold};
-use crate::a2a::mapping;
+use crate::a2a::mapping::{self, BODY_BYTES_MAX};
 use crate::a2a::request::{Naming, Send};
 use crate::a2a::routing::{self, Offer, Target};
 use crate::a2a::stream::{self, Envelope, Follow};
-use crate::a2a::wire::{Content, EXTENSION, Message, Part, Role, StreamResponse};
+use crate::a2a::wire::{Content, Message, Part, Role, StreamResponse};
 use crate::answer::{self, AnswerFault, Choice, Given, GivenValue};
 use crate::app::{App, PRINCIPAL};
 use crate::start;
@@ -29,11 +30,9 @@ use crate::start;
 /// Media types that answers and artifacts mostly have; a client that takes none of them is refused.
 pub(crate) const OUTPUT_MODES: [&str; 3] = ["text/plain", "application/json", "application/octet-stream"];
 
-/// Bytes of a message that an event keeps; of a larger one the contents of its parts are left out.
-const KEPT_BYTES_MAX: usize = 64 * 1024;
-
-/// Characters of a text that is kept of a message that is larger.
-const KEPT_TEXT_CHARS_MAX: usize = 2_000;
+/// Milliseconds that a message waits for the start of its plan where the same message on another connection has begun
+/// it. A start takes as long as a commit; a client gives up after 5 s.
+const START_WAIT_MS: u64 = 2_000;
 
 /// What became of a message.
 enum Accepted {
@@ -74,13 +73,14 @@ pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) ->
     // All that can refuse the stream comes before the message takes effect.
     let admission = stream::admit(app, call.after).await?;
     match accept(app, &request, call.extended).await? {
-        Accepted::Message(message) => Ok(single(&StreamResponse::Message(message), &call.envelope)),
+        Accepted::Message(message) => single(&StreamResponse::Message(message), &call.envelope),
         Accepted::Task { plan, after, repeated, settled } => {
             let follow = Follow {
                 plan,
                 // From what the message led to on, so that however fast the plan is, the client sees each step.
                 after: Some(call.after.unwrap_or(after)),
                 envelope: call.envelope,
+                history_length: request.history_length,
                 extended: call.extended,
                 event_field: call.event_field,
                 ends_at_interruption: true,
@@ -94,8 +94,15 @@ pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) ->
 }
 
 /// A stream of one step.
-fn single(step: &StreamResponse, envelope: &Envelope) -> Response {
+fn single(step: &StreamResponse, envelope: &Envelope) -> Result<Response, A2aError> {
     let step = mapping::line(step);
+    if step.len() > BODY_BYTES_MAX {
+        let message = format!(
+            "the route of this message gives an answer of {} bytes, a stream takes {BODY_BYTES_MAX}",
+            step.len()
+        );
+        return Err(A2aError::new(ErrorKind::InvalidAgentResponse, message));
+    }
     let data = match envelope {
         Envelope::Rest => step,
         Envelope::JsonRpc(id) => {
@@ -107,7 +114,7 @@ fn single(step: &StreamResponse, envelope: &Envelope) -> Response {
         (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),
         ("x-accel-buffering", "no"),
     ];
-    (headers, format!("data: {data}\n\n")).into_response()
+    Ok((headers, format!("data: {data}\n\n")).into_response())
 }
 
 async fn accept(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepted, A2aError> {
@@ -160,7 +167,7 @@ async fn begin(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepte
     let (plan, after, repeated) = match starter.start_as(plan.clone(), start).await {
         Ok(started) => (started.plan_id, started.cursor, false),
         Err(StartError::Exists { .. }) => {
-            let after = start::started_at(app, &plan).await?.ok_or_else(|| {
+            let after = started(app, &plan).await?.ok_or_else(|| {
                 A2aError::new(ErrorKind::Unavailable, "the same message is being taken in; send it again")
             })?;
             (plan, after, true)
@@ -168,6 +175,31 @@ async fn begin(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepte
         Err(error) => return Err(error.into()),
     };
     Ok(Accepted::Task { plan, after, repeated, settled: None })
+}
+
+/// The place of the PlanStarted of a plan that the same message on another connection is just starting; none if it
+/// does not come within [`START_WAIT_MS`].
+async fn started(app: &Arc<App>, plan: &PlanId) -> Result<Option<Cursor>, A2aError> {
+    let starts = Filter::all().with_types([EventType::PlanStarted]);
+    // From before the look at what is there, so that nothing falls between the two.
+    let mut events = app.bus.stream(starts, StartAt::Now).await?;
+    if let Some(after) = start::started_at(app, plan).await? {
+        return Ok(Some(after));
+    }
+    let started = async {
+        while let Ok(Some(Item::Event(event))) = events.next().await {
+            if event.plan_id() == plan {
+                return Some(event.cursor());
+            }
+        }
+        None
+    };
+    let mut closing = app.closing.clone();
+    Ok(tokio::select! {
+        started = started => started,
+        () = closing.begun() => None,
+        () = tokio::time::sleep(Duration::from_millis(START_WAIT_MS)) => None,
+    })
 }
 
 /// A direct answer.
@@ -244,6 +276,7 @@ fn given(request: &Send, event_id: EventId) -> Result<Given, A2aError> {
 
 /// What a message answers: its data, else its text.
 fn value(message: &Message) -> Result<GivenValue, A2aError> {
+    routing::refuse_files(message)?;
     let data: Vec<_> = message
         .parts
         .iter()
@@ -292,42 +325,6 @@ fn refused(task: &PlanId, fault: AnswerFault) -> A2aError {
     }
 }
 
-/// The same for the same message to the same task, and for nothing else.
-fn identity(task: &str, message: &Value) -> EventId {
-    let content = Payload::of(message).map(|payload| payload.as_str().to_owned()).unwrap_or_default();
-    let digest = Digest::of(format!("a2a\n{PRINCIPAL}\n{task}\n{content}").as_bytes());
-    let mut bits = [0; 16];
-    bits.copy_from_slice(&digest.as_bytes()[..16]);
-    EventId::from(u128::from_be_bytes(bits))
-}
-
-/// The message as an event keeps it: whole, or with the start of its texts and a note for each other part.
-fn kept(message: &Value) -> Value {
-    if message.to_string().len() <= KEPT_BYTES_MAX {
-        return message.clone();
-    }
-    let parts = message["parts"].as_array().map(Vec::as_slice).unwrap_or_default();
-    let mut bytes = 0;
-    let mut kept = Vec::new();
-    for part in parts {
-        let text = match part["text"].as_str() {
-            Some(text) => text.chars().take(KEPT_TEXT_CHARS_MAX).collect(),
-            None => format!("(a part of {} bytes)", part.to_string().len()),
-        };
-        bytes += text.len();
-        if bytes > KEPT_BYTES_MAX / 4 {
-            break;
-        }
-        kept.push(json!({ "text": text }));
-    }
-    json!({
-        "messageId": message["messageId"],
-        "role": message["role"],
-        "parts": kept,
-        "metadata": { EXTENSION: { "truncated": true } },
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -350,35 +347,6 @@ mod tests {
         }
         for modes in [&[""][..], &["image/png"], &["image/*", "video/mp4"], &["text"]] {
             assert!(!fits(modes), "{modes:?}");
-        }
-    }
-
-    #[test]
-    fn a_large_message_is_kept_by_its_start() {
-        let small = json!({"messageId": "m", "role": "ROLE_USER", "parts": [{"data": {"a": 1}}]});
-        assert_eq!(kept(&small), small);
-        let large = json!({
-            "messageId": "m", "role": "ROLE_USER",
-            "parts": [{"text": "ä".repeat(KEPT_BYTES_MAX)}, {"data": {"a": "b".repeat(100)}}],
-        });
-        let short = kept(&large);
-        assert_eq!(short["parts"][0]["text"].as_str().unwrap().chars().count(), KEPT_TEXT_CHARS_MAX);
-        assert_eq!(short["parts"][1], json!({"text": "(a part of 117 bytes)"}));
-        let many = json!({"parts": vec![json!({"text": "c".repeat(1_000)}); 900]});
-        assert!(kept(&many).to_string().len() < KEPT_BYTES_MAX);
-    }
-
-    #[test]
-    fn identity_is_of_task_and_content() {
-        let message = |id: &str, text: &str| json!({"messageId": id, "parts": [{"text": text}]});
-        let first = identity("t", &message("m", "a"));
-        assert_eq!(first, identity("t", &message("m", "a")));
-        for other in [
-            identity("u", &message("m", "a")),
-            identity("t", &message("n", "a")),
-            identity("t", &message("m", "b")),
-        ] {
-            assert_ne!(first, other);
         }
     }
 }

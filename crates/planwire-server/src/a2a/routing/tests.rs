@@ -98,7 +98,7 @@ fn a_condition_that_names_what_is_not_there_does_not_hold() {
         message(json!({ "parts": [{ "raw": "aGk=", "mediaType": "image/png", "filename": "a.png" }] }));
     assert_eq!(
         go(&routes, &[], false, &file),
-        r#"{"data":[{"data":null,"filename":"a.png","kind":"file","media_type":"image/png","text":"","url":""}]}"#
+        r#"{"data":[{"data":null,"filename":"a.png","kind":"file","media_type":"image/png","raw":"aGk=","text":"","url":""}]}"#
     );
 }
 
@@ -118,9 +118,16 @@ fn inputs_come_from_expressions_or_from_the_parts() {
 
     let several = message(json!({ "parts": [
         { "text": "a" }, { "data": { "folder": "/x" } }, { "text": "b" }, { "data": { "folder": "/y", "message": "c" } },
-        { "url": "https://x.example" },
     ] }));
     assert_eq!(go(&[], &catalog()[..1], false, &several), r#"report {"folder":"/y","message":"c"}"#);
+    for file in [json!({ "url": "https://x.example" }), json!({ "raw": "aGk=" })] {
+        let file = message(json!({ "parts": [{ "data": { "folder": "/x" } }, file] }));
+        assert!(go(&[], &catalog()[..1], false, &file).contains("message.parts[1] is a file"));
+        assert!(
+            go(&[plan(None, "x", &[])], &[], false, &file).starts_with("x "),
+            "the starter refuses the name"
+        );
+    }
     let text = message(json!({ "parts": [{ "text": "a" }, { "text": "b" }] }));
     assert_eq!(go(&[], &catalog()[..1], false, &text), r#"report {"message":"a\nb"}"#);
     let list = message(json!({ "parts": [{ "data": [1] }] }));
