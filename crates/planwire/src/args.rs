@@ -38,6 +38,10 @@ pub(crate) struct GlobalArguments {
     /// Folder of the log [default: $PLANWIRE_DATA, else $XDG_DATA_HOME/planwire].
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
+    /// The PostgreSQL database in which the log lies, instead of a file: postgres://user@host/database?schema=planwire
+    /// [default: $PLANWIRE_DB].
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) db: Option<String>,
     /// The configuration [default: $PLANWIRE_CONFIG, else $XDG_CONFIG_HOME/planwire/planwire.toml if there is one].
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
@@ -343,6 +347,9 @@ impl Arguments {
         let mut flags = Flags::new();
         if let Some(data) = self.global.data.as_ref().filter(|data| !data.as_os_str().is_empty()) {
             flags.push(("data", data.into()));
+        }
+        if let Some(db) = self.global.db.as_ref().filter(|db| !db.is_empty()) {
+            flags.push(("db", db.into()));
         }
         let serve = match &self.command {
             Command::Serve(arguments) => &arguments.flags,

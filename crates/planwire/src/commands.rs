@@ -27,7 +27,9 @@ use crate::place::Place;
 ///
 /// [`Failure`] knows its exit code.
 pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output) -> Result<Exit, Failure> {
-    let place = || Place::find(settings.config.data.clone());
+    let place = || {
+        Place::find(settings.config.data.clone()).map(|place| place.with_database(settings.config.db.clone()))
+    };
     match &arguments.command {
         Command::Plans(arguments) => plans::plans(arguments, &place()?, output).await,
         Command::Show(arguments) => show::show(arguments, &place()?, output).await,

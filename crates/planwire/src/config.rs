@@ -5,12 +5,14 @@
 //! where it stands and what would be right, never ignored; what a secret is never gets in here, only where it lies.
 //!
 //! - [`keys`], [`slot`]: what can be set, and which values fit.
+//! - [`database`]: the URL of a database, whose password nobody sees.
 //! - [`file`]: TOML with the place of every key and value.
 //! - [`layers`]: the file, the environment and the flags, on top of each other.
 //! - [`tables`]: secrets and routes, which are no single values.
 //! - [`rooms`]: what each room is told.
 //! - [`reference`]: the page that tells all this to people.
 
+mod database;
 pub(crate) mod file;
 pub(crate) mod keys;
 pub(crate) mod layers;
@@ -26,6 +28,7 @@ use planwire_engine::engine::PLANS_MAX_DEFAULT;
 use planwire_server::a2a::A2aConfig;
 use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
+pub(crate) use database::Database;
 pub(crate) use layers::{Environment, Flags, Settings};
 pub(crate) use tables::{Route, Secret};
 
@@ -37,6 +40,8 @@ pub(crate) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "
 pub(crate) struct Config {
     /// Folder of the log; none: the usual one.
     pub(crate) data: Option<PathBuf>,
+    /// The PostgreSQL database of the log; none: a file in `data`.
+    pub(crate) db: Option<Database>,
     /// The least severe diagnostics that are printed, one of [`LEVELS`].
     pub(crate) log: &'static str,
     /// The HTTP server.
@@ -106,7 +111,7 @@ impl Default for Config {
             http_allow_private: Vec::new(),
             secrets: Vec::new(),
         };
-        Self { data: None, log: "warn", server, engine, a2a: A2aSettings::default() }
+        Self { data: None, db: None, log: "warn", server, engine, a2a: A2aSettings::default() }
     }
 }
 

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use planwire_store::{EventRepository, LockFile, OpenError, SqliteRepository};
+#[cfg(feature = "postgres")]
+use planwire_store::{PostgresOpenError, PostgresOptions, PostgresStore};
 
 use crate::client::Client;
+use crate::config::Database;
 use crate::failure::{Exit, Failure};
 
 /// Name of the log that commands use.
@@ -31,6 +34,8 @@ pub(crate) struct Holder {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     folder: PathBuf,
+    /// Where the log lies if it is no file of the folder. Then nobody holds it: every command opens it itself.
+    database: Option<Database>,
 }
 
 impl Place {
@@ -55,7 +60,22 @@ impl Place {
             })?;
         // What is said of it later must not depend on where it is read.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        Ok(Self { folder })
+        Ok(Self { folder, database: None })
+    }
+
+    /// The same place with its log in a database.
+    pub(crate) fn with_database(self, database: Option<Database>) -> Self {
+        Self { database, ..self }
+    }
+
+    /// The database in which the log lies, if it is no file.
+    pub(crate) const fn database_url(&self) -> Option<&Database> {
+        self.database.as_ref()
+    }
+
+    /// What people call the log: its database, or the folder of its file.
+    pub(crate) fn name(&self) -> String {
+        self.database.as_ref().map_or_else(|| self.folder.display().to_string(), ToString::to_string)
     }
 
     /// The folder.
@@ -66,9 +86,14 @@ impl Place {
     /// What a command line needs so that it finds this place; nothing if it does by itself.
     pub(crate) fn flag(&self) -> String {
         let named = std::env::var_os("PLANWIRE_DATA").filter(|data| !data.is_empty()).map(PathBuf::from);
-        match Self::find(named) {
-            Ok(found) if found == *self => String::new(),
+        let folder = match Self::find(named) {
+            Ok(found) if found.folder == self.folder => String::new(),
             _ => format!(" --data '{}'", self.folder.display()),
+        };
+        let told = std::env::var_os("PLANWIRE_DB").is_some_and(|database| !database.is_empty());
+        match &self.database {
+            Some(database) if !told => format!("{folder} --db '{database}'"),
+            _ => folder,
         }
     }
 
@@ -88,6 +113,9 @@ impl Place {
     ///
     /// Exit code 74 if the lock file cannot be read.
     pub(crate) fn holder(&self) -> Result<Option<Holder>, Failure> {
+        if self.database.is_some() {
+            return Ok(None);
+        }
         let held = LockFile::holder(&LockFile::path_of(&self.database()));
         let Some(info) = held.map_err(|error| Failure::new(Exit::Storage, error))? else { return Ok(None) };
         let client = info.url.map(|url| Client::new(&url, info.token)).transpose()?;
@@ -128,6 +156,14 @@ impl Place {
     ///
     /// Exit code 74 if the file is no log, or damaged.
     pub(crate) fn open_reader(&self) -> Result<Option<Arc<dyn EventRepository>>, Failure> {
+        #[cfg(feature = "postgres")]
+        if let Some(database) = &self.database {
+            return match PostgresStore::open_read_only(&database.url, &PostgresOptions::default()) {
+                Ok(repository) => Ok(Some(repository)),
+                Err(PostgresOpenError::Missing { .. }) => Ok(None),
+                Err(error) => Err(Failure::new(Exit::Storage, error)),
+            };
+        }
         match SqliteRepository::open_read_only(&self.database()) {
             Ok(repository) => Ok(Some(repository)),
             Err(OpenError::Missing { .. }) => Ok(None),
@@ -142,7 +178,7 @@ impl Place {
     /// As for [`Place::open_reader`]; exit code 1 if there is no log yet.
     pub(crate) fn require_reader(&self) -> Result<Arc<dyn EventRepository>, Failure> {
         self.open_reader()?.ok_or_else(|| {
-            Failure::failed(format!("there is no log in {} yet", self.folder.display()))
+            Failure::failed(format!("there is no log in {} yet", self.name()))
                 .hint("`planwire demo` and `planwire serve` begin one; --data DIR names another place")
         })
     }
@@ -202,7 +238,7 @@ mod tests {
     fn folders_are_created_for_their_owner_only() {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { folder: folder.path().join("a/b") };
+        let place = Place { folder: folder.path().join("a/b"), database: None };
         place.create().unwrap();
         assert!(place.create_reports().unwrap().ends_with("a/b/reports"));
         let mode = std::fs::metadata(place.folder()).unwrap().permissions().mode();

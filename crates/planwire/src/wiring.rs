@@ -11,7 +11,9 @@ use planwire_engine::{Engine, EngineConfig};
 use planwire_event::vocabulary::CancelRequested;
 use planwire_event::{Event, IdGenerator, PlanId, Producer, SystemClock};
 use planwire_server::{BindError, Server, ServerConfig};
-use planwire_store::{LockFile, LockInfo, OpenOptions, SqliteStore};
+use planwire_store::{EventRepository, LockFile, LockInfo, LogWriter, OpenOptions, SqliteStore, StoreError};
+#[cfg(feature = "postgres")]
+use planwire_store::{PostgresOptions, PostgresRepository, PostgresStore};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -30,8 +32,51 @@ pub(crate) struct House {
     pub(crate) bus: EventBus,
     /// Ids of events and plans.
     pub(crate) ids: Arc<IdGenerator>,
-    lock: Arc<LockFile>,
+    home: Home,
     engine: Option<Engine>,
+}
+
+/// What a log that is open for writing is part of.
+enum Home {
+    /// A file that this process alone writes; other commands find its server by the lock.
+    File(Arc<LockFile>),
+    /// A database that others may write too, and that other commands open themselves.
+    #[cfg(feature = "postgres")]
+    Database(Arc<PostgresRepository>),
+}
+
+impl Home {
+    /// Tells other commands where this process answers, where they ask for it.
+    fn tell(&self, info: &LockInfo) -> Result<(), planwire_store::LockError> {
+        match self {
+            Self::File(lock) => lock.update(info),
+            #[cfg(feature = "postgres")]
+            Self::Database(_) => Ok(()),
+        }
+    }
+
+    /// Whether other processes may run plans in the same log.
+    async fn is_open_elsewhere(&self) -> Result<bool, StoreError> {
+        match self {
+            Self::File(_) => Ok(false),
+            #[cfg(feature = "postgres")]
+            Self::Database(repository) => repository.is_open_elsewhere().await,
+        }
+    }
+}
+
+type Opened = (Box<dyn LogWriter>, Arc<dyn EventRepository>, Home);
+
+/// Opens the log of `place` for writing.
+fn open(place: &Place) -> Result<Opened, anyhow::Error> {
+    #[cfg(feature = "postgres")]
+    if let Some(database) = place.database_url() {
+        let (writer, repository) = PostgresStore::open(&database.url, &PostgresOptions::default())?;
+        return Ok((Box::new(writer), Arc::clone(&repository) as _, Home::Database(repository)));
+    }
+    let (writer, repository) = SqliteStore::open(&place.database(), &OpenOptions::default())?;
+    let home = Home::File(writer.lock());
+    Ok((Box::new(writer), repository, home))
 }
 
 /// Time that running plans have to end when the process is asked to; what is open then ends at the next start.
@@ -52,16 +97,14 @@ impl House {
     pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
         place.create()?;
         let storage = |error: anyhow::Error| Failure::new(Exit::Storage, error);
-        let (writer, repository) = SqliteStore::open(&place.database(), &OpenOptions::default())
-            .map_err(|error| storage(error.into()))?;
-        let lock = writer.lock();
-        let log = Log::open(Box::new(writer), repository, Arc::new(SystemClock));
+        let (writer, repository, home) = open(place).map_err(storage)?;
+        let log = Log::open(writer, repository, Arc::new(SystemClock));
         let log = log.map_err(|error| storage(error.into()))?;
         let bus = EventBus::open(log, Config::default()).map_err(|error| storage(error.into()))?;
-        Ok(Self { bus, ids: Arc::new(IdGenerator::system()), lock, engine: None })
+        Ok(Self { bus, ids: Arc::new(IdGenerator::system()), home, engine: None })
     }
 
-    /// Starts the engine, and ends the plans that a former process left open.
+    /// Starts the engine, and ends the plans that a former process left open, unless others have the log open.
     ///
     /// # Errors
     ///
@@ -69,7 +112,11 @@ impl House {
     pub(crate) async fn start_engine(&mut self, config: EngineConfig) -> Result<(), Failure> {
         let engine = Engine::new(&self.bus, Arc::new(SystemClock), Arc::clone(&self.ids), config)
             .map_err(|error| Failure::new(Exit::Failed, error))?;
-        let ended = engine.end_orphans().await.map_err(|error| Failure::new(Exit::Storage, error))?;
+        // Whoever else has the log open may run the plans that are open.
+        let ended = match self.home.is_open_elsewhere().await? {
+            true => 0,
+            false => engine.end_orphans().await.map_err(|error| Failure::new(Exit::Storage, error))?,
+        };
         if ended > 0 {
             tracing::warn!(
                 plans = ended,
@@ -133,8 +180,13 @@ impl House {
             token: Some(token),
             ..LockInfo::this_process()
         };
-        self.lock.update(&info).map_err(|error| Failure::new(Exit::Storage, error))?;
-        Ok(Serving { address, lock: Arc::clone(&self.lock), close, task })
+        self.home.tell(&info).map_err(|error| Failure::new(Exit::Storage, error))?;
+        let lock = match &self.home {
+            Home::File(lock) => Some(Arc::clone(lock)),
+            #[cfg(feature = "postgres")]
+            Home::Database(_) => None,
+        };
+        Ok(Serving { address, lock, close, task })
     }
 
     /// Ends running plans as interrupted, then the server, then writes what is queued and lets go of the log.
@@ -154,7 +206,7 @@ impl House {
 pub(crate) struct Serving {
     /// Where it answers.
     pub(crate) address: SocketAddr,
-    lock: Arc<LockFile>,
+    lock: Option<Arc<LockFile>>,
     close: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -168,7 +220,9 @@ impl Serving {
     /// Ends event streams cleanly and answers what was asked.
     pub(crate) async fn close(self) {
         // Nobody is sent here any more; that the file cannot be written is no reason to stay.
-        let _ = self.lock.update(&LockInfo::this_process());
+        if let Some(lock) = self.lock {
+            let _ = lock.update(&LockInfo::this_process());
+        }
         let _ = self.close.send(());
         let _ = self.task.await;
     }

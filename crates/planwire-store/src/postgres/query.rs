@@ -109,6 +109,15 @@ pub(crate) async fn log_end(session: &mut Session) -> Result<(LogId, Position), 
     Ok((decode::log_id(row.try_get(0)?)?, position(row.try_get(1)?)))
 }
 
+/// Sessions of the same log that are not called `own`.
+pub(crate) async fn other_sessions(session: &mut Session, own: &str) -> Result<bool, Failure> {
+    // The names differ in eight digits.
+    let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
+               AND application_name <> $1 AND left(application_name, 9) = left($1, 9) \
+               AND substr(application_name, 18) = substr($1, 18))";
+    Ok(session.client.query_typed_one(sql, &[(&own, Type::TEXT)]).await?.try_get(0)?)
+}
+
 /// One page of events.
 pub(crate) async fn page(
     session: &mut Session,

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{Either, select};
+use planwire_event::IdGenerator;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -21,10 +22,15 @@ use crate::postgres::url::PostgresUrl;
 /// Threads that move bytes between callers and sockets.
 const DRIVER_THREADS: usize = 2;
 
+/// Bytes of a session's name.
+const NAME_BYTES_MAX: usize = 63;
+
 /// Where a log lies, and the threads that talk with it.
 pub(crate) struct Server {
     pub(crate) url: PostgresUrl,
     pub(crate) options: PostgresOptions,
+    /// Tells the sessions of this opening of the log from those of others.
+    instance: u32,
     /// `None` only while this is dropped.
     runtime: Option<Runtime>,
 }
@@ -37,12 +43,21 @@ impl fmt::Debug for Server {
 
 impl Server {
     pub(crate) fn start(url: PostgresUrl, options: PostgresOptions) -> std::io::Result<Arc<Self>> {
+        let instance =
+            u32::try_from(IdGenerator::system().next_id().as_u128() & u128::from(u32::MAX)).unwrap_or(0);
         let runtime = Builder::new_multi_thread()
             .worker_threads(DRIVER_THREADS)
             .thread_name("planwire-postgres")
             .enable_all()
             .build()?;
-        Ok(Arc::new(Self { url, options, runtime: Some(runtime) }))
+        Ok(Arc::new(Self { url, options, instance, runtime: Some(runtime) }))
+    }
+
+    /// What the sessions of this opening are called. PostgreSQL cuts it after 63 bytes.
+    pub(crate) fn name(&self) -> String {
+        let mut name = format!("planwire {:08x} {}", self.instance, self.url.schema());
+        name.truncate(NAME_BYTES_MAX);
+        name
     }
 
     pub(crate) fn handle(&self) -> &Handle {
@@ -63,9 +78,11 @@ impl Server {
     }
 
     async fn connect_with(&self, told: Option<mpsc::Sender<String>>) -> Result<Session, ConnectError> {
-        let (url, options) = (self.url.clone(), self.options.clone());
+        let (url, options, name) = (self.url.clone(), self.options.clone(), self.name());
         let connecting = self.handle().spawn(async move {
-            let session = Session::open(url.config(), url.schema(), &options, told);
+            let mut config = url.config().clone();
+            config.application_name(name);
+            let session = Session::open(&config, url.schema(), &options, told);
             tokio::time::timeout(options.connect_max, session).await
         });
         match connecting.await {

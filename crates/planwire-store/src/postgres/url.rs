@@ -105,7 +105,6 @@ impl FromStr for PostgresUrl {
         let seconds = std::time::Duration::from_secs;
         config
             .ssl_mode(SslMode::Disable)
-            .application_name("planwire")
             .connect_timeout(CONNECT_MAX)
             .keepalives_idle(seconds(idle))
             .keepalives_interval(seconds(interval))

@@ -85,10 +85,14 @@ impl PostgresWriter {
         let session = self.session.as_mut().ok_or(StoreError::Closed)?;
         let work = async {
             let statement = session.prepared(if lock { LOCK_HEAD } else { HEAD }).await?;
-            if begin {
-                session.client.batch_execute("BEGIN").await?;
+            let read = session.client.query_opt(&statement, &[]);
+            if !begin {
+                return read.await;
             }
-            session.client.query_opt(&statement, &[]).await
+            // Sent at once, and answered in this order.
+            let (began, row) = join(session.client.batch_execute("BEGIN"), read).await;
+            began?;
+            row
         };
         match answer(&self.server, work).await {
             Ok(row) => {

@@ -64,6 +64,19 @@ fn schemas_of_a_database_are_logs_of_their_own() {
 }
 
 #[test]
+fn who_else_has_a_log_open_is_known() {
+    let Some(cluster) = Cluster::start("postgres_opening who_else") else { return };
+    let (_writer, alone) = open_postgres(&cluster.url("one"));
+    let elsewhere = |log: &planwire_store::PostgresRepository| {
+        crate::block_on::block_on(log.is_open_elsewhere()).unwrap()
+    };
+    let _other_log = open_postgres(&cluster.url("two"));
+    assert!(!elsewhere(&alone));
+    let (_second, also) = open_postgres(&cluster.url("one"));
+    assert!(elsewhere(&alone) && elsewhere(&also));
+}
+
+#[test]
 fn openers_that_race_for_a_new_log_make_one() {
     let Some(cluster) = Cluster::start("postgres_opening openers_that_race") else { return };
     let url: PostgresUrl = cluster.url("race").parse().unwrap();

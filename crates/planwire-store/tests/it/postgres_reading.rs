@@ -150,7 +150,7 @@ fn reads_go_on_when_their_connections_were_ended_meanwhile() {
     author.commit(&mut writer);
     for _ in 0..5 {
         assert_eq!(read_all(&*repository), author.events);
-        cluster.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name = 'planwire'");
+        cluster.sql("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE application_name LIKE 'planwire %'");
         assert_eq!(read_all(&*repository), author.events);
     }
 }

@@ -139,6 +139,8 @@ impl Proxy {
 struct Messages {
     pending: Vec<u8>,
     started: bool,
+    /// What comes until the next Sync is a hint to other processes, for which no writer waits.
+    hint: bool,
 }
 
 impl Messages {
@@ -154,8 +156,12 @@ impl Messages {
                 return turns;
             }
             let message: Vec<u8> = self.pending.drain(..length).collect();
-            // Sync and Query.
-            turns += usize::from(self.started && matches!(message[0], b'S' | b'Q'));
+            let kind = if self.started { message[0] } else { 0 };
+            // Parse, then Sync and Query.
+            self.hint |= kind == b'P' && message.windows(9).any(|part| part == b"pg_notify");
+            if matches!(kind, b'S' | b'Q') && !std::mem::take(&mut self.hint) {
+                turns += 1;
+            }
             self.started = true;
         }
     }

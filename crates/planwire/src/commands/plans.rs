@@ -53,7 +53,7 @@ pub(crate) async fn plans(
 
 fn empty(arguments: &PlansArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
     if !output.json && arguments.limit > 0 {
-        let folder = escape(&place.folder().to_string_lossy());
+        let folder = escape(&place.name());
         let plans = if arguments.open { "open plans" } else { "plans" };
         crate::output::tell(&format!("planwire: no {plans} in {folder} (--data DIR names another place)"));
     }

@@ -66,10 +66,15 @@ pub(crate) fn checked(settings: &Settings) -> Result<EngineConfig, Failure> {
 
 fn greet(url: &str, place: &Place, output: Output) -> Result<(), Failure> {
     if output.json {
-        return output.json(&json!({ "url": url, "data": place.folder(), "pid": std::process::id() }));
+        return output.json(&json!({
+            "url": url,
+            "data": place.folder(),
+            "db": place.database_url().map(ToString::to_string),
+            "pid": std::process::id(),
+        }));
     }
-    let folder = escape(&place.folder().to_string_lossy());
-    output.raw(&format!("planwire serves {folder} at {url}\n"))
+    let log = escape(&place.name());
+    output.raw(&format!("planwire serves {log} at {url}\n"))
 }
 
 /// Answers readers a little longer after the log failed for good.

@@ -148,6 +148,15 @@ pub(crate) static KEYS: &[Key] = &[
         .flag("--data")
         .otherwise("`$XDG_DATA_HOME/planwire`, else `~/.local/share/planwire`"),
     Key::new(
+        "db",
+        Slot::Database(|c| &mut c.db),
+        "The PostgreSQL database in which the log lies, instead of a file: \
+         `postgres://user@host:5432/database?schema=planwire`. Several processes may use the same log. A password \
+         belongs into the variable or into this file, never into a flag.",
+    )
+    .flag("--db")
+    .otherwise("a file in `data`"),
+    Key::new(
         "log",
         Slot::Choice { at: |c| &mut c.log, of: &LEVELS },
         "The least severe diagnostics that are printed to standard error.",

@@ -150,6 +150,7 @@ impl Settings {
             Ok(()) => {
                 self.origins.insert(key.name, Origin::File { line: file.line(member.offset) });
             }
+            Err(misfit) if key.slot.may_hold_a_secret() => problems.misfit_unseen(file, key.name, &misfit),
             Err(misfit) => problems.misfit_in(file, key.name, &misfit),
         }
     }
@@ -245,6 +246,14 @@ impl Problems {
     pub(crate) fn misfit_in(&mut self, file: &File, name: &str, misfit: &Misfit) {
         let message = format!("'{name}' must be {}, not {}", misfit.wanted, misfit.found);
         self.push(file.problem(misfit.offset, &message), None);
+    }
+
+    /// As [`Problems::misfit_in`], without the line: a secret may stand in it.
+    fn misfit_unseen(&mut self, file: &File, name: &str, misfit: &Misfit) {
+        let message = format!("'{name}' must be {}, not {}", misfit.wanted, misfit.found);
+        let mut problem = file.problem(misfit.offset, &message);
+        problem.source_line = None;
+        self.push(problem, None);
     }
 
     fn misfit_typed(&mut self, key: &Key, by: &str, misfit: &Misfit) {

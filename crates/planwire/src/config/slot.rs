@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
-use super::Config;
 use super::file::{Node, Value};
+use super::{Config, Database};
 
 /// Elements of a list.
 pub(crate) const TEXTS_MAX: usize = 1_000;
@@ -20,6 +20,8 @@ pub(crate) type At<T> = fn(&mut Config) -> &mut T;
 pub(crate) enum Slot {
     /// A file or folder; relative ones start at the folder of the file, or at the working folder.
     Path(At<Option<PathBuf>>),
+    /// The URL of a database; it is shown without its password.
+    Database(At<Option<Database>>),
     /// An IP address with a port.
     Address(At<SocketAddr>),
     /// Yes or no.
@@ -58,6 +60,7 @@ impl Slot {
     pub(crate) fn takes(&self) -> String {
         match self {
             Self::Path(_) => "path".to_owned(),
+            Self::Database(_) => "URL of a database".to_owned(),
             Self::Address(_) => "address with port".to_owned(),
             Self::Switch(_) => "bool".to_owned(),
             Self::Count { least, most, unit, .. } => format!("{unit}, {least} to {most}"),
@@ -72,6 +75,11 @@ impl Slot {
         matches!(self, Self::Texts { .. })
     }
 
+    /// Whether what is given is not repeated.
+    pub(crate) const fn may_hold_a_secret(&self) -> bool {
+        matches!(self, Self::Database(_))
+    }
+
     /// Puts what was given into its place.
     ///
     /// # Errors
@@ -80,6 +88,7 @@ impl Slot {
     pub(crate) fn put(&self, config: &mut Config, given: &Given<'_>) -> Result<(), Misfit> {
         match *self {
             Self::Path(at) => *at(config) = Some(given.path()?),
+            Self::Database(at) => *at(config) = Some(given.database()?),
             Self::Address(at) => {
                 let text = given.text("text: an IP address with a port, as '127.0.0.1:7420'")?;
                 let wanted = "an IP address with a port, as '127.0.0.1:7420'";
@@ -113,6 +122,7 @@ impl Slot {
     pub(crate) fn show(&self, config: &mut Config) -> Json {
         match *self {
             Self::Path(at) => json!(at(config).as_ref().map(|path| path.to_string_lossy())),
+            Self::Database(at) => json!(at(config).as_ref().map(ToString::to_string)),
             Self::Address(at) => json!(at(config).to_string()),
             Self::Switch(at) => json!(at(config)),
             Self::Count { at, .. } => json!(at(config)),
@@ -143,6 +153,20 @@ impl Given<'_> {
             Self::Typed(text) => Ok(std::path::absolute(text).unwrap_or_else(|_| text.into())),
             Self::Node(..) => Err(self.misfit("text: a path")),
         }
+    }
+
+    /// What was given is not repeated: a password may be in it.
+    fn database(&self) -> Result<Database, Misfit> {
+        let offset = match self {
+            Self::Node(node, _) => node.offset,
+            Self::Typed(_) => 0,
+        };
+        let misfit = |why: String| {
+            let wanted = format!("a URL as 'postgres://user@host:5432/database?schema=planwire' ({why})");
+            Misfit { wanted, found: "what stands there".to_owned(), offset }
+        };
+        let text = self.text("").map_err(|_| misfit("a text".to_owned()))?;
+        Database::parse(&text).map_err(misfit)
     }
 
     fn text(&self, wanted: &str) -> Result<String, Misfit> {

@@ -111,7 +111,9 @@ impl Place {
     pub(crate) fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_planwire"));
         command.args(arguments).env("PLANWIRE_DATA", self.data()).env("HOME", self.folder.path());
-        for name in ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR", "PLANWIRE_CONFIG", "PLANWIRE_LOG"] {
+        for name in
+            ["XDG_DATA_HOME", "XDG_CONFIG_HOME", "NO_COLOR", "PLANWIRE_CONFIG", "PLANWIRE_DB", "PLANWIRE_LOG"]
+        {
             command.env_remove(name);
         }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));

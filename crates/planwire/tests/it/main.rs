@@ -11,6 +11,7 @@
 //! - [`fatal`]: a disk that fails
 //! - [`readme`]: what the README shows
 //! - [`terminal`]: the live tree, colours
+//! - [`database`]: logs in PostgreSQL
 //! - [`demo`]: the demo on folders of all kinds
 //! - [`crash`]: `kill -9` at any instant
 //! - [`load`]: clients that never read, and clients that come and go
@@ -27,7 +28,11 @@ mod a2a_load;
 mod a2a_sdk;
 mod canary;
 mod configuration;
+#[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
+#[path = "../../../planwire-store/tests/it/cluster.rs"]
+mod cluster;
 mod crash;
+mod database;
 mod demo;
 mod fatal;
 mod faults;
