@@ -11,7 +11,7 @@
 //! however slow it is.
 //!
 //! - `config`, `counters`, `error`: limits, what is counted, what can go wrong.
-//! - `log`, `log_state`: the log as its one writer sees it; who may publish what.
+//! - `log`, `log_state`, `staged`: the log as its one writer sees it; who may publish what; what is about to be stored.
 //! - `bus`, `writer`: the door for publishers and the thread behind it.
 //! - `recorded`, `ring`, `waiters`, `tail`: the end of the log, kept in memory, and who waits for more.
 //! - `scope`, `subscription`: one reader's place in the log.
@@ -26,9 +26,13 @@ mod handler;
 mod handlers;
 mod log;
 mod log_state;
+#[cfg(feature = "planted")]
+#[doc(hidden)]
+pub mod planted;
 mod recorded;
 mod ring;
 mod scope;
+mod staged;
 mod starter;
 mod subscription;
 mod tail;

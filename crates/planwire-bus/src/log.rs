@@ -2,22 +2,21 @@
 //!
 //! [`Log::save`] serves programs without a bus; the bus takes the log by value, so the type checker keeps one writer.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
 use planwire_event::lifecycle::Fact;
-use planwire_event::{
-    Clock, Cursor, Digest, Event, EventId, LogId, Meta, Position, Producer, Refusal, Seq, StoredEvent,
-};
+use planwire_event::{Clock, Cursor, Event, EventId, LogId, Position, Producer, Refusal, Seq, StoredEvent};
 use planwire_store::{
-    AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, PlanChange,
-    PlanRow, Row, StoreError,
+    AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, StoreError,
 };
 
 use crate::config::PLANS_CACHED_MAX;
 use crate::error::PublishError;
-use crate::log_state::{LogState, Mark, Placed};
+use crate::log_state::{LogState, Mark};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
+use crate::staged::{Known, Staged, same_or_conflict};
 
 /// Attempts of one commit. Each that fails has either resolved an id or seen another process move the head; from the
 /// third on the head is locked first.
@@ -184,6 +183,10 @@ impl Log {
             return all(requests, &PublishError::Stopped);
         }
         let mut committed = self.try_commit(requests);
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::HeadKeptLocked) {
+            return committed;
+        }
         if std::mem::take(&mut self.head_locked) {
             committed.fatal = self.unlock_head();
         }
@@ -210,12 +213,21 @@ impl Log {
         for attempt in 0..ATTEMPTS_MAX {
             match self.attempt(requests, &mut known, &mut others, attempt >= ATTEMPTS_BEFORE_LOCK) {
                 Ok(Some(mut committed)) => {
+                    #[cfg(feature = "planted")]
+                    if planted::has(Bug::OthersLeftOut) {
+                        others.clear();
+                    }
                     others.append(&mut committed.stored);
                     committed.stored = others;
                     return committed;
                 }
                 Ok(None) => {}
                 Err(AppendError::Refused(error)) => {
+                    let refused = all(requests, &PublishError::Refused(Arc::new(error)));
+                    return Committed { stored: others, ..refused };
+                }
+                #[cfg(feature = "planted")]
+                Err(AppendError::Unknown(error)) if planted::has(Bug::UnknownReadAsRefused) => {
                     let refused = all(requests, &PublishError::Refused(Arc::new(error)));
                     return Committed { stored: others, ..refused };
                 }
@@ -258,6 +270,8 @@ impl Log {
             }
         };
         if staged.batch.rows.is_empty() {
+            #[cfg(feature = "planted")]
+            let lock = lock || planted::has(Bug::RefusedByStaleHead);
             if !lock
                 && staged.refuses()
                 && self.head_has_moved(start, others).map_err(AppendError::Refused)?
@@ -287,6 +301,20 @@ impl Log {
                 known.look_up(&*self.repository, &ids).map_err(AppendError::Refused)?;
                 Ok(None)
             }
+            #[cfg(feature = "planted")]
+            Err(AppendError::Refused(_)) if planted::has(Bug::AcknowledgedBeforeCommit) => {
+                self.state.revert(start);
+                Ok(Some(Committed { outcomes: staged.outcomes, ..Committed::default() }))
+            }
+            #[cfg(feature = "planted")]
+            Err(AppendError::Unknown(error)) if planted::has(Bug::ToldBeforeCommit) => {
+                let rows = staged.batch.rows.into_iter().map(|row| row.event);
+                let stored = rows.zip(staged.tree_ended).collect();
+                self.failed = true;
+                Ok(Some(Committed { stored, ..Committed::unknown(requests, error) }))
+            }
+            #[cfg(feature = "planted")]
+            Err(error @ AppendError::Refused(_)) if planted::has(Bug::RevertForgotten) => Err(error),
             Err(error) => {
                 self.state.revert(start);
                 Err(error)
@@ -340,7 +368,7 @@ impl Log {
         let recorded_at = self.clock.now().max(self.head.recorded_at);
         let next = Head { recorded_at, ..self.head.clone() };
         let batch = Batch { rows: vec![], plans: vec![], documents: vec![], blobs: vec![], next };
-        let mut staged = Staged { batch, tree_ended: vec![], outcomes: vec![], fresh: HashMap::new() };
+        let mut staged = Staged::over(batch);
         for request in requests {
             let outcome = self.stage_request(request, known, &mut staged)?;
             staged.outcomes.push(outcome);
@@ -356,6 +384,26 @@ impl Log {
         known: &mut Known,
         staged: &mut Staged,
     ) -> Result<Outcome, StoreError> {
+        loop {
+            let (looked_up, outcome) = (known.stored.len(), self.try_stage(request, known, staged)?);
+            #[cfg(feature = "planted")]
+            if planted::has(Bug::RefusedForARepetition) {
+                return Ok(outcome);
+            }
+            // It was refused, and only then some of its events were found to be stored: perhaps it was refused for
+            // their sake.
+            if known.stored.len() == looked_up || outcome.is_ok() {
+                return Ok(outcome);
+            }
+        }
+    }
+
+    fn try_stage(
+        &mut self,
+        request: &Request,
+        known: &mut Known,
+        staged: &mut Staged,
+    ) -> Result<Outcome, StoreError> {
         let mark = self.state.mark();
         let before = staged.len();
         let mut published = Vec::with_capacity(request.events.len());
@@ -364,8 +412,13 @@ impl Log {
                 Some(found) => found,
                 None => match self.state.place(event, fact, &request.producer) {
                     Ok(placed) => Ok(staged.add(event, fact, placed, &request.producer)),
-                    // The event may have been stored before the plan came to where it would be refused.
-                    Err(refusal) => self.refused_unless_stored(index, event, refusal, known)?,
+                    // The event may have been stored before the plan came to where it would be refused, and so may
+                    // those before it.
+                    Err(refusal) => {
+                        let ids = request.events[..=index].iter().map(|(event, _)| event.event_id());
+                        known.look_up(&*self.repository, &ids.collect::<Vec<_>>())?;
+                        refused_unless_stored(index, event, refusal, known)
+                    }
                 },
             };
             match outcome {
@@ -390,169 +443,27 @@ impl Log {
         known: &Known,
         staged: &Staged,
     ) -> Option<Result<Published, PublishError>> {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::DuplicateInBatchMissed) && !known.stored.contains_key(&event.event_id()) {
+            return None;
+        }
         let first = known.stored.get(&event.event_id()).or_else(|| staged.find(event.event_id()))?;
         Some(same_or_conflict(index, event, first))
     }
+}
 
-    fn refused_unless_stored(
-        &self,
-        index: usize,
-        event: &Event,
-        refusal: Refusal,
-        known: &mut Known,
-    ) -> Result<Result<Published, PublishError>, StoreError> {
-        known.look_up(&*self.repository, &[event.event_id()])?;
-        Ok(match known.stored.get(&event.event_id()) {
-            Some(first) => same_or_conflict(index, event, first),
-            None => Err(PublishError::Rejected { index, refusal }),
-        })
+fn refused_unless_stored(
+    index: usize,
+    event: &Event,
+    refusal: Refusal,
+    known: &Known,
+) -> Result<Published, PublishError> {
+    match known.stored.get(&event.event_id()) {
+        Some(first) => same_or_conflict(index, event, first),
+        None => Err(PublishError::Rejected { index, refusal }),
     }
 }
 
 fn all(requests: &[Request], error: &PublishError) -> Committed {
     Committed { outcomes: requests.iter().map(|_| Err(error.clone())).collect(), ..Committed::default() }
-}
-
-fn same_or_conflict(
-    index: usize,
-    event: &Event,
-    first: &Arc<StoredEvent>,
-) -> Result<Published, PublishError> {
-    if first.event.same_content(event) {
-        Ok(Published { duplicate: true, ..place_of(first) })
-    } else {
-        Err(PublishError::Conflict { index, event_id: event.event_id() })
-    }
-}
-
-fn place_of(event: &StoredEvent) -> Published {
-    Published {
-        event_id: event.event.event_id(),
-        position: event.position,
-        cursor: event.cursor(),
-        seq: event.seq,
-        duplicate: false,
-    }
-}
-
-/// Events of the batch's ids that were found in the store.
-#[derive(Default)]
-struct Known {
-    stored: HashMap<EventId, Arc<StoredEvent>>,
-}
-
-impl Known {
-    fn look_up(&mut self, repository: &dyn EventRepository, ids: &[EventId]) -> Result<(), StoreError> {
-        // An id that was not there may be there by now: another process writes too.
-        let fresh: Vec<_> = ids.iter().copied().filter(|id| !self.stored.contains_key(id)).collect();
-        for ids in fresh.chunks(planwire_store::PAGE_EVENTS_MAX) {
-            for event in wait(repository.by_event_ids(ids))? {
-                self.stored.insert(event.event.event_id(), event);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Rows that are computed and not stored yet.
-struct Staged {
-    batch: Batch,
-    tree_ended: Vec<Option<bool>>,
-    outcomes: Vec<Outcome>,
-    /// Where in the batch an event id stands.
-    fresh: HashMap<EventId, usize>,
-}
-
-impl Staged {
-    const fn len(&self) -> (usize, usize) {
-        (self.batch.rows.len(), self.batch.plans.len())
-    }
-
-    fn refuses(&self) -> bool {
-        self.outcomes.iter().any(|outcome| matches!(outcome, Err(PublishError::Rejected { .. })))
-    }
-
-    fn find(&self, id: EventId) -> Option<&Arc<StoredEvent>> {
-        self.fresh.get(&id).map(|at| &self.batch.rows[*at].event)
-    }
-
-    fn add(&mut self, event: &Event, fact: &Fact, placed: Placed, producer: &Producer) -> Published {
-        let position = self.batch.next.position.next();
-        let stored = Arc::new(StoredEvent {
-            event: event.clone(),
-            log_id: self.batch.next.log_id,
-            position,
-            seq: placed.seq,
-            root_plan_id: placed.lineage.root_plan_id.clone(),
-            parent_plan_id: placed.lineage.parent_plan_id.clone(),
-            depth: placed.lineage.depth,
-            recorded_at: self.batch.next.recorded_at,
-            meta: Meta {
-                producer: producer.clone(),
-                traceparent: event.traceparent().map(Arc::from),
-                redacted: Vec::new(),
-            },
-        });
-        self.change_plan(&stored, fact, &placed);
-        let place = place_of(&stored);
-        self.fresh.insert(event.event_id(), self.batch.rows.len());
-        self.batch.rows.push(Row::seal(stored));
-        self.batch.next.position = position;
-        self.tree_ended.push(placed.tree_ended);
-        place
-    }
-
-    fn change_plan(&mut self, event: &StoredEvent, fact: &Fact, placed: &Placed) {
-        if let Fact::Started(started) = fact {
-            self.batch.plans.push(PlanChange::Started(Box::new(PlanRow {
-                plan_id: event.plan_id().clone(),
-                root_plan_id: placed.lineage.root_plan_id.clone(),
-                parent_plan_id: placed.lineage.parent_plan_id.clone(),
-                depth: placed.lineage.depth,
-                name: started.name.clone(),
-                context_id: Arc::clone(&placed.lineage.context_id),
-                document_digest: started
-                    .document_digest
-                    .as_deref()
-                    .and_then(|text| text.parse::<Digest>().ok()),
-                status: placed.status,
-                first_position: event.position,
-                last_position: None,
-                last_seq: None,
-                started_at: event.event.timestamp(),
-                ended_at: None,
-                owner: placed.owner.clone(),
-            })));
-        } else if !placed.status.is_open() {
-            self.batch.plans.push(PlanChange::Ended {
-                plan_id: event.plan_id().clone(),
-                status: placed.status,
-                position: event.position,
-                seq: event.seq,
-                ended_at: event.event.timestamp(),
-            });
-        }
-    }
-
-    /// Takes the rows of a request back that is not stored.
-    fn cut(&mut self, (rows, plans): (usize, usize)) {
-        for row in self.batch.rows.drain(rows..) {
-            self.fresh.remove(&row.event.event.event_id());
-            self.batch.next.position = self.batch.next.position.previous();
-        }
-        self.tree_ended.truncate(rows);
-        self.batch.plans.truncate(plans);
-    }
-
-    fn attach(&mut self, attachments: &Attachments) {
-        self.batch.documents.extend(attachments.documents.iter().cloned());
-        self.batch.blobs.extend(attachments.blobs.iter().cloned());
-    }
-
-    /// Grows the Merkle frontier by the leaves of the batch, once nothing can be cut any more.
-    fn seal(&mut self) {
-        for row in &self.batch.rows {
-            self.batch.next.frontier.push(row.leaf);
-        }
-    }
 }

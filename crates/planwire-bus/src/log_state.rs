@@ -16,6 +16,8 @@ use planwire_store::{
 };
 
 use crate::log::wait;
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 
 #[derive(Debug)]
 struct Cached {
@@ -153,6 +155,10 @@ impl LogState {
         };
         let mut lifecycles: HashMap<PlanId, PlanLifecycle> = rows.into_iter().map(replay).collect();
         let mut after = first.previous();
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::ReplayedOneLate) {
+            after = first;
+        }
         loop {
             let page = wait(repository.read_after(after, &filter, PageLimits::default()))?;
             for event in &page.events {
@@ -338,11 +344,19 @@ impl LogState {
         let ended =
             |parent: &PlanId| plans.get(parent).is_some_and(|cached| !cached.lifecycle.status().is_open());
         self.announced.retain(|_, parent| !ended(parent));
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::AnnouncementEvicted) {
+            self.announced.clear();
+        }
         self.plans.retain(|_, cached| cached.used > median);
     }
 
     /// Takes in an event that another process has written.
     pub(crate) fn absorb(&mut self, event: &StoredEvent) {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::StalePlan) {
+            return;
+        }
         // What it changes is read from the store when an event names the plan again.
         self.plans.remove(event.plan_id());
         self.open_in_tree.remove(&event.root_plan_id);

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use planwire_event::Position;
 
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
 
 /// The last events of the log, without a gap, up to a number of bytes.
@@ -43,7 +45,13 @@ impl Ring {
     pub(crate) fn after(&self, cursor: Position) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
         let missing = self.tail.get().checked_sub(cursor.get())?;
         let missing = usize::try_from(missing).ok()?;
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::HandOverOffByOne) && missing > 1 && missing == self.entries.len() + 1 {
+            return Some(self.entries.range(0..));
+        }
         let skip = self.entries.len().checked_sub(missing)?;
+        #[cfg(feature = "planted")]
+        let skip = skip + usize::from(planted::has(Bug::RingSkipsOne) && missing > 3);
         Some(self.entries.range(skip..))
     }
 }

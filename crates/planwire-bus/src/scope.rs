@@ -4,6 +4,8 @@ use std::collections::{BTreeSet, HashSet};
 
 use planwire_event::{EventType, EventTypes, Filter, PlanId, Position, Scope};
 
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
 
 /// The narrowest key under which a reader waits.
@@ -25,6 +27,10 @@ impl WakeKey {
         let event_type = event.event.event_type();
         match self {
             Self::All => true,
+            #[cfg(feature = "planted")]
+            Self::Plan(_, types) | Self::Tree(_, types) if planted::has(Bug::EndSleptThrough) => {
+                types.contains(event_type)
+            }
             Self::Plan(_, types) | Self::Tree(_, types) => {
                 types.contains(event_type) || event_type.is_terminal()
             }
@@ -148,6 +154,8 @@ impl Follower {
                     return false;
                 }
                 let below = event.parent_plan_id.as_ref().is_some_and(|parent| members.contains(parent));
+                #[cfg(feature = "planted")]
+                let below = below || planted::has(Bug::SubtreeLeaks);
                 if below && *event.event.event_type() == EventType::PlanStarted {
                     members.insert(event.plan_id().clone());
                 }
@@ -172,6 +180,10 @@ impl Follower {
             Reach::Subtree { top, .. } => top,
         };
         self.top_ended |= event.plan_id() == top;
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::EndTooEarly) && self.top_ended {
+            return End::Yes;
+        }
         match (&self.reach, event.tree_ended()) {
             (_, Some(true)) => End::Yes,
             (Reach::Root(_), Some(false)) => End::No,

@@ -12,6 +12,8 @@ use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow,
 use crate::bus::Shared;
 use crate::counters::{add, subtract};
 use crate::error::{ReadError, StreamError};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
 use crate::scope::{End, Follower, WakeKey};
 use crate::tail::{Found, Waited};
@@ -172,7 +174,10 @@ impl Subscription {
     async fn read(&mut self, mut room: Room) -> Result<Batch, ReadError> {
         let mut batch = Batch::default();
         loop {
-            if self.ask_end && !batch.events.is_empty() {
+            let hand_out = self.ask_end && !batch.events.is_empty();
+            #[cfg(feature = "planted")]
+            let hand_out = hand_out && !planted::has(Bug::TakenAndDropped);
+            if hand_out {
                 // What was taken is handed out before the store is asked: the caller may drop this future.
                 return Ok(batch);
             }
@@ -202,6 +207,8 @@ impl Subscription {
                     let page = self.read_store(&room).await?;
                     let scanned_to = page.scanned_to;
                     let complete = self.take_page(page, &mut batch, &mut room);
+                    #[cfg(feature = "planted")]
+                    let complete = complete || planted::has(Bug::PageCutShort);
                     if complete {
                         self.scanned = self.scanned.max(scanned_to);
                     }
@@ -230,6 +237,12 @@ impl Subscription {
     async fn finish_wait(&mut self) -> bool {
         loop {
             match self.shared.tail.waited(&self.slot) {
+                #[cfg(feature = "planted")]
+                Waited::WokenAt(at) if planted::has(Bug::WokenOneLate) => {
+                    self.scanned = at;
+                    self.waiting = None;
+                    return true;
+                }
                 Waited::WokenAt(at) => {
                     self.scanned = self.scanned.max(at.previous());
                     self.waiting = None;
@@ -307,6 +320,10 @@ impl Subscription {
     /// Everything up to here was looked at, and handed out if it matched: what a heartbeat carries.
     #[must_use]
     pub fn scanned(&self) -> Cursor {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::ScannedAheadOfDelivered) {
+            return self.shared.cursor(self.scanned);
+        }
         if let Some(Item::Event(event)) = self.pending.front() {
             return self.shared.cursor(event.position.previous());
         }

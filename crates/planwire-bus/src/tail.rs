@@ -83,6 +83,10 @@ impl Tail {
             }
             self.position.store(ring.tail().get(), Ordering::Release);
         }
+        #[cfg(feature = "planted")]
+        if crate::planted::has(crate::planted::Bug::WakeLost) {
+            woken.truncate(1);
+        }
         add(&self.counters.wakeups, woken.len() as u64);
         for slot in woken {
             slot.wake();

@@ -18,6 +18,7 @@ mod read_faults;
 mod readers;
 
 mod shutdown;
+mod simulation;
 mod store_faults;
 mod streams;
 mod threads;

@@ -222,3 +222,25 @@ async fn another_writer_of_the_same_log_is_caught_up_with() {
     // The other one is behind now and catches up in its turn.
     assert_eq!(other.save(&producer, kit.completed("b")).unwrap().position.get(), 6);
 }
+
+#[tokio::test]
+async fn an_event_is_not_refused_for_a_repetition_before_it_in_its_request() {
+    let kit = Kit::new();
+    let first = kit.called("a", "k");
+    kit.publish(vec![kit.started("a"), first.clone(), kit.call_ended("a", "k")]).await;
+    let places = kit.publisher("x").publish_all(vec![first, kit.called("a", "k")]).await.unwrap();
+    let places: Vec<_> = places.iter().map(|place| (place.position.get(), place.duplicate)).collect();
+    assert_eq!(places, [(2, true), (4, false)]);
+}
+
+#[tokio::test]
+async fn a_conflict_is_told_rather_than_what_would_follow_from_it() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    let end = kit.completed("a");
+    let (event_type, payload) = ("test.tick".parse().unwrap(), planwire_event::Payload::parse("{}").unwrap());
+    let taken = planwire_event::Event::new(end.event_id(), event_type, id("a"), end.timestamp(), payload);
+    kit.publish(vec![taken.unwrap()]).await;
+    let error = kit.publisher("x").publish_all(vec![end, kit.custom("a", 1)]).await.unwrap_err();
+    assert!(matches!(error, PublishError::Conflict { index: 0, .. }), "{error}");
+}
