@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use planwire_bus::{PublishError, Published, ReadError};
 use planwire_event::answer::{self as check, AnswerError, SchemaError, TextError};
+use planwire_event::limits::OPEN_ID_BYTES_MAX;
 use planwire_event::vocabulary::{AnswerOutcome, InputReceived, InputRequested, QuestionKind};
 use planwire_event::{
     Cursor, Event, EventId, EventType, Payload, PayloadError, PlanId, Position, Refusal, Seq,
@@ -27,7 +28,7 @@ use crate::openapi::{Answer, Content, Operation};
 use crate::params::{IN_PATH_PLAN, PlanPath};
 use crate::problem::{Kind, Problem};
 
-/// Bytes of who answered, of how, and of a question's name.
+/// Bytes of who answered, of how, and of a digest.
 const NAME_BYTES_MAX: usize = 256;
 
 /// An answer.
@@ -230,7 +231,7 @@ fn unchecked(question: &OpenQuestion, error: &SchemaError, value: Value) -> Valu
 #[schemars(rename = "AnswerQuestion", extend("required" = ["value"], "examples" = [{"value": true}]))]
 struct Request {
     /// The question; may be left out if exactly one is open.
-    #[schemars(length(max = NAME_BYTES_MAX))]
+    #[schemars(length(max = OPEN_ID_BYTES_MAX))]
     request_id: Option<String>,
     /// The answer, as the question's schema wants it.
     #[serde(default, deserialize_with = "present")]
@@ -320,14 +321,14 @@ pub(crate) async fn plan(
 
 fn given(request: Request) -> Result<Given, Problem> {
     let names = [
-        ("request_id", &request.request_id),
-        ("answered_by", &request.answered_by),
-        ("via", &request.via),
-        ("arguments_digest", &request.arguments_digest),
+        ("request_id", &request.request_id, OPEN_ID_BYTES_MAX),
+        ("answered_by", &request.answered_by, NAME_BYTES_MAX),
+        ("via", &request.via, NAME_BYTES_MAX),
+        ("arguments_digest", &request.arguments_digest, NAME_BYTES_MAX),
     ];
-    for (name, value) in names {
-        if value.as_ref().is_some_and(|text| text.len() > NAME_BYTES_MAX) {
-            let detail = format!("{name} has more than {NAME_BYTES_MAX} bytes");
+    for (name, value, bytes_max) in names {
+        if value.as_ref().is_some_and(|text| text.len() > bytes_max) {
+            let detail = format!("{name} has more than {bytes_max} bytes");
             return Err(Problem::new(Kind::BodyMalformed, detail));
         }
     }

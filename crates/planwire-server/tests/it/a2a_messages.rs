@@ -10,7 +10,7 @@ use crate::a2a_desk::{
     EXTENDED, EXTENSION, JSON, VERSION, ask, call, call_with, desk, events, fields, greeting, message, now,
     reason, rest, state, to,
 };
-use crate::client::{Answer, Client, Stream, request};
+use crate::client::{Answer, Client, Stream, post, request};
 use crate::served::Served;
 
 /// Streams a message that is refused, over both bindings; the errors with their status.
@@ -223,6 +223,24 @@ async fn a_question_that_is_named_in_another_form_is_refused_and_none_is_answere
         assert_eq!(fields(&refused), expected);
     }
     assert!(events(&served, "p", EventType::InputReceived).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_question_with_the_longest_name_is_answered_by_it() {
+    let (served, _) = desk(&["report"], |_| {}).await;
+    served.start_plan("p").await;
+    let names = ["a", "b", "c"].map(|letter| letter.repeat(planwire_event::limits::OPEN_ID_BYTES_MAX));
+    for name in &names {
+        ask(&served, "p", name, json!({})).await;
+    }
+    let mut said = to("p", message("m", "a"));
+    said["metadata"] = json!({ EXTENSION: { "requestId": names[1] } });
+    call(&served, "SendMessage", now(said)).await.unwrap();
+    let body = json!({ "value": "a", "request_id": names[2] }).to_string();
+    assert_eq!(post(served.address, "/v1/plans/p/answer", &body).await.status, 200);
+    let received = events(&served, "p", EventType::InputReceived).await;
+    assert_eq!(received[0]["payload"]["request_id"], names[1]);
+    assert_eq!(received[1]["payload"]["request_id"], names[2]);
 }
 
 /// Routes that hand a file, a text and an answer along.

@@ -1,6 +1,7 @@
 //! The message of a request: everything that is wrong with it, at once.
 
 use planwire_event::Payload;
+use planwire_event::limits::OPEN_ID_BYTES_MAX;
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
 
@@ -10,9 +11,6 @@ use crate::a2a::wire::{EXTENSION, Message};
 
 /// Parts of a message.
 const PARTS_MAX: usize = 1_000;
-
-/// Bytes of a question's name and of a digest; more than either can have.
-const NAMING_BYTES_MAX: usize = 512;
 
 /// The contents that a part may have, one of them.
 const CONTENTS: [&str; 4] = ["text", "raw", "url", "data"];
@@ -66,8 +64,8 @@ fn naming(message: &mut Members<'_>) -> Naming {
         return Naming::default();
     };
     let mut inner = message.inner(&path, about);
-    let request_id = inner.text("requestId", NAMING_BYTES_MAX);
-    let arguments_digest = inner.text("argumentsDigest", NAMING_BYTES_MAX);
+    let request_id = inner.text("requestId", OPEN_ID_BYTES_MAX);
+    let arguments_digest = inner.text("argumentsDigest", TEXT_BYTES_MAX);
     message.take_violations(inner);
     Naming { request_id, arguments_digest }
 }
