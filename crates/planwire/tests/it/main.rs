@@ -27,10 +27,10 @@
 mod a2a_load;
 mod a2a_sdk;
 mod canary;
-mod configuration;
 #[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
 #[path = "../../../planwire-store/tests/it/cluster.rs"]
 mod cluster;
+mod configuration;
 mod crash;
 mod database;
 mod demo;
