@@ -132,6 +132,10 @@ kinds! {
     StoreFull 503 "store-full" "No space is left for the log";
     /// The database is locked; nothing was stored.
     StoreBusy 503 "store-busy" "The log is locked by another process";
+    /// The database does not answer; nothing was stored.
+    StoreUnreachable 503 "store-unreachable" "The database does not answer";
+    /// As many reads as may are under way.
+    StoreExhausted 503 "store-exhausted" "Too many reads are under way";
     /// The store refused; nothing was stored.
     StoreFailed 503 "store-failed" "The log took nothing";
     /// The events may be stored or not.
@@ -150,7 +154,13 @@ kinds! {
 
 impl Kind {
     /// What a failed read may be: [`Problem::of_read`].
-    pub(crate) const OF_READ: &'static [Self] = &[Self::StoreBusy, Self::ReadFailed, Self::ShuttingDown];
+    pub(crate) const OF_READ: &'static [Self] = &[
+        Self::StoreBusy,
+        Self::StoreUnreachable,
+        Self::StoreExhausted,
+        Self::ReadFailed,
+        Self::ShuttingDown,
+    ];
 
     /// What a cursor, or a plan that cannot be followed, may be: a [`StreamError`].
     pub(crate) const OF_STREAM: &'static [Self] = &[
@@ -169,6 +179,7 @@ impl Kind {
         Self::EventConflict,
         Self::StoreFull,
         Self::StoreBusy,
+        Self::StoreUnreachable,
         Self::StoreFailed,
         Self::OutcomeUnknown,
         Self::WriterStopped,
@@ -191,6 +202,8 @@ impl Kind {
         match self {
             Self::StoreFull
             | Self::StoreBusy
+            | Self::StoreUnreachable
+            | Self::StoreExhausted
             | Self::StoreFailed
             | Self::OutcomeUnknown
             | Self::ShuttingDown
@@ -251,6 +264,13 @@ impl Problem {
         tracing::error!(error = error as &dyn std::error::Error, "failed to read the log");
         match error {
             StoreError::Busy => Self::new(Kind::StoreBusy, "the log is locked by another process"),
+            StoreError::Unreachable(_) => {
+                Self::new(Kind::StoreUnreachable, "the log can be read again when the database answers")
+            }
+            StoreError::Exhausted { connections } => Self::new(
+                Kind::StoreExhausted,
+                format!("all {connections} connections for reading are in use"),
+            ),
             StoreError::Damaged { position, .. } => {
                 Self::new(Kind::ReadFailed, format!("the log is damaged at position {position}"))
                     .with("position", position.get())
@@ -378,6 +398,7 @@ fn of_refused(source: &StoreError) -> Problem {
     let kind = match source {
         StoreError::Full => Kind::StoreFull,
         StoreError::Busy => Kind::StoreBusy,
+        StoreError::Unreachable(_) => Kind::StoreUnreachable,
         _ => Kind::StoreFailed,
     };
     Problem::new(kind, "nothing of the request is stored; it can be sent again as it is")
@@ -428,6 +449,16 @@ mod tests {
         assert_eq!((failed.kind(), failed.detail.contains("secret")), (Kind::ReadFailed, false));
         assert_eq!(Problem::of_read(&StoreError::Busy).kind(), Kind::StoreBusy);
         assert_eq!(Problem::of_read(&StoreError::Closed).kind(), Kind::ShuttingDown);
+        let unreachable = StoreError::Unreachable("secret".into());
+        assert_eq!(of_refused(&unreachable).kind(), Kind::StoreUnreachable);
+        for error in [unreachable, StoreError::Exhausted { connections: 8 }] {
+            let problem = Problem::of_read(&error);
+            assert!(
+                problem.kind().status() == 503 && problem.kind().retry_after_s().is_some(),
+                "{problem:?}"
+            );
+            assert!(!problem.detail().contains("secret"), "{problem:?}");
+        }
     }
 
     #[test]
