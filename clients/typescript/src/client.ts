@@ -9,6 +9,7 @@ import { events, eventsPage, plans, plansPage } from "./pages.js";
 import type { EventsOptions, EventsPage, PlansOptions, PlansPage } from "./pages.js";
 import type { Open } from "./payloads.js";
 import type { Plan, PlanRow } from "./plan.js";
+import { ProblemError } from "./problem.js";
 import { Publisher } from "./publisher.js";
 import type { RetryNote, RetryPolicy } from "./retry.js";
 import { SYSTEM } from "./runtime.js";
