@@ -37,8 +37,10 @@ pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) ->
     };
     greet(&serving.url(), place, output)?;
     let failed = tokio::select! {
-        _ = signals.next() => None,
+        // Whoever asks for the end of a server whose log has failed is told so by the exit code.
+        biased;
         health = house.bus.stopped() => Some(health),
+        _ = signals.next() => None,
     };
     match &failed {
         None => tell("planwire: ending; open plans end as interrupted"),

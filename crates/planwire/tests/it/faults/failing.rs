@@ -37,7 +37,7 @@ enum Outcome {
 
 #[test]
 fn soak_event_whose_nth_write_or_sync_fails_is_found_once_or_never_and_not_shown_before_the_restart() {
-    let last = count(3, 60);
+    let last = count(3, 25);
     let rules: Vec<Rule> = [("sync", "wal"), ("write", "wal"), ("write", "db"), ("sync", "db")]
         .into_iter()
         .flat_map(|(call, kind)| (1..=last).map(move |nth| Rule { act: "fail", call, kind, nth }))

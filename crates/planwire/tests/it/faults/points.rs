@@ -99,7 +99,7 @@ fn soak_killed_at_each_call_while_a_log_is_made_the_next_start_makes_it() {
         kills += 1;
     }
     assert!(kills > 10, "{kills}");
-    Row::new("kill -9 at each call while a log is made", format!("{kills} calls, each {step}th")).check();
+    Row::new("kill -9 at each call while a log is made", format!("{kills} calls, every {step}. one")).check();
 }
 
 /// Publishes one event, each time the same, and makes the log if there is none.
