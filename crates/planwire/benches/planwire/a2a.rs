@@ -16,11 +16,8 @@ use crate::row::{Row, Target};
 use crate::setting::Setting;
 use crate::sse_client::{Crowd, PATIENCE};
 
-/// Frames of our stream besides the burst: the greeting, the task, its end.
-const OTHER_FRAMES: usize = 3;
-
-/// The SDK sends the task and its end besides the burst.
-const RIVAL_OTHER_FRAMES: usize = 2;
+/// Frames of a stream besides the burst, of ours as of the SDK's: the task and its end.
+const OTHER_FRAMES: usize = 2;
 
 /// Against tasks in memory, and against tasks in SQLite with synchronous=FULL; ours are durable in both.
 pub(crate) fn to_one_client(setting: &Setting) -> Result<Vec<Row>> {
@@ -135,7 +132,7 @@ impl Rival {
         let elapsed = begun.elapsed();
         let text = String::from_utf8_lossy(&answer);
         let frames = text.matches("data: {").count();
-        ensure!(frames == updates + RIVAL_OTHER_FRAMES, "the rival sent {frames} frames");
+        ensure!(frames == updates + OTHER_FRAMES, "the rival sent {frames} frames");
         Ok(per_second(updates, elapsed))
     }
 }
