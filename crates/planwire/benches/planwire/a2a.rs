@@ -19,6 +19,9 @@ use crate::sse_client::{Crowd, PATIENCE};
 /// Frames of a stream besides the burst, of ours as of the SDK's: the task and its end.
 const OTHER_FRAMES: usize = 2;
 
+/// Events of one request, as many as one may have.
+const REQUEST_EVENTS: usize = 1_000;
+
 /// Against tasks in memory, and against tasks in SQLite with synchronous=FULL; ours are durable in both.
 pub(crate) fn to_one_client(setting: &Setting) -> Result<Vec<Row>> {
     let Some(python) = std::env::var_os("PLANWIRE_PYTHON").map(PathBuf::from) else {
@@ -58,7 +61,11 @@ fn ours(setting: &Setting, updates: usize) -> Result<f64> {
     setting.runtime.block_on(async {
         let decisions: Result<Vec<Event>> =
             (0..updates).map(|number| decision(&product, &plans[0], number)).collect();
-        product.publisher.publish_all(decisions?).await?;
+        let mut decisions = decisions?;
+        while !decisions.is_empty() {
+            let rest = decisions.split_off(decisions.len().min(REQUEST_EVENTS));
+            product.publisher.publish_all(std::mem::replace(&mut decisions, rest)).await?;
+        }
         product.complete(&plans[0]).await
     })?;
     let counts = crowd.finish()?;
