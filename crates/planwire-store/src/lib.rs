@@ -31,4 +31,4 @@ pub use postgres::{
     PostgresOpenError, PostgresOptions, PostgresRepository, PostgresStore, PostgresUrl, PostgresUrlError,
     PostgresWriter, Unfit,
 };
-pub use sqlite::{OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter};
+pub use sqlite::{AcceptedLoss, Loss, OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter};

@@ -1,11 +1,14 @@
 //! The command line: commands, flags and their help.
 
+mod custody;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planwire_event::{Cursor, EventType, PlanId};
 
+pub(crate) use self::custody::AcceptLossArguments;
 use crate::config::Flags;
 
 /// Planwire: the durable event log of plan execution.
@@ -85,6 +88,8 @@ pub(crate) enum Command {
     Cancel(CancelArguments),
     /// End a plan whose publisher is gone.
     End(EndArguments),
+    /// Go on with a log that lost its end, or that stands in the place of another one.
+    AcceptLoss(AcceptLossArguments),
     /// Check a plan document without running it.
     Check(CheckArguments),
     /// Print the JSON Schema of event payloads, or of plan documents.

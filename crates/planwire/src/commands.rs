@@ -1,5 +1,6 @@
 //! The commands, one file each. Each takes its arguments, the data place and the output, and says how to exit.
 
+pub(crate) mod accept_loss;
 pub(crate) mod answer;
 pub(crate) mod cancel;
 pub(crate) mod check;
@@ -38,6 +39,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Answer(arguments) => answer::answer(arguments, &place()?, output).await,
         Command::Cancel(arguments) => cancel::cancel(arguments, &place()?, output).await,
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
+        Command::AcceptLoss(arguments) => accept_loss::accept_loss(arguments, &place()?, output),
         Command::Check(arguments) => check::check(arguments, output),
         Command::Schema(arguments) => schema::print(arguments, output),
         Command::Config(arguments) => config::print(arguments, &settings, output),

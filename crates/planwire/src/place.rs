@@ -177,10 +177,13 @@ impl Place {
     ///
     /// As for [`Place::open_reader`]; exit code 1 if there is no log yet.
     pub(crate) fn require_reader(&self) -> Result<Arc<dyn EventRepository>, Failure> {
-        self.open_reader()?.ok_or_else(|| {
-            Failure::failed(format!("there is no log in {} yet", self.name()))
-                .hint("`planwire demo` and `planwire serve` begin one; --data DIR names another place")
-        })
+        self.open_reader()?.ok_or_else(|| self.no_log())
+    }
+
+    /// There is no log yet.
+    pub(crate) fn no_log(&self) -> Failure {
+        Failure::failed(format!("there is no log in {} yet", self.name()))
+            .hint("`planwire demo` and `planwire serve` begin one; --data DIR names another place")
     }
 
     /// Creates the folder, readable only by its owner, if it is not there.

@@ -7,7 +7,7 @@ use rusqlite::{Connection, Row};
 
 use crate::contract::{Head, PlanRow, StoreError};
 use crate::decoder::{EventDecoder, damaged};
-use crate::merkle::Frontier;
+use crate::merkle::{Frontier, HASH_BYTES};
 use crate::row::Members;
 use crate::sqlite::error::store_error;
 
@@ -69,6 +69,11 @@ impl CheckedRow<'_> {
 
     pub(crate) const fn event_type(&self) -> &str {
         self.members.event_type
+    }
+
+    pub(crate) fn leaf(&self) -> Result<[u8; HASH_BYTES], StoreError> {
+        let leaf = self.members.leaf.try_into();
+        leaf.map_err(|_| damaged(self.members.id, "the leaf has another length than a hash"))
     }
 }
 

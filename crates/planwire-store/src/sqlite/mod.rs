@@ -4,20 +4,28 @@
 //! ([`SqliteRepository`]). WAL mode, so neither waits for the other.
 //!
 //! - `schema`: tables, indexes, migrations. `open`: what a file must be before it is used.
+//! - `witness`: how far the log reached, noted outside of it. `loss`: what the database lacks of that; `heed` looks at
+//!   it when the log is opened, `accept` goes on without it.
 //! - `writer`: compare and append. `checkpoint`: moves the WAL into the database behind the writer's back.
 //! - `readers`: threads that answer. `repository`: the readers' end. `query`, `decode`: what is asked and answered.
 //! - `error`: what SQLite's errors mean.
 
+mod accept;
 mod checkpoint;
 mod decode;
 mod error;
+mod heed;
+mod loss;
 mod open;
 mod query;
 mod readers;
 mod repository;
 mod schema;
+mod witness;
 mod writer;
 
+pub use accept::AcceptedLoss;
+pub use loss::Loss;
 pub use open::{OpenError, OpenOptions, SqliteStore};
 pub use repository::SqliteRepository;
 pub use schema::APPLICATION_ID;

@@ -13,9 +13,12 @@ use crate::contract::{Head, StoreError};
 use crate::lock::{LockError, LockFile, LockInfo, private};
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::error::store_error;
+use crate::sqlite::heed;
+use crate::sqlite::loss::Loss;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::repository::SqliteRepository;
 use crate::sqlite::schema::{self, APPLICATION_ID, VERSION};
+use crate::sqlite::witness;
 use crate::sqlite::writer::SqliteWriter;
 
 /// How long a statement waits for another process that holds SQLite's own lock, if nothing else is asked for.
@@ -120,6 +123,19 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It is not the database that was written here, or no longer all of it.
+    #[error(
+        "log {} is not what its witness {} saw: {loss}; nothing was changed. Put the right database back, or go on \
+         with what is there by `planwire accept-loss`",
+        path.display(),
+        witness::path_of(path).display()
+    )]
+    Loss {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        loss: Loss,
+    },
     /// The store failed.
     #[error("log {} can not be opened", path.display())]
     Store {
@@ -148,26 +164,25 @@ pub struct SqliteStore;
 impl SqliteStore {
     /// Opens the log at `path` for writing, makes it if there is none, and holds its lock until the writer is dropped.
     ///
-    /// Everything that a killed process left in the WAL is on disk before this returns.
+    /// Everything that a killed process left in the WAL is on disk before this returns. The witness, the file beside
+    /// it with `.head` at the end of its name, is compared first and made if there is none.
     ///
     /// # Errors
     ///
-    /// [`OpenError`] says what the file is instead, or who holds it.
+    /// [`OpenError`] says what the file is instead, or who holds it; [`OpenError::Loss`] what is missing.
     pub fn open(
         path: &Path,
         options: &OpenOptions,
     ) -> Result<(SqliteWriter, Arc<SqliteRepository>), OpenError> {
         make_folder(path)?;
         let lock = LockFile::acquire(&LockFile::path_of(path), &options.holder)?;
-        private(fs::OpenOptions::new().write(true).create(true).truncate(false))
-            .open(path)
-            .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
-        path.parent().into_iter().for_each(sync_folder);
-        let mut connection = open_writing(path, options)?;
+        let found = heed::witness(path)?;
+        let mut connection = make_and_open(path, options)?;
+        let witness = heed::start(path, &found, &connection)?;
         let failed = |source| OpenError::Store { path: path.to_owned(), source };
         let readers = Readers::start(path).map_err(failed)?;
         let checkpointer = Checkpointer::start(path, &mut connection).map_err(failed)?;
-        let writer = SqliteWriter::new(connection, checkpointer, Arc::new(lock));
+        let writer = SqliteWriter::new(connection, checkpointer, witness, Arc::new(lock));
         Ok((writer, Arc::new(SqliteRepository::new(readers))))
     }
 }
@@ -180,23 +195,27 @@ impl SqliteRepository {
     ///
     /// # Errors
     ///
-    /// [`OpenError`] says what the file is instead.
+    /// [`OpenError`] says what the file is instead; [`OpenError::Loss`] what is missing.
     pub fn open_read_only(path: &Path) -> Result<Arc<Self>, OpenError> {
-        if !path.exists() {
-            return Err(OpenError::Missing { path: path.to_owned() });
-        }
-        let failed = |error| open_error(path, error);
-        let connection = connect_read_only(path).map_err(failed)?;
-        match version(path, &connection)? {
-            Some(VERSION) => (),
-            Some(found) => return Err(OpenError::Older { path: path.to_owned(), found, known: VERSION }),
-            None => return Err(OpenError::Missing { path: path.to_owned() }),
-        }
-        drop(connection);
+        heed::witness(path)?;
+        check_version(path)?;
         settle(path)?;
         let readers =
             Readers::start(path).map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
         Ok(Arc::new(Self::new(readers)))
+    }
+}
+
+/// Refuses what is no log of the version that is read here.
+fn check_version(path: &Path) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing { path: path.to_owned() });
+    }
+    let connection = connect_read_only(path).map_err(|error| open_error(path, error))?;
+    match version(path, &connection)? {
+        Some(VERSION) => Ok(()),
+        Some(found) => Err(OpenError::Older { path: path.to_owned(), found, known: VERSION }),
+        None => Err(OpenError::Missing { path: path.to_owned() }),
     }
 }
 
@@ -215,12 +234,21 @@ fn make_folder(path: &Path) -> Result<(), OpenError> {
 
 /// Brings the names in a folder to disk: a file that was synced is lost all the same if its name is not there after a
 /// power cut.
-fn sync_folder(folder: &Path) {
+pub(crate) fn sync_folder(folder: &Path) {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if cfg!(unix) {
         // Not every file system can; SQLite, which does this for its WAL, takes no notice either.
         let _ = fs::File::open(folder).and_then(|folder| folder.sync_all());
     }
+}
+
+/// Makes the file if there is none, and opens it under the lock.
+pub(crate) fn make_and_open(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
+    private(fs::OpenOptions::new().write(true).create(true).truncate(false))
+        .open(path)
+        .map_err(|source| OpenError::File { path: path.to_owned(), source })?;
+    path.parent().into_iter().for_each(sync_folder);
+    open_writing(path, options)
 }
 
 /// Opens and migrates under the lock; ends with everything on disk.
@@ -266,7 +294,7 @@ pub(crate) fn connect_read_only(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The version of a file of ours; none if it is empty.
-fn version(path: &Path, connection: &Connection) -> Result<Option<i32>, OpenError> {
+pub(crate) fn version(path: &Path, connection: &Connection) -> Result<Option<i32>, OpenError> {
     let failed = |error| open_error(path, error);
     let number = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application_id = number("application_id").map_err(failed)?;
@@ -329,13 +357,13 @@ fn insert_log(connection: &Connection, log_id: LogId) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn random_log_id() -> LogId {
+pub(crate) fn random_log_id() -> LogId {
     // The low 80 bits of a ULID are random.
     let bits = IdGenerator::system().next_id().as_u128() & u128::from(u64::MAX);
     LogId::from_random(u64::try_from(bits).unwrap_or(u64::MAX))
 }
 
-fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
+pub(crate) fn open_error(path: &Path, error: rusqlite::Error) -> OpenError {
     let path = path.to_owned();
     match error.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::NotDatabase { path },

@@ -1,7 +1,7 @@
 //! The one connection that writes a SQLite log.
 //!
 //! **Invariant:** head, rows, plans, documents and blobs of a batch change in one transaction, and `Stored` is
-//! answered after its COMMIT came back with `synchronous=FULL`.
+//! answered after its COMMIT came back with `synchronous=FULL` and the witness was told.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use crate::row::Members;
 use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
+use crate::sqlite::witness::Witness;
 
 const INSERT_EVENT: &str = "INSERT INTO plan_events (id, event_id, event_type, plan_id, timestamp, payload, seq, \
     root_plan_id, parent_plan_id, depth, recorded_at, meta, leaf, crc) \
@@ -41,6 +42,7 @@ pub struct SqliteWriter {
     // Dropped in this order: the checkpointer ends when the connection is closed, and the lock holds to the end.
     connection: Connection,
     _checkpointer: Checkpointer,
+    witness: Witness,
     lock: Arc<LockFile>,
     /// A transaction is open that [`LogWriter::lock_head`] began.
     head_locked: bool,
@@ -49,8 +51,13 @@ pub struct SqliteWriter {
 }
 
 impl SqliteWriter {
-    pub(crate) const fn new(connection: Connection, checkpointer: Checkpointer, lock: Arc<LockFile>) -> Self {
-        Self { connection, _checkpointer: checkpointer, lock, head_locked: false, closed: false }
+    pub(crate) const fn new(
+        connection: Connection,
+        checkpointer: Checkpointer,
+        witness: Witness,
+        lock: Arc<LockFile>,
+    ) -> Self {
+        Self { connection, _checkpointer: checkpointer, witness, lock, head_locked: false, closed: false }
     }
 
     /// The lock that this writer holds; a server writes its address into it.
@@ -265,7 +272,11 @@ impl LogWriter for SqliteWriter {
             return Err(self.refuse(StoreError::Failed(misfit.into())));
         }
         match self.write(expected, batch) {
-            Ok(Appended::Stored) => self.commit().map(|()| Appended::Stored),
+            Ok(Appended::Stored) => {
+                self.commit()?;
+                self.witness.note(&batch.next);
+                Ok(Appended::Stored)
+            }
             Ok(other) => match self.rollback() {
                 Ok(()) => Ok(other),
                 Err(error) => Err(self.refuse(store_error(error))),

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use planwire_event::{Filter, Position};
 use planwire_store::{
-    EventRepository as _, LogWriter as _, PageLimits, PlanQuery, SqliteRepository, StoreError,
+    EventRepository as _, OpenError, PageLimits, PlanQuery, SqliteRepository, SqliteStore, StoreError,
 };
 use rusqlite::Connection;
 
 use crate::author::{read_all, two_trees};
 use crate::block_on::block_on;
-use crate::stores::open;
+use crate::stores::{open, options};
 
 /// A closed log with the events of [`two_trees`].
 fn log() -> (tempfile::TempDir, PathBuf) {
@@ -98,8 +98,10 @@ fn head_that_is_none_is_found() {
     ] {
         let (_folder, path) = log();
         change(&path, sql);
-        let (mut writer, _readers) = open(&path);
-        let message = writer.head().unwrap_err().to_string();
+        let Err(OpenError::Store { source, .. }) = SqliteStore::open(&path, &options()) else {
+            panic!("{sql}")
+        };
+        let message = source.to_string();
         assert!(message.starts_with("the log is damaged at position"), "{message}");
         assert!(message.contains(expected), "{sql}: {message}");
     }
@@ -118,6 +120,7 @@ fn plan_whose_state_is_unknown_is_found() {
 #[test]
 fn lineage_is_told() {
     let (_folder, path) = log();
+    std::fs::remove_file(path.with_extension("db.head")).unwrap();
     change(&path, "INSERT INTO log_lineage VALUES ('00000000', 7); UPDATE planwire_log SET pruned_to = 3");
     let repository = SqliteRepository::open_read_only(&path).unwrap();
     let info = block_on(repository.log_info()).unwrap();

@@ -20,3 +20,4 @@ mod proxy;
 mod random;
 mod refusals;
 mod stores;
+mod witness;

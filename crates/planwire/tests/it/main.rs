@@ -6,6 +6,7 @@
 //! - [`registering`]: documents, routes and secrets of `serve`
 //! - [`canary`]: secrets that everything echoes
 //! - [`log`]: publish, events, plans, show, end
+//! - [`custody`]: logs that lost their end
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
 //! - [`fatal`]: a disk that fails
@@ -32,6 +33,7 @@ mod canary;
 mod cluster;
 mod configuration;
 mod crash;
+mod custody;
 mod database;
 mod demo;
 mod fatal;

@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 15] = [
     "demo",
     "run",
     "serve",
@@ -13,6 +13,7 @@ const COMMANDS: [&str; 14] = [
     "answer",
     "cancel",
     "end",
+    "accept-loss",
     "check",
     "schema",
     "config",
