@@ -2,7 +2,8 @@
 //!
 //! - [`contract`]: what every store promises: [`LogWriter`], [`EventRepository`] and what they exchange.
 //! - `plan_query`: [`PlanQuery`], which plans a reader wants, and the page that he gets.
-//! - [`merkle`]: leaves and frontier, computed by the writer, kept by the store.
+//! - [`merkle`]: leaves and frontier, computed by the writer, kept by the store; proofs for single leaves.
+//! - [`mod@verify`]: whether a log is as it was written. `statement`, `note`: what is signed of it.
 //! - `row`, `decoder`, `scan`: what rows and pages have in common in every store: checksum, the events that rows are,
 //!   and where a read stops.
 //! - [`memory`]: a log that is gone with the process.
@@ -14,21 +15,29 @@ mod decoder;
 pub mod lock;
 pub mod memory;
 pub mod merkle;
+mod note;
 mod plan_query;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod row;
 mod scan;
 pub mod sqlite;
+mod statement;
+pub mod verify;
 
 pub use contract::*;
 pub use lock::{LockError, LockFile, LockInfo};
 pub use memory::MemoryStore;
-pub use merkle::{Frontier, leaf};
+pub use merkle::{Frontier, InclusionProof, Prover, leaf};
+pub use note::{NoteError, SigningKey, VerifierKey};
 pub use plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
 #[cfg(feature = "postgres")]
 pub use postgres::{
     PostgresOpenError, PostgresOptions, PostgresRepository, PostgresStore, PostgresUrl, PostgresUrlError,
     PostgresWriter, Unfit,
 };
-pub use sqlite::{AcceptedLoss, Loss, OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter};
+pub use sqlite::{
+    AcceptedLoss, Loss, OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter, WitnessSays,
+};
+pub use statement::{Statement, StatementError};
+pub use verify::{Auditable, Damage, Flaw, Mark, RowPage, Verified, verify};

@@ -4,7 +4,11 @@
 //! largest power of two below n. The frontier holds the roots of the full subtrees from left to right, one per set
 //! bit of the number of leaves, so that appending a leaf costs one hash on average.
 
+mod proof;
+
 use planwire_event::{Digest, StoredEvent};
+
+pub use self::proof::{InclusionProof, Prover};
 
 /// Bytes of a hash.
 pub const HASH_BYTES: usize = 32;

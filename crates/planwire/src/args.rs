@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use planwire_event::{Cursor, EventType, PlanId};
 
-pub(crate) use self::custody::AcceptLossArguments;
+pub(crate) use self::custody::{AcceptLossArguments, AttestArguments, VerifyArguments};
 use crate::config::Flags;
 
 /// Planwire: the durable event log of plan execution.
@@ -88,6 +88,10 @@ pub(crate) enum Command {
     Cancel(CancelArguments),
     /// End a plan whose publisher is gone.
     End(EndArguments),
+    /// Verify that the log is as it was written, from its first event to the last.
+    Verify(VerifyArguments),
+    /// Sign what the log is now, so that it can be held against it later.
+    Attest(AttestArguments),
     /// Go on with a log that lost its end, or that stands in the place of another one.
     AcceptLoss(AcceptLossArguments),
     /// Check a plan document without running it.

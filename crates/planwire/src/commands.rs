@@ -2,6 +2,7 @@
 
 pub(crate) mod accept_loss;
 pub(crate) mod answer;
+pub(crate) mod attest;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -15,6 +16,7 @@ pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod show;
+pub(crate) mod verify;
 
 use crate::args::{Arguments, Command};
 use crate::config::Settings;
@@ -39,6 +41,8 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Answer(arguments) => answer::answer(arguments, &place()?, output).await,
         Command::Cancel(arguments) => cancel::cancel(arguments, &place()?, output).await,
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
+        Command::Verify(arguments) => verify::verify(arguments, &place()?, output).await,
+        Command::Attest(arguments) => attest::attest(arguments, &place()?, output).await,
         Command::AcceptLoss(arguments) => accept_loss::accept_loss(arguments, &place()?, output),
         Command::Check(arguments) => check::check(arguments, output),
         Command::Schema(arguments) => schema::print(arguments, output),

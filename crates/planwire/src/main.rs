@@ -6,7 +6,7 @@
 //! - [`documents`]: the plans that come with it and those that people name
 //! - [`place`]: where the log lies and who holds it
 //! - [`follow`], [`client`]: events as they come, from this process, a server or the file
-//! - [`watch`], [`line`], [`output`]: what people see
+//! - [`watch`], [`line`], [`output`], [`progress`]: what people see
 //! - [`failure`], [`signals`]: how a command ends
 
 mod access;
@@ -20,6 +20,7 @@ mod follow;
 mod line;
 mod output;
 mod place;
+mod progress;
 mod signals;
 mod watch;
 mod wiring;

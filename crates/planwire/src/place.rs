@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use planwire_store::{EventRepository, LockFile, OpenError, SqliteRepository};
+use planwire_store::{Auditable, EventRepository, LockFile, OpenError, SqliteRepository, WitnessSays};
 #[cfg(feature = "postgres")]
 use planwire_store::{PostgresOpenError, PostgresOptions, PostgresStore};
 
@@ -184,6 +184,27 @@ impl Place {
     pub(crate) fn no_log(&self) -> Failure {
         Failure::failed(format!("there is no log in {} yet", self.name()))
             .hint("`planwire demo` and `planwire serve` begin one; --data DIR names another place")
+    }
+
+    /// Opens the log for verifying, as it lies there; also says what its witness says, if it can have one.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 74 if it cannot be opened, 1 if there is no log yet.
+    pub(crate) fn open_to_verify(&self) -> Result<(Arc<dyn Auditable>, Option<WitnessSays>), Failure> {
+        #[cfg(feature = "postgres")]
+        if let Some(database) = &self.database {
+            return match PostgresStore::open_read_only(&database.url, &PostgresOptions::default()) {
+                Ok(repository) => Ok((repository, None)),
+                Err(PostgresOpenError::Missing { .. }) => Err(self.no_log()),
+                Err(error) => Err(Failure::new(Exit::Storage, error)),
+            };
+        }
+        match SqliteRepository::open_to_verify(&self.database()) {
+            Ok((repository, says)) => Ok((repository, Some(says))),
+            Err(OpenError::Missing { .. }) => Err(self.no_log()),
+            Err(error) => Err(Failure::new(Exit::Storage, error)),
+        }
     }
 
     /// Creates the folder, readable only by its owner, if it is not there.

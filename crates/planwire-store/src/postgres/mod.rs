@@ -8,10 +8,12 @@
 //! - `schema`: tables, indexes, migrations. `open`: what a schema must be before it is used.
 //! - `writer`, `append`: compare and append, and what becomes of a batch whose connection is lost.
 //! - `repository`, `query`, `plans`, `decode`, `instant`: what is asked and answered.
+//! - `audit`: the log as it lies there, for those who verify it.
 //! - `notify`, `watch`: hints that the head moved.
 //! - `error`: what PostgreSQL's errors mean.
 
 mod append;
+mod audit;
 mod backoff;
 mod decode;
 mod error;

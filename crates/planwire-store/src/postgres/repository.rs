@@ -25,6 +25,10 @@ impl PostgresRepository {
         Self { pool }
     }
 
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
     /// Whether other processes have the log open just now, whatever they do with it.
     ///
     /// # Errors

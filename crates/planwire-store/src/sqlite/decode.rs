@@ -71,6 +71,10 @@ impl CheckedRow<'_> {
         self.members.event_type
     }
 
+    pub(crate) const fn meta(&self) -> &str {
+        self.members.meta
+    }
+
     pub(crate) fn leaf(&self) -> Result<[u8; HASH_BYTES], StoreError> {
         let leaf = self.members.leaf.try_into();
         leaf.map_err(|_| damaged(self.members.id, "the leaf has another length than a hash"))

@@ -8,9 +8,11 @@
 //!   it when the log is opened, `accept` goes on without it.
 //! - `writer`: compare and append. `checkpoint`: moves the WAL into the database behind the writer's back.
 //! - `readers`: threads that answer. `repository`: the readers' end. `query`, `decode`: what is asked and answered.
+//! - `audit`: the log as it lies in its file, for those who verify it.
 //! - `error`: what SQLite's errors mean.
 
 mod accept;
+mod audit;
 mod checkpoint;
 mod decode;
 mod error;
@@ -25,6 +27,7 @@ mod witness;
 mod writer;
 
 pub use accept::AcceptedLoss;
+pub use audit::WitnessSays;
 pub use loss::Loss;
 pub use open::{OpenError, OpenOptions, SqliteStore};
 pub use repository::SqliteRepository;

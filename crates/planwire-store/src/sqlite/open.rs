@@ -207,7 +207,7 @@ impl SqliteRepository {
 }
 
 /// Refuses what is no log of the version that is read here.
-fn check_version(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn check_version(path: &Path) -> Result<(), OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
@@ -339,7 +339,7 @@ fn checkpoint(path: &Path, connection: &Connection) -> Result<(), OpenError> {
 }
 
 /// Syncs the WAL where it lies; one that is gone has been moved into the database, and synced, by whoever removed it.
-fn sync_wal(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn sync_wal(path: &Path) -> Result<(), OpenError> {
     let mut wal = path.as_os_str().to_owned();
     wal.push("-wal");
     match fs::File::open(wal).and_then(|wal| wal.sync_all()) {

@@ -23,6 +23,10 @@ impl SqliteRepository {
     pub(crate) const fn new(readers: Readers) -> Self {
         Self { readers }
     }
+
+    pub(crate) const fn readers(&self) -> &Readers {
+        &self.readers
+    }
 }
 
 impl EventRepository for SqliteRepository {

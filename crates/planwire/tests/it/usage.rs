@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 15] = [
+const COMMANDS: [&str; 17] = [
     "demo",
     "run",
     "serve",
@@ -13,6 +13,8 @@ const COMMANDS: [&str; 15] = [
     "answer",
     "cancel",
     "end",
+    "verify",
+    "attest",
     "accept-loss",
     "check",
     "schema",

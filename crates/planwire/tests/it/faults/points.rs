@@ -14,11 +14,13 @@ use super::shim::{self, Rule};
 use crate::harness::{Place, Ran, eventually};
 
 /// Where the process ends, and up to which n at random.
-const POINTS: [(&str, Rule, u64); 12] = [
+const POINTS: [(&str, Rule, u64); 14] = [
     ("before the insert", rule("kill-before", "write", "wal"), 30),
     ("within a frame of the WAL", rule("kill-half", "write", "wal"), 60),
     ("after the insert, before the commit", rule("kill-before", "sync", "wal"), 10),
     ("after the commit, before the answer", rule("kill-after", "sync", "wal"), 10),
+    ("after the commit, before the witness", rule("kill-before", "write", "head"), 10),
+    ("within the witness", rule("kill-half", "write", "head"), 10),
     ("before an answer or a frame is sent", rule("kill-before", "write", "socket"), 60),
     ("within an answer or a frame", rule("kill-half", "write", "socket"), 60),
     ("after an answer, before others are told", rule("kill-after", "write", "socket"), 60),

@@ -55,6 +55,7 @@ static const char *kind_of(int fd) {
     if (ends(path, ".db-wal")) return "wal";
     if (ends(path, ".db-shm")) return "shm";
     if (ends(path, ".db-journal")) return "journal";
+    if (ends(path, ".db.head")) return "head";
     if (ends(path, ".db")) return "db";
     return strncmp(path, "socket:", 7) == 0 ? "socket" : "";
 }

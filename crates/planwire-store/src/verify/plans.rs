@@ -1,0 +1,79 @@
+//! A row of `plans` beside the events that it was made of.
+
+use std::sync::Arc;
+
+use planwire_event::lifecycle::{Fact, PlanStatus};
+use planwire_event::vocabulary::PlanStarted;
+use planwire_event::{Digest, Position, StoredEvent};
+
+use crate::contract::PlanRow;
+
+/// What the row of an open plan says that is not checked yet, and what those of its children repeat.
+pub(crate) struct Listed {
+    context_id: Arc<str>,
+    owner: Option<Arc<str>>,
+    row: PlanRow,
+}
+
+impl Listed {
+    /// Compares a row with the event that started the plan; gives what does not agree.
+    pub(crate) fn check(
+        event: &StoredEvent,
+        started: &PlanStarted,
+        row: &PlanRow,
+        parent: Option<&Self>,
+    ) -> Result<Self, &'static str> {
+        if row.plan_id != *event.plan_id() || row.first_position != event.position {
+            return Err("another plan stands in its place");
+        }
+        let lineage = (&row.root_plan_id, &row.parent_plan_id, row.depth);
+        if lineage != (&event.root_plan_id, &event.parent_plan_id, event.depth) {
+            return Err("its place in its tree");
+        }
+        if row.name != started.name {
+            return Err("its name");
+        }
+        if row.started_at != event.event.timestamp() {
+            return Err("its start");
+        }
+        let digest = started.document_digest.as_deref().and_then(|digest| digest.parse::<Digest>().ok());
+        if row.document_digest != digest {
+            return Err("its document");
+        }
+        let context_id = match parent {
+            Some(parent) => Arc::clone(&parent.context_id),
+            None => started.context_id.as_deref().unwrap_or(row.plan_id.as_str()).into(),
+        };
+        if row.context_id != context_id {
+            return Err("its context");
+        }
+        let producer = event.meta.producer.as_str();
+        let own = started.executor_id.as_deref().filter(|id| *id == producer).map(Arc::from);
+        let owner = parent.and_then(|parent| parent.owner.clone()).or(own);
+        if row.owner != owner {
+            return Err("its owner");
+        }
+        let ended = !row.status.is_open();
+        if [row.last_position.is_some(), row.last_seq.is_some(), row.ended_at.is_some()] != [ended; 3] {
+            return Err("its end");
+        }
+        Ok(Self { context_id, owner, row: row.clone() })
+    }
+
+    /// Compares the row with the event that ended the plan.
+    pub(crate) fn check_end(&self, event: &StoredEvent, fact: &Fact) -> Result<(), &'static str> {
+        let status = match fact {
+            Fact::Failed(reason) => PlanStatus::Failed(*reason),
+            _ => PlanStatus::Completed,
+        };
+        let row = &self.row;
+        let ended = (row.last_position, row.last_seq, row.ended_at);
+        let same = ended == (Some(event.position), Some(event.seq), Some(event.event.timestamp()));
+        if same && row.status == status { Ok(()) } else { Err("its end") }
+    }
+
+    /// Where the row says that the plan ended.
+    pub(crate) const fn end(&self) -> Option<Position> {
+        self.row.last_position
+    }
+}
