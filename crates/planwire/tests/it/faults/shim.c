@@ -9,7 +9,7 @@
  *         kill-after   ... after the call
  *         defer        syncs of the WAL are put off until the database is written: `synchronous=NORMAL`
  *   CALL  write, sync, cut (ftruncate), any
- *   KIND  wal, db, shm, journal, socket, file (any of a log)
+ *   KIND  wal, db, shm, journal, head (the witness), socket, file (any of a log)
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
