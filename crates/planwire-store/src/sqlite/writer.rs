@@ -4,6 +4,7 @@
 //! answered after its COMMIT came back with `synchronous=FULL` and the witness was told.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use planwire_event::EventId;
 use rusqlite::{Connection, ErrorCode, params};
@@ -252,6 +253,24 @@ impl SqliteWriter {
             insert.execute(params![blob.digest.as_bytes(), chunk, body])?;
         }
         Ok(())
+    }
+}
+
+impl Drop for SqliteWriter {
+    /// Moves the WAL into the database, so that a log nobody writes is one file and its witness. SQLite does so only
+    /// if the last connection that is closed can write, and the last ones are readers'.
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        // A reader that is in the middle of a page keeps the WAL; whoever opens the log next moves it then.
+        let moved =
+            self.rollback().and_then(|()| self.connection.busy_timeout(Duration::ZERO)).and_then(|()| {
+                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+            });
+        if let Err(error) = moved {
+            tracing::warn!(%error, "the log's WAL could not be moved into its database; it holds what it held");
+        }
     }
 }
 

@@ -236,6 +236,22 @@ fn log_opens_while_another_process_reads_an_older_state() {
 }
 
 #[test]
+fn log_that_nobody_writes_any_more_lies_in_its_one_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("default.db");
+    let mut author = two_trees();
+    let (mut writer, readers) = open(&path);
+    author.commit(&mut writer);
+    assert_eq!(read_all(&*readers), author.events, "so a reader is connected");
+    drop(writer);
+    let copy = folder.path().join("copy.db");
+    std::fs::copy(&path, &copy).unwrap();
+    assert_eq!(read_all(&*readers), author.events, "readers read on");
+    let copied = SqliteRepository::open_read_only(&copy).unwrap();
+    assert_eq!(read_all(&*copied), author.events);
+}
+
+#[test]
 fn wal_stays_small_under_steady_writing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("default.db");
