@@ -6,7 +6,9 @@ use std::future::Future;
 use std::sync::Arc;
 
 use planwire_event::lifecycle::Fact;
-use planwire_event::{Clock, Cursor, Event, EventId, LogId, Position, Producer, Refusal, Seq, StoredEvent};
+use planwire_event::{
+    Clock, Cursor, Digest, Event, EventId, LogId, Position, Producer, Refusal, Seq, StoredEvent,
+};
 use planwire_store::{
     AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, StoreError,
 };
@@ -47,23 +49,33 @@ pub struct Attachments {
     pub blobs: Vec<Blob>,
 }
 
+/// An event to be stored, with what can be known of it before it has its place.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) event: Event,
+    pub(crate) fact: Fact,
+    /// SHA-256 of its payload.
+    pub(crate) payload: Digest,
+}
+
 /// Events that are stored together or not at all.
 #[derive(Debug)]
 pub(crate) struct Request {
-    pub(crate) events: Vec<(Event, Fact)>,
+    pub(crate) events: Vec<Incoming>,
     pub(crate) producer: Producer,
     pub(crate) attachments: Attachments,
 }
 
 impl Request {
-    /// Takes the facts out of the events, on the publisher's side.
+    /// Takes the facts out of the events and hashes their payloads, on the publisher's side: the writer is one thread.
     pub(crate) fn new(events: Vec<Event>, producer: Producer, attachments: Attachments) -> Self {
-        let with_fact = |event: Event| {
+        let prepare = |event: Event| {
             // An event is made only of a payload that fits its type.
             let fact = Fact::of(event.event_type(), event.payload()).unwrap_or(Fact::Other);
-            (event, fact)
+            let payload = Digest::of(event.payload().as_str().as_bytes());
+            Incoming { event, fact, payload }
         };
-        Self { events: events.into_iter().map(with_fact).collect(), producer, attachments }
+        Self { events: events.into_iter().map(prepare).collect(), producer, attachments }
     }
 }
 
@@ -259,7 +271,9 @@ impl Log {
             self.catch_up(&head, others).map_err(AppendError::Refused)?;
         }
         let plans = requests.iter().flat_map(|request| &request.events);
-        let named = plans.flat_map(|(event, fact)| [Some(event.plan_id()), fact.named_plan()]).flatten();
+        let named = plans
+            .flat_map(|Incoming { event, fact, .. }| [Some(event.plan_id()), fact.named_plan()])
+            .flatten();
         self.state.prefetch(&*self.repository, named).map_err(AppendError::Refused)?;
         let start = self.state.mark();
         let staged = match self.stage(requests, known) {
@@ -407,15 +421,16 @@ impl Log {
         let mark = self.state.mark();
         let before = staged.len();
         let mut published = Vec::with_capacity(request.events.len());
-        for (index, (event, fact)) in request.events.iter().enumerate() {
+        for (index, incoming) in request.events.iter().enumerate() {
+            let Incoming { event, fact, .. } = incoming;
             let outcome = match self.find_duplicate(index, event, known, staged) {
                 Some(found) => found,
                 None => match self.state.place(event, fact, &request.producer) {
-                    Ok(placed) => Ok(staged.add(event, fact, placed, &request.producer)),
+                    Ok(placed) => Ok(staged.add(incoming, placed, &request.producer)),
                     // The event may have been stored before the plan came to where it would be refused, and so may
                     // those before it.
                     Err(refusal) => {
-                        let ids = request.events[..=index].iter().map(|(event, _)| event.event_id());
+                        let ids = request.events[..=index].iter().map(|of| of.event.event_id());
                         known.look_up(&*self.repository, &ids.collect::<Vec<_>>())?;
                         refused_unless_stored(index, event, refusal, known)
                     }

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use planwire_event::lifecycle::Fact;
 use planwire_event::{Digest, Event, EventId, Meta, Producer, StoredEvent};
-use planwire_store::{Batch, EventRepository, PlanChange, PlanRow, Row, StoreError};
+use planwire_store::{Batch, EventRepository, PlanChange, PlanRow, Sealer, StoreError};
 
 use crate::error::PublishError;
-use crate::log::{Attachments, Outcome, Published, wait};
+use crate::log::{Attachments, Incoming, Outcome, Published, wait};
 use crate::log_state::Placed;
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
@@ -20,12 +20,13 @@ pub(crate) struct Staged {
     pub(crate) outcomes: Vec<Outcome>,
     /// Where in the batch an event id stands.
     fresh: HashMap<EventId, usize>,
+    sealer: Sealer,
 }
 
 impl Staged {
     /// Nothing yet, over a batch without rows.
     pub(crate) fn over(batch: Batch) -> Self {
-        Self { batch, tree_ended: vec![], outcomes: vec![], fresh: HashMap::new() }
+        Self { batch, tree_ended: vec![], outcomes: vec![], fresh: HashMap::new(), sealer: Sealer::default() }
     }
 
     /// Rows and changes of plans so far: a place to go back to with [`Staged::cut`].
@@ -44,13 +45,8 @@ impl Staged {
     }
 
     /// Adds the row of an event that may follow.
-    pub(crate) fn add(
-        &mut self,
-        event: &Event,
-        fact: &Fact,
-        placed: Placed,
-        producer: &Producer,
-    ) -> Published {
+    pub(crate) fn add(&mut self, incoming: &Incoming, placed: Placed, producer: &Producer) -> Published {
+        let Incoming { event, fact, payload } = incoming;
         let position = self.batch.next.position.next();
         let stored = Arc::new(StoredEvent {
             event: event.clone(),
@@ -70,7 +66,7 @@ impl Staged {
         self.change_plan(&stored, fact, &placed);
         let place = place_of(&stored);
         self.fresh.insert(event.event_id(), self.batch.rows.len());
-        self.batch.rows.push(Row::seal(stored));
+        self.batch.rows.push(self.sealer.seal(stored, payload));
         self.batch.next.position = position;
         self.tree_ended.push(placed.tree_ended);
         place

@@ -10,7 +10,9 @@ use crate::ids::excerpt;
 /// Crockford base32, as in ULIDs.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LOG_ID_CHARS: usize = 8;
-const CURSOR_CHARS: usize = LOG_ID_CHARS + 1 + 16;
+
+/// Characters of a cursor.
+pub const CURSOR_CHARS: usize = LOG_ID_CHARS + 1 + 16;
 
 /// Place of an event in its log: 1, 2, 3 ... in commit order, without gaps. [`Position::ZERO`] is before the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -170,9 +172,24 @@ pub struct Cursor {
     pub position: Position,
 }
 
+impl Cursor {
+    /// Writes the cursor into `room`, without an allocation.
+    pub fn text(self, room: &mut [u8; CURSOR_CHARS]) -> &str {
+        let (log_id, digits) = room.split_at_mut(LOG_ID_CHARS);
+        log_id.copy_from_slice(&self.log_id.0);
+        digits[0] = b'-';
+        let mut number = self.position.get();
+        for digit in digits[1..].iter_mut().rev() {
+            *digit = b"0123456789abcdef"[usize::try_from(number % 16).unwrap_or(0)];
+            number /= 16;
+        }
+        str::from_utf8(room).unwrap_or_default()
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{:016x}", self.log_id, self.position.get())
+        f.write_str(self.text(&mut [0; CURSOR_CHARS]))
     }
 }
 

@@ -10,6 +10,9 @@ use ulid::Ulid;
 use crate::clock::{Clock, SystemClock};
 use crate::limits::PLAN_ID_CHARS_MAX;
 
+/// Characters of an event id.
+pub const EVENT_ID_CHARS: usize = ulid::ULID_LEN;
+
 /// Why a text is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -45,6 +48,11 @@ impl EventId {
     pub const fn as_u128(self) -> u128 {
         self.0.0
     }
+
+    /// Writes the id into `room`, without an allocation.
+    pub fn text(self, room: &mut [u8; EVENT_ID_CHARS]) -> &str {
+        self.0.array_to_str(room)
+    }
 }
 
 impl From<u128> for EventId {
@@ -55,8 +63,7 @@ impl From<u128> for EventId {
 
 impl fmt::Display for EventId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = [0; ulid::ULID_LEN];
-        f.pad(self.0.array_to_str(&mut text))
+        f.pad(self.text(&mut [0; EVENT_ID_CHARS]))
     }
 }
 

@@ -18,6 +18,7 @@
 pub mod answer;
 pub mod clock;
 pub mod cursor;
+pub mod decimal;
 pub mod digest;
 pub mod event;
 pub mod event_type;

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use jiff::SignedDuration;
 use jiff::civil::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Characters of a timestamp as it is written.
+pub const TIMESTAMP_CHARS: usize = 27;
 
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 /// 0001-01-01T00:00:00Z.
@@ -67,6 +69,32 @@ impl Timestamp {
         self.0
     }
 
+    /// Writes the timestamp into `room`, without an allocation: each event has two, and each is written several times.
+    pub fn text(self, room: &mut [u8; TIMESTAMP_CHARS]) -> &str {
+        const DAY: i64 = 86_400_000_000;
+        let (days, micros) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        // In a calendar whose year begins in March, counted from the year 0: leap days come last, and 400 years are
+        // one period. The earliest day that can be written lies 306 days after its beginning.
+        let days = days + 719_468;
+        let (period, day) = (days / 146_097, days % 146_097);
+        let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+        let day = day - (365 * year + year / 4 - year / 100);
+        let month = (5 * day + 2) / 153;
+        let day = day - (153 * month + 2) / 5 + 1;
+        let year = 400 * period + year + month / 10;
+        let month = if month < 10 { month + 3 } else { month - 9 };
+        let seconds = micros / 1_000_000;
+        *room = *b"0000-00-00T00:00:00.000000Z";
+        put_digits(&mut room[..4], year);
+        put_digits(&mut room[5..7], month);
+        put_digits(&mut room[8..10], day);
+        put_digits(&mut room[11..13], seconds / 3_600);
+        put_digits(&mut room[14..16], seconds / 60 % 60);
+        put_digits(&mut room[17..19], seconds % 60);
+        put_digits(&mut room[20..26], micros % 1_000_000);
+        str::from_utf8(room).unwrap_or_default()
+    }
+
     /// Whole milliseconds from `earlier` to this, 0 if `earlier` is later.
     #[must_use]
     pub const fn millis_since(self, earlier: Self) -> u64 {
@@ -77,8 +105,15 @@ impl Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let time = EPOCH.checked_add(SignedDuration::from_micros(self.0)).map_err(|_| fmt::Error)?;
-        write!(f, "{time:.6}Z")
+        f.write_str(self.text(&mut [0; TIMESTAMP_CHARS]))
+    }
+}
+
+/// The digits of `number`, as many as `place` has room for.
+fn put_digits(place: &mut [u8], mut number: i64) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
+        number /= 10;
     }
 }
 
@@ -155,6 +190,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use jiff::SignedDuration;
 
     fn check(input: &str, expected: &str) {
         let got = match input.parse::<Timestamp>() {
@@ -206,6 +242,17 @@ mod tests {
     fn clamped_times_can_always_be_written() {
         assert_eq!(Timestamp::from_micros_clamped(i64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
         assert_eq!(Timestamp::from_micros_clamped(i64::MIN).to_string(), "0001-01-01T00:00:00.000000Z");
+    }
+
+    #[test]
+    fn days_are_written_as_the_calendar_has_them() {
+        let mut micros = MICROS_MIN;
+        while micros < MICROS_MAX {
+            let expected = EPOCH.checked_add(SignedDuration::from_micros(micros)).unwrap();
+            assert_eq!(Timestamp(micros).to_string(), format!("{expected:.6}Z"));
+            // A bit less than so many days, so that the time of day takes every value, too.
+            micros += 11 * 86_399_123_457;
+        }
     }
 
     #[test]

@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use planwire_event::{Event, EventId, LogId, Meta, Payload, PlanId, Position, Seq, StoredEvent, Timestamp};
+use planwire_event::timestamp::TIMESTAMP_CHARS;
+use planwire_event::{
+    Event, EventId, EventType, EventTypeError, LogId, Meta, Payload, PlanId, Position, Seq, StoredEvent,
+    Timestamp, TimestampError,
+};
 
 use crate::contract::StoreError;
 use crate::row::Members;
@@ -14,12 +18,24 @@ pub(crate) struct EventDecoder {
     plan: Option<PlanId>,
     root: Option<PlanId>,
     parent: Option<PlanId>,
+    event_type: Option<EventType>,
+    /// The row before was recorded then: those of one commit are at the same time.
+    recorded_at: Option<([u8; TIMESTAMP_CHARS], Timestamp)>,
     meta: Option<(String, Meta)>,
 }
 
 impl EventDecoder {
     pub(crate) const fn new(log_id: LogId) -> Self {
-        Self { log_id, scratch: Vec::new(), plan: None, root: None, parent: None, meta: None }
+        Self {
+            log_id,
+            scratch: Vec::new(),
+            plan: None,
+            root: None,
+            parent: None,
+            event_type: None,
+            recorded_at: None,
+            meta: None,
+        }
     }
 
     /// Compares the members of a row with the checksum that was stored with them.
@@ -44,7 +60,7 @@ impl EventDecoder {
             members.parent_plan_id.map(|parent| shared(&mut self.parent, parent)).transpose()?;
         let event = Event::from_stored(
             members.event_id.parse::<EventId>()?,
-            members.event_type.parse()?,
+            self.event_type(members.event_type)?,
             plan_id,
             timestamp(members.timestamp)?,
             Payload::from_normal(members.payload),
@@ -58,9 +74,27 @@ impl EventDecoder {
             root_plan_id,
             parent_plan_id,
             depth: u32::try_from(members.depth)?,
-            recorded_at: timestamp(members.recorded_at)?,
+            recorded_at: self.recorded_at(members.recorded_at)?,
             meta,
         })
+    }
+
+    fn event_type(&mut self, text: &str) -> Result<EventType, EventTypeError> {
+        match &self.event_type {
+            Some(known) if known.as_str() == text => Ok(known.clone()),
+            _ => Ok(self.event_type.insert(text.parse()?).clone()),
+        }
+    }
+
+    fn recorded_at(&mut self, text: &str) -> Result<Timestamp, TimestampError> {
+        match self.recorded_at {
+            Some((known, time)) if known == text.as_bytes() => Ok(time),
+            _ => {
+                let time = timestamp(text)?;
+                self.recorded_at = text.as_bytes().try_into().ok().map(|known| (known, time));
+                Ok(time)
+            }
+        }
     }
 
     fn meta(&mut self, text: &str) -> Result<Meta, serde_json::Error> {
@@ -94,7 +128,7 @@ fn shared(last: &mut Option<PlanId>, text: &str) -> Result<PlanId, planwire_even
 }
 
 /// Reads the one form in which we write timestamps; replays spend most of their time on parsing otherwise.
-fn timestamp(text: &str) -> Result<Timestamp, planwire_event::TimestampError> {
+fn timestamp(text: &str) -> Result<Timestamp, TimestampError> {
     fast_timestamp(text.as_bytes()).map_or_else(|| text.parse(), Ok)
 }
 

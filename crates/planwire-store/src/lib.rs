@@ -36,6 +36,7 @@ pub use postgres::{
     PostgresOpenError, PostgresOptions, PostgresRepository, PostgresStore, PostgresUrl, PostgresUrlError,
     PostgresWriter, Unfit,
 };
+pub use row::Sealer;
 pub use sqlite::{
     AcceptedLoss, Loss, OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter, WitnessSays,
 };

@@ -6,6 +6,9 @@
 
 mod proof;
 
+use planwire_event::decimal::{DECIMAL_CHARS, decimal};
+use planwire_event::ids::EVENT_ID_CHARS;
+use planwire_event::timestamp::TIMESTAMP_CHARS;
 use planwire_event::{Digest, StoredEvent};
 
 pub use self::proof::{InclusionProof, Prover};
@@ -72,29 +75,42 @@ fn node(left: &[u8; HASH_BYTES], right: &[u8; HASH_BYTES]) -> [u8; HASH_BYTES] {
 /// The payload goes in by its own hash, so that a leaf can be checked after the payload was removed.
 #[must_use]
 pub fn leaf(event: &StoredEvent, meta: &str) -> [u8; HASH_BYTES] {
-    use std::fmt::Write as _;
-    let mut text = String::with_capacity(320);
-    let mut put = |part: &dyn std::fmt::Display| {
-        let start = text.len();
-        // A String takes every write.
-        let _ = write!(text, "{part}");
-        let length = text.len() - start;
-        let _ = write!(text, ":{length};");
-    };
-    let parent = event.parent_plan_id.as_ref().map_or("", |plan| plan.as_str());
-    put(&event.position);
-    put(&event.event.event_id());
-    put(&event.event.event_type());
-    put(&event.plan_id());
-    put(&event.seq);
-    put(&event.root_plan_id);
-    put(&parent);
-    put(&event.depth);
-    put(&event.event.timestamp());
-    put(&event.recorded_at);
-    put(&meta);
     let payload = Digest::of(event.event.payload().as_str().as_bytes());
-    *Digest::of_parts([&[0][..], text.as_bytes(), payload.as_bytes()]).as_bytes()
+    leaf_over(event, meta, &payload, &mut Vec::new())
+}
+
+/// The leaf of an event whose payload has the digest `payload`; `text` holds the members meanwhile.
+pub(crate) fn leaf_over(
+    event: &StoredEvent,
+    meta: &str,
+    payload: &Digest,
+    text: &mut Vec<u8>,
+) -> [u8; HASH_BYTES] {
+    let mut room = [0; DECIMAL_CHARS];
+    let parent = event.parent_plan_id.as_ref().map_or("", |plan| plan.as_str());
+    text.clear();
+    text.push(0);
+    put(text, decimal(event.position.get(), &mut room));
+    put(text, event.event.event_id().text(&mut [0; EVENT_ID_CHARS]));
+    put(text, event.event.event_type().as_str());
+    put(text, event.plan_id().as_str());
+    put(text, decimal(event.seq.get(), &mut room));
+    put(text, event.root_plan_id.as_str());
+    put(text, parent);
+    put(text, decimal(u64::from(event.depth), &mut room));
+    put(text, event.event.timestamp().text(&mut [0; TIMESTAMP_CHARS]));
+    put(text, event.recorded_at.text(&mut [0; TIMESTAMP_CHARS]));
+    put(text, meta);
+    text.extend_from_slice(payload.as_bytes());
+    *Digest::of(text).as_bytes()
+}
+
+/// Appends a member and its length.
+fn put(text: &mut Vec<u8>, member: &str) {
+    text.extend_from_slice(member.as_bytes());
+    text.push(b':');
+    text.extend_from_slice(decimal(member.len() as u64, &mut [0; DECIMAL_CHARS]).as_bytes());
+    text.push(b';');
 }
 
 #[cfg(test)]

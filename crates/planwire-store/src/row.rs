@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use planwire_event::StoredEvent;
+use planwire_event::{Digest, Meta, StoredEvent};
 
 use crate::contract::Row;
 use crate::merkle;
@@ -14,10 +14,37 @@ impl Row {
     /// Makes the row of an event that has its place: meta as JSON and the Merkle leaf, each computed once.
     #[must_use]
     pub fn seal(event: Arc<StoredEvent>) -> Self {
+        let payload = Digest::of(event.event.payload().as_str().as_bytes());
+        Sealer::default().seal(event, &payload)
+    }
+}
+
+/// Makes rows one after the other; what neighbours have in common is made once.
+#[derive(Debug, Default)]
+pub struct Sealer {
+    scratch: Vec<u8>,
+    meta: Option<(Meta, Box<str>)>,
+}
+
+impl Sealer {
+    /// Makes the row of an event that has its place; `payload` is the SHA-256 of its payload, which does not need the
+    /// place, so that its publisher can have computed it.
+    pub fn seal(&mut self, event: Arc<StoredEvent>, payload: &Digest) -> Row {
+        let meta = self.meta(&event.meta);
+        let leaf = merkle::leaf_over(&event, &meta, payload, &mut self.scratch);
+        Row { event, meta, leaf }
+    }
+
+    fn meta(&mut self, meta: &Meta) -> Box<str> {
+        if let Some((known, text)) = &self.meta
+            && known == meta
+        {
+            return text.clone();
+        }
         // A struct of texts always has a JSON form.
-        let meta = serde_json::to_string(&event.meta).unwrap_or_default().into_boxed_str();
-        let leaf = merkle::leaf(&event, &meta);
-        Self { event, meta, leaf }
+        let text = serde_json::to_string(meta).unwrap_or_default().into_boxed_str();
+        self.meta = Some((meta.clone(), text.clone()));
+        text
     }
 }
 

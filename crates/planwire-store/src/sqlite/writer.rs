@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planwire_event::EventId;
+use planwire_event::ids::EVENT_ID_CHARS;
+use planwire_event::timestamp::TIMESTAMP_CHARS;
 use rusqlite::{Connection, ErrorCode, params};
 
 use crate::contract::{
@@ -72,7 +74,8 @@ impl SqliteWriter {
             return Err(StoreError::Closed);
         }
         if !std::mem::take(&mut self.head_locked) {
-            self.connection.execute_batch("BEGIN IMMEDIATE").map_err(store_error)?;
+            let mut begin = self.connection.prepare_cached("BEGIN IMMEDIATE").map_err(store_error)?;
+            begin.execute([]).map_err(store_error)?;
         }
         Ok(())
     }
@@ -93,7 +96,8 @@ impl SqliteWriter {
     }
 
     fn commit(&mut self) -> Result<(), AppendError> {
-        let Err(error) = self.connection.execute_batch("COMMIT") else { return Ok(()) };
+        let committed = self.connection.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([]));
+        let Err(error) = committed else { return Ok(()) };
         // Busy: not begun. Full: a frame could not be written, so the last one, which alone makes the others count,
         // is not there. Anything else may have come after that frame, and a process that is killed then finds it.
         let undone = matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy));
@@ -148,20 +152,22 @@ impl SqliteWriter {
     fn insert_events(&self, rows: &[Row]) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(INSERT_EVENT)?;
         let mut scratch = Vec::with_capacity(512);
+        let (mut event_id, mut timestamp, mut recorded_at) =
+            ([0; EVENT_ID_CHARS], [0; TIMESTAMP_CHARS], [0; TIMESTAMP_CHARS]);
         for row in rows {
             let stored = &*row.event;
             let members = Members {
                 id: sql_number(stored.position.get()),
-                event_id: &stored.event.event_id().to_string(),
+                event_id: stored.event.event_id().text(&mut event_id),
                 event_type: stored.event.event_type().as_str(),
                 plan_id: stored.plan_id().as_str(),
-                timestamp: &stored.event.timestamp().to_string(),
+                timestamp: stored.event.timestamp().text(&mut timestamp),
                 payload: stored.event.payload().as_str(),
                 seq: sql_number(stored.seq.get()),
                 root_plan_id: stored.root_plan_id.as_str(),
                 parent_plan_id: stored.parent_plan_id.as_ref().map(|plan| plan.as_str()),
                 depth: i64::from(stored.depth),
-                recorded_at: &stored.recorded_at.to_string(),
+                recorded_at: stored.recorded_at.text(&mut recorded_at),
                 meta: &row.meta,
                 leaf: &row.leaf,
             };
