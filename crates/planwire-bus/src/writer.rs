@@ -1,11 +1,12 @@
 //! The thread that owns the log: takes what is queued, commits it, tells readers, then publishers.
 //!
-//! It never waits on a timer. An idle bus commits each event by itself; a busy one commits all that gathered while
-//! the last commit was on its way to the disk.
+//! It never sleeps on a timer. An idle bus commits each event by itself; a busy one commits all that gathered while
+//! the last commit was on its way to the disk, and looks a moment for those whom that commit has just answered.
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use planwire_store::StoreError;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -42,6 +43,10 @@ pub(crate) struct Queued {
 /// Bytes of requests that share a commit.
 const BATCH_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
+/// How long the writer looks for requests that it has reason to expect before it sleeps or commits without them. About
+/// what it takes to wake a thread, and a third of an fdatasync.
+const PATIENCE_MAX: Duration = Duration::from_micros(50);
+
 /// The writer between two messages: it owns the log. Dropping it says how it ended, also when it panicked: a bus that
 /// cannot write must not look as if it could.
 #[derive(Debug)]
@@ -54,6 +59,10 @@ pub(crate) struct Writer {
     batch_events_max: usize,
     /// The store failed for good: publishers are told that nothing is taken any more.
     failed: bool,
+    /// Requests that the last commit answered.
+    answered: usize,
+    /// How long the writer looks for what it expects; a moment at most, see [`PATIENCE_MAX`].
+    patience: Duration,
     /// How the writer ends if it ends now.
     health: Health,
 }
@@ -73,18 +82,66 @@ impl Writer {
     ) -> Self {
         let health = Health::Failed { message: "the writer ended unexpectedly".into() };
         let batch_events_max = batch_events_max.max(1);
-        Self { log, queue, left_over: None, shared, batch_events_max, failed: false, health }
+        Self {
+            log,
+            queue,
+            left_over: None,
+            shared,
+            batch_events_max,
+            failed: false,
+            answered: 0,
+            // Nothing comes while its steps are taken by somebody else.
+            patience: Duration::ZERO,
+            health,
+        }
     }
 
     /// Runs until the bus is shut down or dropped.
     pub(crate) fn run(mut self) {
+        self.patience = PATIENCE_MAX;
         loop {
             let message = match self.left_over.take() {
                 Some(queued) => Some(Message::Publish(queued)),
-                None => self.queue.blocking_recv(),
+                None => self.expect().or_else(|| self.queue.blocking_recv()),
             };
             if self.take(message).is_break() {
                 return;
+            }
+        }
+    }
+
+    /// What comes within a moment after a commit of one request: its publisher, if it waited, sends the next about now,
+    /// and a thread that sleeps takes longer to wake than it takes to look.
+    fn expect(&mut self) -> Option<Message> {
+        if self.answered != 1 {
+            return None;
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < self.patience {
+            match self.queue.try_recv() {
+                Ok(message) => return Some(message),
+                // The end of the queue is for the caller to find.
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => std::hint::spin_loop(),
+            }
+        }
+        None
+    }
+
+    /// What is queued now, or within a moment as long as fewer are gathered than the last commit answered: those
+    /// publishers are on their way with their next, and would otherwise wait for a commit of the few that came first.
+    fn next_of(&mut self, gathered: usize, begun: &mut Option<Instant>) -> Option<Message> {
+        loop {
+            match self.queue.try_recv() {
+                Ok(message) => return Some(message),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) if gathered >= self.answered => return None,
+                Err(TryRecvError::Empty) => {
+                    if begun.get_or_insert_with(Instant::now).elapsed() >= self.patience {
+                        return None;
+                    }
+                    std::hint::spin_loop();
+                }
             }
         }
     }
@@ -98,6 +155,7 @@ impl Writer {
             }
             Some(Message::Publish(queued)) => {
                 let (gathered, head_seen) = self.gather(queued);
+                self.answered = gathered.len();
                 if let Some(health) = commit(&mut self.log, gathered, &self.shared) {
                     // Readers go on until the bus ends.
                     (self.failed, self.health) = (true, health);
@@ -135,27 +193,27 @@ impl Writer {
     /// to move.
     fn gather(&mut self, first: Queued) -> (Vec<Queued>, bool) {
         let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
-        let (mut gathered, mut head_seen) = (vec![first], false);
+        let (mut gathered, mut head_seen, mut begun) = (vec![first], false, None);
         while events < self.batch_events_max && bytes < BATCH_BYTES_MAX {
-            match self.queue.try_recv() {
-                Ok(Message::Publish(queued))
+            match self.next_of(gathered.len(), &mut begun) {
+                Some(Message::Publish(queued))
                     if events + queued.request.events.len() > self.batch_events_max =>
                 {
                     self.left_over = Some(queued);
                     break;
                 }
-                Ok(Message::Publish(queued)) => {
+                Some(Message::Publish(queued)) => {
                     events += queued.request.events.len();
                     bytes += queued.bytes;
                     gathered.push(queued);
                 }
-                Ok(Message::HeadSeen) => head_seen = true,
-                Ok(Message::Shutdown) => {
+                Some(Message::HeadSeen) => head_seen = true,
+                Some(Message::Shutdown) => {
                     // The door is closed: what follows is nothing, and the channel says so.
                     self.queue.close();
                     break;
                 }
-                Err(_) => break,
+                None => break,
             }
         }
         (gathered, head_seen)
