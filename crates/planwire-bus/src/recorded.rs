@@ -29,14 +29,28 @@ pub struct Recorded {
     event: Arc<StoredEvent>,
     /// Whether this event ended its whole tree, where the writer knows it.
     tree_ended: Option<bool>,
+    /// Whether it lies in the ring, so that others may want the same forms.
+    shared: bool,
     json: OnceLock<Bytes>,
     frames: [OnceLock<Bytes>; FORMS],
     counters: Arc<Live>,
 }
 
 impl Recorded {
+    /// An event of the ring.
     pub(crate) fn new(event: Arc<StoredEvent>, tree_ended: Option<bool>, counters: Arc<Live>) -> Self {
-        Self { event, tree_ended, json: OnceLock::new(), frames: Default::default(), counters }
+        Self { event, tree_ended, shared: true, json: OnceLock::new(), frames: Default::default(), counters }
+    }
+
+    /// An event that one reader has read from the store.
+    pub(crate) fn of_store(event: Arc<StoredEvent>, counters: Arc<Live>) -> Self {
+        Self { shared: false, ..Self::new(event, None, counters) }
+    }
+
+    /// Whether other readers may have the same event, so that it pays to keep its encoded forms.
+    #[must_use]
+    pub const fn is_shared(&self) -> bool {
+        self.shared
     }
 
     /// The wire form: one line of JSON.

@@ -4,10 +4,15 @@
 //! and waits where there is nothing. There is no catch-up mode and so nothing that could be skipped or repeated.
 
 use std::collections::{HashSet, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use planwire_event::{Cursor, Filter, PlanId, Position};
-use planwire_store::{EventRepository, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope, StoreError};
+use planwire_store::{
+    EventRepository, Page, PageLimits, PlanOrder, PlanQuery, PlanRow, PlanScope, StoreError,
+};
 
 use crate::bus::Shared;
 use crate::counters::{add, subtract};
@@ -21,6 +26,10 @@ use crate::waiters::Slot;
 
 /// Events that [`Subscription::next`] takes from the log at a time.
 const NEXT_EVENTS: usize = 64;
+
+/// Events of a page from which on the next one is read ahead: who asks for fewer is near the end, or shall not hold so
+/// much in memory.
+const READ_AHEAD_EVENTS_MIN: usize = NEXT_EVENTS;
 
 /// Bytes that the smallest event weighs.
 const EVENT_WEIGHT_MIN: usize = 512;
@@ -76,6 +85,39 @@ pub struct Subscription {
     /// What [`Subscription::next`] has taken and not handed out.
     pending: VecDeque<Item>,
     finished: bool,
+    /// The page that follows, where the store reads it meanwhile.
+    ahead: Option<Ahead>,
+    /// Bytes that the events of the last page weighed each.
+    usual_weight: usize,
+}
+
+/// What is asked of the store.
+#[derive(Clone, Debug, PartialEq)]
+struct Read {
+    after: Position,
+    filter: Filter,
+    limits: PageLimits,
+}
+
+impl Read {
+    /// Whether its page is one that `other` could have brought.
+    fn serves(&self, other: &Self) -> bool {
+        (self.after, &self.filter) == (other.after, &other.filter)
+            && self.limits.events <= other.limits.events.max(1)
+            && self.limits.bytes <= other.limits.bytes
+    }
+}
+
+/// A page that is being read.
+struct Ahead {
+    read: Read,
+    page: BoxFuture<'static, Result<Page, StoreError>>,
+}
+
+impl fmt::Debug for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.read.fmt(f)
+    }
 }
 
 /// What to do where the filter names a plan that the log does not know.
@@ -116,7 +158,20 @@ impl Subscription {
         let (waiting, pending) = (None, VecDeque::new());
         let (ask_end, finished) = (false, false);
         let (scanned, delivered) = (start, start);
-        Ok(Self { shared, follower, scanned, delivered, slot, waiting, end_at, ask_end, pending, finished })
+        Ok(Self {
+            shared,
+            follower,
+            scanned,
+            delivered,
+            slot,
+            waiting,
+            end_at,
+            ask_end,
+            pending,
+            finished,
+            ahead: None,
+            usual_weight: EVENT_WEIGHT_MIN,
+        })
     }
 
     /// The next event, or the end of the filter's plan or tree; `None` after that, or when the bus is shut down and
@@ -172,7 +227,7 @@ impl Subscription {
     }
 
     async fn read(&mut self, mut room: Room) -> Result<Batch, ReadError> {
-        let mut batch = Batch::default();
+        let (mut batch, whole) = (Batch::default(), room);
         loop {
             let hand_out = self.ask_end && !batch.events.is_empty();
             #[cfg(feature = "planted")]
@@ -200,17 +255,22 @@ impl Subscription {
             }
             match self.look() {
                 Found::Events(events) => {
+                    // The ring has caught the reader: a page that is read ahead would lie here for ever.
+                    self.ahead = None;
                     tokio::task::consume_budget().await;
                     self.take_in(&events, &mut batch, &mut room);
                 }
                 Found::Behind => {
                     let page = self.read_store(&room).await?;
-                    let scanned_to = page.scanned_to;
+                    let (scanned_to, more) = (page.scanned_to, !page.at_head);
                     let complete = self.take_page(page, &mut batch, &mut room);
                     #[cfg(feature = "planted")]
                     let complete = complete || planted::has(Bug::PageCutShort);
                     if complete {
                         self.scanned = self.scanned.max(scanned_to);
+                    }
+                    if complete && more {
+                        self.read_ahead(&whole);
                     }
                 }
                 Found::Waiting => {}
@@ -260,25 +320,63 @@ impl Subscription {
         }
     }
 
-    async fn read_store(&self, room: &Room) -> Result<planwire_store::Page, StoreError> {
-        add(&self.shared.counters.store_pages, 1);
+    /// The page after the cursor: the one that was begun ahead if that is one, else one that is read now.
+    async fn read_store(&mut self, room: &Room) -> Result<Page, StoreError> {
+        let read = self.read_for(room);
+        let ahead = match self.ahead.take() {
+            Some(ahead) if ahead.read.serves(&read) => ahead,
+            _ => self.begin(read),
+        };
+        // It stays where it is: whoever drops this future may come back for the page.
+        let page = (&mut self.ahead.insert(ahead).page).await;
+        self.ahead = None;
+        page
+    }
+
+    /// What to ask of the store for a batch with so much room.
+    fn read_for(&self, room: &Room) -> Read {
         let limits = PageLimits {
             bytes: room.bytes.clamp(1, planwire_store::PAGE_BYTES_MAX),
-            // What does not fit is not read, since it would be read again.
-            ..PageLimits::events(room.events.min(room.bytes / EVENT_WEIGHT_MIN + 1))
+            // What does not fit would be read again. So a page has fewer events than would fit if they weighed as
+            // much as those before: some weigh more.
+            ..PageLimits::events(room.events.min(room.bytes / 8 * 7 / self.usual_weight))
         };
-        self.shared.repository.read_after(self.scanned, &self.follower.store_filter(), limits).await
+        Read { after: self.scanned, filter: self.follower.store_filter(), limits }
+    }
+
+    fn begin(&self, read: Read) -> Ahead {
+        add(&self.shared.counters.store_pages, 1);
+        let (repository, asked) = (Arc::clone(&self.shared.repository), read.clone());
+        let page =
+            async move { repository.read_after(asked.after, &asked.filter, asked.limits).await }.boxed();
+        Ahead { read, page }
+    }
+
+    /// Lets the store read the next page while the one before is handed out, for a batch with as much room.
+    fn read_ahead(&mut self, room: &Room) {
+        let read = self.read_for(room);
+        if read.limits.events < READ_AHEAD_EVENTS_MIN || !self.shared.repository.reads_ahead() {
+            return;
+        }
+        let mut ahead = self.begin(read);
+        // Asked once, the store begins; what it answers is looked at when the page is needed.
+        if let Some(page) = (&mut ahead.page).now_or_never() {
+            ahead.page = std::future::ready(page).boxed();
+        }
+        self.ahead = Some(ahead);
     }
 
     /// Takes a page of the store in; false if it stopped before the page's end.
-    fn take_page(&mut self, page: planwire_store::Page, batch: &mut Batch, room: &mut Room) -> bool {
+    fn take_page(&mut self, page: Page, batch: &mut Batch, room: &mut Room) -> bool {
         let counters = &self.shared.counters;
         let events: Vec<_> = page
             .events
             .into_iter()
-            .map(|event| Arc::new(Recorded::new(event, None, Arc::clone(counters))))
+            .map(|event| Arc::new(Recorded::of_store(event, Arc::clone(counters))))
             .collect();
         let last = events.last().map(|event| event.position);
+        let weight: usize = events.iter().map(|event| event.event.weight_bytes()).sum();
+        self.usual_weight = weight.checked_div(events.len()).unwrap_or(self.usual_weight);
         self.take_in(&events, batch, room);
         last.is_none_or(|last| self.scanned >= last)
             && !self.ask_end
@@ -311,7 +409,7 @@ impl Subscription {
         }
     }
 
-    async fn ask_for_end(&self) -> Result<Option<Position>, StoreError> {
+    async fn ask_for_end(&mut self) -> Result<Option<Position>, StoreError> {
         let Some(plan) = self.follower.named_plan() else { return Ok(None) };
         let Some(row) = plan_row(&*self.shared.repository, plan).await? else { return Ok(None) };
         scope_end(&*self.shared.repository, &self.follower, &row).await
@@ -357,6 +455,7 @@ impl Drop for Subscription {
 }
 
 /// What still fits into a batch.
+#[derive(Clone, Copy)]
 struct Room {
     events: usize,
     bytes: usize,

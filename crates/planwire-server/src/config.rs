@@ -19,8 +19,7 @@ pub const STREAMS_MAX: usize = 10_000;
 
 /// Bytes of a request's head, and bytes after which a connection's write buffer takes no more.
 ///
-/// hyper has one number for both. A client that does not read holds at most this and one more
-/// [`SSE_CHUNK_BYTES_MAX`] in our memory.
+/// hyper has one number for both.
 pub const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 /// Header fields of a request.
@@ -45,8 +44,11 @@ pub const SSE_BATCH_EVENTS_MAX: usize = 48;
 /// Events that a stream takes from the log at a time while it is behind and has one of [`SSE_REPLAYS_MAX`] places.
 pub const SSE_REPLAY_EVENTS_MAX: usize = 512;
 
-/// Bytes of what a stream takes so at a time; the client still gets chunks of [`SSE_CHUNK_BYTES_MAX`].
+/// Bytes of what a stream takes so at a time.
 pub const SSE_REPLAY_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes of a chunk of such a stream: a write of 16 KiB costs the kernel half as much as one of 64 KiB.
+pub const SSE_REPLAY_CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// Streams that may hold so much at a time, however many are behind; the others go on in small steps.
 pub const SSE_REPLAYS_MAX: usize = 16;
@@ -91,9 +93,12 @@ pub const RETRY_AFTER_S: u32 = 2;
 const _: () =
     assert!(URI_BYTES_MAX < HEAD_BYTES_MAX, "a target that is too long is answered with 414, not 431");
 const _: () = assert!(SSE_CHUNK_BYTES_MAX + HEAD_BYTES_MAX <= 32 * 1024, "what a stalled client may hold");
-const _: () = assert!(SSE_REPLAYS_MAX * SSE_REPLAY_BYTES_MAX <= 4 * 1024 * 1024, "what all replays may hold");
+const _: () =
+    assert!(2 * SSE_REPLAYS_MAX * SSE_REPLAY_BYTES_MAX <= 8 * 1024 * 1024, "what all replays may hold");
 const _: () =
     assert!(SSE_REPLAY_BYTES_MAX > SSE_CHUNK_BYTES_MAX && SSE_REPLAY_EVENTS_MAX > SSE_BATCH_EVENTS_MAX);
+const _: () = assert!(SSE_CHUNK_BYTES_MAX < SSE_REPLAY_CHUNK_BYTES_MAX);
+const _: () = assert!(SSE_REPLAY_CHUNK_BYTES_MAX <= SSE_REPLAY_BYTES_MAX);
 const _: () = assert!(HEARTBEAT_MS * 10 < WRITE_STALL_MS, "heartbeats find half-open connections");
 const _: () = assert!(planwire_event::limits::PAYLOAD_BYTES_MAX < BODY_BYTES_MAX);
 

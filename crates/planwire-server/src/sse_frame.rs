@@ -3,10 +3,9 @@
 //! One event is one frame and nothing in an event can begin another: ids, types and cursors hold no control
 //! character, JSON has none, and the three line ends that JSON allows (U+0085, U+2028, U+2029) are escaped.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 use planwire_bus::{Batch, FrameForm, ReadError};
+use planwire_event::cursor::CURSOR_CHARS;
 use planwire_event::{Cursor, PlanId, StoredEvent};
 
 use crate::sse_chunks::Chunks;
@@ -30,7 +29,11 @@ impl Native {
 impl Frames for Native {
     async fn write(&mut self, batch: &Batch, chunks: &mut Chunks) -> Result<(), ReadError> {
         for recorded in &batch.events {
-            chunks.push(recorded.frame(self.form, |stored, json| event(self.form, stored, json)).clone());
+            if recorded.is_shared() {
+                chunks.push(recorded.frame(self.form, |stored, json| event(self.form, stored, json)).clone());
+            } else {
+                chunks.push_written(|out| write_event(out, self.form, recorded));
+            }
         }
         if let Some(cursor) = batch.end {
             chunks.push(end(cursor, self.plan.as_ref()));
@@ -48,18 +51,44 @@ impl Frames for Native {
     }
 }
 
-/// The frame of an event: `id`, `event` where `form` has it, `data`.
+/// The frame of an event whose JSON is made already.
 fn event(form: FrameForm, event: &StoredEvent, json: &Bytes) -> Bytes {
-    let mut frame = String::with_capacity(json.len() + 96);
-    // A String takes every write.
-    let _ = writeln!(frame, "id: {}", event.cursor());
-    if form == FrameForm::Sse {
-        let _ = writeln!(frame, "event: {}", event.event.event_type());
-    }
-    frame.push_str("data: ");
-    push_line(&mut frame, &String::from_utf8_lossy(json));
-    frame.push_str("\n\n");
+    let mut frame = Vec::with_capacity(json.len() + 160);
+    write_head(&mut frame, form, event);
+    write_data(&mut frame, event, |frame| frame.extend_from_slice(json));
     frame.into()
+}
+
+/// Writes the frame of an event that only one reader has, without anything between the event and the chunk.
+fn write_event(frame: &mut Vec<u8>, form: FrameForm, event: &StoredEvent) {
+    write_head(frame, form, event);
+    write_data(frame, event, |frame| event.write_json(frame));
+}
+
+/// `id`, and `event` where `form` has it.
+fn write_head(frame: &mut Vec<u8>, form: FrameForm, event: &StoredEvent) {
+    frame.extend_from_slice(b"id: ");
+    frame.extend_from_slice(event.cursor().text(&mut [0; CURSOR_CHARS]).as_bytes());
+    if form == FrameForm::Sse {
+        frame.extend_from_slice(b"\nevent: ");
+        frame.extend_from_slice(event.event.event_type().as_str().as_bytes());
+    }
+    frame.push(b'\n');
+}
+
+/// `data`, with what `json` writes as one line.
+fn write_data(frame: &mut Vec<u8>, event: &StoredEvent, json: impl FnOnce(&mut Vec<u8>)) {
+    frame.extend_from_slice(b"data: ");
+    let start = frame.len();
+    json(frame);
+    // Nothing but a payload can hold another line end.
+    if !event.event.payload().as_str().is_ascii() {
+        let written = frame.split_off(start);
+        let mut line = String::with_capacity(written.len());
+        push_line(&mut line, &String::from_utf8_lossy(&written));
+        frame.extend_from_slice(line.as_bytes());
+    }
+    frame.extend_from_slice(b"\n\n");
 }
 
 /// The first frame: says that this is us, where the stream starts, and when to come back.
@@ -119,9 +148,13 @@ mod tests {
         }
     }
 
+    /// The frame as both ways make it.
     fn frame(form: FrameForm, payload: &str) -> String {
         let stored = stored(payload);
-        String::from_utf8(event(form, &stored, &stored.to_json().into()).to_vec()).unwrap()
+        let mut written = b"before".to_vec();
+        write_event(&mut written, form, &stored);
+        assert_eq!(&written[6..], event(form, &stored, &stored.to_json().into()));
+        String::from_utf8(written.split_off(6)).unwrap()
     }
 
     #[test]

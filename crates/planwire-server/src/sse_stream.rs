@@ -20,7 +20,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::app::{App, Closing};
-use crate::config::{SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX, SSE_REPLAY_BYTES_MAX, SSE_REPLAY_EVENTS_MAX};
+use crate::config::{
+    SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX, SSE_REPLAY_BYTES_MAX, SSE_REPLAY_CHUNK_BYTES_MAX,
+    SSE_REPLAY_EVENTS_MAX,
+};
 use crate::sse_chunks::Chunks;
 
 /// Writes what lies next as frames.
@@ -153,10 +156,12 @@ impl<F: Frames> State<F> {
         } else if self.replay.is_none() {
             self.replay = Arc::clone(&self.options.replays).try_acquire_owned().ok();
         }
-        match self.replay {
-            Some(_) => (SSE_REPLAY_EVENTS_MAX, SSE_REPLAY_BYTES_MAX),
-            None => (SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX),
-        }
+        let (chunk_bytes_max, events_max, bytes_max) = match self.replay {
+            Some(_) => (SSE_REPLAY_CHUNK_BYTES_MAX, SSE_REPLAY_EVENTS_MAX, SSE_REPLAY_BYTES_MAX),
+            None => (SSE_CHUNK_BYTES_MAX, SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX),
+        };
+        self.chunks.grow_to(chunk_bytes_max);
+        (events_max, bytes_max)
     }
 
     async fn take(&mut self, batch: &Batch) -> Result<(), ReadError> {

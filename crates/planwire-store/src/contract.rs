@@ -330,6 +330,12 @@ pub trait EventRepository: Send + Sync {
         limits: PageLimits,
     ) -> BoxFuture<'a, Result<Page, StoreError>>;
 
+    /// Whether a read goes on once it was polled, and holds nothing that others wait for until somebody takes its
+    /// answer; then the next page can be read while the one before is handed out.
+    fn reads_ahead(&self) -> bool {
+        false
+    }
+
     /// Events of one plan, in seq order.
     ///
     /// # Errors

@@ -195,6 +195,10 @@ impl EventRepository for HeldRepository {
         self.read(self.inner.read_after(after, filter, limits))
     }
 
+    fn reads_ahead(&self) -> bool {
+        true
+    }
+
     fn list_by_plan<'a>(
         &'a self,
         plan: &'a PlanId,

@@ -22,6 +22,27 @@ async fn a_reader_goes_on_at_its_place_when_the_store_can_be_read_again() {
 }
 
 #[tokio::test]
+async fn next_page_is_read_while_one_is_handed_out_and_its_fault_is_told_in_its_turn() {
+    let kit = Kit::with(tiny_ring());
+    kit.publish(vec![kit.started("a")]).await;
+    kit.publish((0..500).map(|number| kit.custom("a", number)).collect()).await;
+    let mut stream = kit.stream(Filter::plan(id("a"))).await;
+    let before = kit.bus.counters().store_pages;
+    let mut read = positions(&stream.next_batch(100, usize::MAX).await.unwrap().events);
+    assert_eq!(kit.bus.counters().store_pages - before, 2, "the second page, too");
+    kit.hand.fail_reads(1);
+    read.extend(positions(&stream.next_batch(100, usize::MAX).await.unwrap().events));
+    assert!(!kit.hand.reads_fail(), "the third page has been asked for");
+    assert!(matches!(stream.next_batch(100, usize::MAX).await, Err(ReadError::Store(_))));
+    read.extend(positions(&stream.next_batch(100, usize::MAX).await.unwrap().events));
+    // Who asks for other than before gets what was asked for.
+    read.extend(positions(&stream.next_batch(70, usize::MAX).await.unwrap().events));
+    assert_eq!(read, (1..=370).collect::<Vec<_>>());
+    read.extend(positions(&take(&mut stream, 131).await));
+    assert_eq!(read, (1..=501).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn an_end_that_cannot_be_asked_for_is_asked_for_again() {
     let kit = Kit::with(tiny_ring());
     kit.publish(vec![kit.started("a"), kit.spawned("a", "b"), kit.child_started("b", "a")]).await;

@@ -44,6 +44,10 @@ impl EventRepository for SqliteRepository {
         self.readers.run(move |connection| query::page(connection, after, &filter, limits)).boxed()
     }
 
+    fn reads_ahead(&self) -> bool {
+        true
+    }
+
     fn list_by_plan<'a>(
         &'a self,
         plan: &'a PlanId,

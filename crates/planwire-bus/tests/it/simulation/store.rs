@@ -205,6 +205,10 @@ impl EventRepository for SimRepository {
         })
     }
 
+    fn reads_ahead(&self) -> bool {
+        true
+    }
+
     fn list_by_plan<'a>(
         &'a self,
         plan: &'a PlanId,
