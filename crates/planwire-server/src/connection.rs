@@ -1,19 +1,23 @@
 //! One connection: HTTP/1.1 with a limit on everything.
 
 use std::convert::Infallible;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
+use axum::response::Response;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use socket2::SockRef;
 use tokio::net::TcpStream;
+use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::config::{HEAD_BYTES_MAX, HEADERS_MAX, SEND_BUFFER_BYTES, UNSENT_BYTES_MAX};
 use crate::routes::Service;
+use crate::sse_connection;
 use crate::write_deadline::WriteDeadline;
 
 /// Serves a connection until either side closes it, its time is over, or the server shuts down.
@@ -23,29 +27,69 @@ pub(crate) async fn serve(stream: TcpStream, app: Arc<App>, service: Service) {
         tracing::debug!(error = &error as &dyn std::error::Error, "failed to prepare a connection");
         return;
     }
-    let io = TokioIo::new(WriteDeadline::new(stream, limits.write_stall));
-    let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async {
-        Ok::<_, Infallible>(service.answer(request.map(Body::new)).await)
-    });
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_read)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .serve_connection(io, answer);
-    let mut connection = std::pin::pin!(connection);
-    let mut closing = app.closing.clone();
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = closing.begun() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let io = WriteDeadline::new(stream, limits.write_stall);
+    // Boxed, so that a stream does not keep the room that requests took before it.
+    let clock = Arc::clone(&app.config.clock);
+    let ended = match Box::pin(requests(io, app, service)).await {
+        Ok(Some(Stream { io, response })) => {
+            sse_connection::serve(io, response, clock.now()).await.map_err(Into::into)
         }
+        Ok(None) => Ok(()),
+        Err(error) => Err(error),
     };
     if let Err(error) = ended {
         // Clients leave in every possible way; none of them is an error of ours.
-        tracing::debug!(error = &error as &dyn std::error::Error, "a connection ended early");
+        tracing::debug!(error = &*error as &dyn std::error::Error, "a connection ended early");
     }
+}
+
+/// A connection whose last answer is an event stream.
+struct Stream {
+    io: WriteDeadline<TcpStream>,
+    response: Response,
+}
+
+/// Answers requests until the connection ends, or carries a stream from now on.
+async fn requests(
+    io: WriteDeadline<TcpStream>,
+    app: Arc<App>,
+    service: Service,
+) -> Result<Option<Stream>, Box<dyn std::error::Error + Send + Sync>> {
+    let (stream, answered) = oneshot::channel();
+    let (service, stream) = (&service, &Mutex::new(Some(stream)));
+    let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
+        let may_take = sse_connection::may_take(&request);
+        let response = service.answer(request.map(Body::new)).await;
+        if !may_take || !sse_connection::is_stream(&response) {
+            return Ok::<_, Infallible>(response);
+        }
+        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(stream) = stream {
+            // Whoever waits for it lives as long as this.
+            let _ = stream.send(response);
+        }
+        // hyper waits for an answer until the connection is taken from it, which is next.
+        std::future::pending().await
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(app.config.limits.head_read)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(io), answer);
+    let mut closing = app.closing.clone();
+    tokio::select! {
+        ended = &mut connection => ended?,
+        () = closing.begun() => {
+            Pin::new(&mut connection).graceful_shutdown();
+            connection.await?;
+        }
+        Ok(response) = answered => {
+            let io = connection.into_parts().io.into_inner();
+            return Ok(Some(Stream { io, response }));
+        }
+    }
+    Ok(None)
 }
 
 /// Sets what the kernel shall do with the socket.

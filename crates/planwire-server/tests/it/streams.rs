@@ -59,6 +59,30 @@ async fn proxies_are_told_to_pass_frames_on() {
 }
 
 #[tokio::test]
+async fn stream_has_its_connection_to_itself_and_says_so() {
+    let served = Served::start().await;
+    served.start_plan("p").await;
+    let mut client = Client::connect(served.address).await;
+    client.ask("GET", "/healthz", &[], "").await;
+    assert_eq!(client.answer().await.header("connection"), None, "before it, requests share a connection");
+    client.ask("GET", "/v1/plans/p/events", &[SSE], "").await;
+    let head = client.head().await;
+    assert_eq!(head.header("connection"), Some("close"));
+    assert_eq!(head.header("transfer-encoding"), Some("chunked"));
+    let date = head.header("date").unwrap();
+    assert!(date.ends_with(" GMT") && date.len() == 29, "{date}");
+    let mut stream = Stream::of(client);
+    stream.event().await.unwrap();
+    // Nobody answers what comes during a stream, and it does not disturb it.
+    stream.client.ask("GET", "/healthz", &["X-Padding: more than is read at a time"], "").await;
+    served.end_plan("p").await;
+    assert_eq!(stream.event().await.unwrap().data["event_type"], "PlanCompleted");
+    assert_eq!(stream.event().await.unwrap().event.as_deref(), Some("end"));
+    assert_eq!(stream.frame().await, None);
+    assert_eq!(stream.client.rest().await, b"");
+}
+
+#[tokio::test]
 async fn heartbeats_carry_what_was_looked_at() {
     let heartbeat = Duration::from_millis(20);
     let served = Served::with(|config| config.limits.heartbeat = heartbeat, None).await;
