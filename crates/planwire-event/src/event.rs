@@ -131,6 +131,37 @@ impl Event {
         if self.event_type == T::EVENT_TYPE { self.payload.read().ok() } else { None }
     }
 
+    /// Writes the event as a publisher sends it: one line of JSON.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        self.write_members(out);
+        self.write_traceparent(out);
+        out.write_all(b"}").expect("a Vec takes every write");
+    }
+
+    /// The five members, without the end of the object.
+    fn write_members(&self, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        // Ids, types and times hold no character that JSON escapes, and the payload already is JSON.
+        let written = write!(
+            out,
+            "{{\"event_id\":\"{}\",\"event_type\":\"{}\",\"plan_id\":\"{}\",\"timestamp\":\"{}\",\"payload\":{}",
+            self.event_id,
+            self.event_type,
+            self.plan_id,
+            self.timestamp,
+            self.payload.as_str(),
+        );
+        written.expect("a Vec takes every write");
+    }
+
+    fn write_traceparent(&self, out: &mut Vec<u8>) {
+        use std::io::Write as _;
+        if let Some(traceparent) = &self.traceparent {
+            write!(out, ",\"traceparent\":\"{traceparent}\"").expect("a Vec takes every write");
+        }
+    }
+
     /// Bytes that the event takes up while it waits: payload and a flat amount for the rest.
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
@@ -164,6 +195,11 @@ pub struct Draft {
     _depth: Option<IgnoredAny>,
     #[serde(rename = "recorded_at")]
     _recorded_at: Option<IgnoredAny>,
+    // Lines of an export with proofs have these too.
+    #[serde(rename = "meta")]
+    _meta: Option<IgnoredAny>,
+    #[serde(rename = "proof")]
+    _proof: Option<IgnoredAny>,
 }
 
 /// Why a draft is no event.
@@ -201,6 +237,34 @@ impl Draft {
     /// [`DraftError::Malformed`] if it is no JSON object with the members of an event.
     pub fn parse(json: &str) -> Result<Self, DraftError> {
         serde_json::from_str(json).map_err(|error| DraftError::Malformed { message: error.to_string() })
+    }
+
+    /// The parts of an event that came in another form.
+    pub(crate) const fn of_parts(
+        event_id: String,
+        event_type: String,
+        plan_id: String,
+        timestamp: Option<String>,
+        payload: Option<Box<RawValue>>,
+        traceparent: Option<String>,
+    ) -> Self {
+        Self {
+            event_id: Some(event_id),
+            event_type,
+            plan_id,
+            timestamp,
+            payload,
+            traceparent,
+            _position: None,
+            _cursor: None,
+            _seq: None,
+            _root_plan_id: None,
+            _parent_plan_id: None,
+            _depth: None,
+            _recorded_at: None,
+            _meta: None,
+            _proof: None,
+        }
     }
 
     /// Whether the publisher gave the event an id, so that publishing it can be tried again safely.
@@ -306,6 +370,20 @@ impl StoredEvent {
 
     /// Writes the wire form: one line of JSON, the five members of a published event first.
     pub fn write_json(&self, out: &mut Vec<u8>) {
+        self.write_places(out);
+        out.push(b'}');
+    }
+
+    /// Writes the line of an export: the wire form and, where the publisher gave one, its `traceparent`, so that
+    /// nothing of what was published is missing.
+    pub fn write_export(&self, out: &mut Vec<u8>) {
+        self.write_places(out);
+        self.event.write_traceparent(out);
+        out.push(b'}');
+    }
+
+    /// All members of the wire form, without the end of the object.
+    fn write_places(&self, out: &mut Vec<u8>) {
         let event = &self.event;
         let parent = self.parent_plan_id.as_ref().map(PlanId::as_str);
         let (mut event_id, mut cursor) = ([0; EVENT_ID_CHARS], [0; CURSOR_CHARS]);
@@ -341,7 +419,7 @@ impl StoredEvent {
             decimal(u64::from(self.depth), &mut depth),
             ",\"recorded_at\":\"",
             self.recorded_at.text(&mut recorded_at),
-            "\"}",
+            "\"",
         ];
         out.reserve(pieces.iter().map(|piece| piece.len()).sum());
         pieces.iter().for_each(|piece| out.extend_from_slice(piece.as_bytes()));

@@ -9,6 +9,7 @@
 //! - [`ids`], [`cursor`]: names of events, plans, logs and places in a log.
 //! - [`normal`], [`payload`], [`vocabulary`]: payloads: normal form, raw and typed.
 //! - [`event_type`], [`event`]: the event as published and as stored.
+//! - [`cloud_event`]: the event as a CloudEvent.
 //! - [`filter`]: which events a reader wants.
 //! - [`lifecycle`], [`state`]: what may follow what, and what the events of a plan add up to.
 //! - [`answer`]: whether an answer fits its question.
@@ -17,6 +18,7 @@
 
 pub mod answer;
 pub mod clock;
+pub mod cloud_event;
 pub mod cursor;
 pub mod decimal;
 pub mod digest;

@@ -147,6 +147,10 @@ fn published(by_type: &[Value]) -> Value {
     for (name, _) in log_members() {
         members.insert(name, json!({"description": "Ignored: the log assigns it anew."}));
     }
+    for name in ["meta", "proof"] {
+        members
+            .insert(name.into(), json!({"description": "Ignored: lines of an export with proofs have it."}));
+    }
     json!({
         "title": "An event as it is published",
         "type": "object",

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may stop a test where it cannot go on")]
 
+mod cloud_events;
 mod described;
 mod events_md;
 mod fixture;
