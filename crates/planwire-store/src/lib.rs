@@ -4,6 +4,8 @@
 //! - `plan_query`: [`PlanQuery`], which plans a reader wants, and the page that he gets.
 //! - [`merkle`]: leaves and frontier, computed by the writer, kept by the store; proofs for single leaves.
 //! - [`mod@verify`]: whether a log is as it was written. `statement`, `note`: what is signed of it.
+//! - `copying`, `moving`: copies of logs, and logs that move between files and databases.
+//! - `proven`: events in exports with what proves them.
 //! - `row`, `decoder`, `scan`: what rows and pages have in common in every store: checksum, the events that rows are,
 //!   and where a read stops.
 //! - [`memory`]: a log that is gone with the process.
@@ -11,14 +13,17 @@
 //! - `postgres` (feature): a log in a database that several processes write.
 
 pub mod contract;
+mod copying;
 mod decoder;
 pub mod lock;
 pub mod memory;
 pub mod merkle;
+mod moving;
 mod note;
 mod plan_query;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod proven;
 mod row;
 mod scan;
 pub mod sqlite;
@@ -26,9 +31,11 @@ mod statement;
 pub mod verify;
 
 pub use contract::*;
+pub use copying::{Existing, Stage, Told};
 pub use lock::{LockError, LockFile, LockInfo};
 pub use memory::MemoryStore;
-pub use merkle::{Frontier, InclusionProof, Prover, leaf};
+pub use merkle::{Frontier, InclusionProof, Outline, Prover, leaf};
+pub use moving::{Address, HowMoved, MoveError, Moved, move_log};
 pub use note::{NoteError, SigningKey, VerifierKey};
 pub use plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
 #[cfg(feature = "postgres")]
@@ -36,9 +43,11 @@ pub use postgres::{
     PostgresOpenError, PostgresOptions, PostgresRepository, PostgresStore, PostgresUrl, PostgresUrlError,
     PostgresWriter, Unfit,
 };
+pub use proven::{ExportForm, Frame, Proven, ProvenError};
 pub use row::Sealer;
 pub use sqlite::{
-    AcceptedLoss, Loss, OpenError, OpenOptions, SqliteRepository, SqliteStore, SqliteWriter, WitnessSays,
+    AcceptedLoss, BackedUp, CopyError, Loss, OpenError, OpenOptions, Restored, SqliteRepository, SqliteStore,
+    SqliteWriter, WitnessSays,
 };
 pub use statement::{Statement, StatementError};
 pub use verify::{Auditable, Damage, Flaw, Mark, RowPage, Verified, verify};

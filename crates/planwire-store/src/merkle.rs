@@ -4,6 +4,7 @@
 //! largest power of two below n. The frontier holds the roots of the full subtrees from left to right, one per set
 //! bit of the number of leaves, so that appending a leaf costs one hash on average.
 
+mod outline;
 mod proof;
 
 use planwire_event::decimal::{DECIMAL_CHARS, decimal};
@@ -11,6 +12,7 @@ use planwire_event::ids::EVENT_ID_CHARS;
 use planwire_event::timestamp::TIMESTAMP_CHARS;
 use planwire_event::{Digest, StoredEvent};
 
+pub use self::outline::{GROUP_LEAVES, Outline};
 pub use self::proof::{InclusionProof, Prover};
 
 /// Bytes of a hash.

@@ -63,8 +63,25 @@ impl Statement {
         key.open(note)?.parse()
     }
 
-    fn text(&self) -> String {
-        format!("{}\n{}\n{}\n", Self::origin(self.log_id), self.position, STANDARD.encode(self.root))
+    /// Reads a note, or the text of one, without asking who signed it.
+    ///
+    /// # Errors
+    ///
+    /// [`StatementError`] if it is no statement.
+    pub fn unsigned(note: &str) -> Result<Self, StatementError> {
+        note.rfind("\n\n").map_or(note, |at| &note[..=at]).parse()
+    }
+
+    /// The root in Base64, as it stands in the text.
+    #[must_use]
+    pub fn root_text(&self) -> String {
+        STANDARD.encode(self.root)
+    }
+
+    /// The text that is signed: origin, size and root, a line each.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}\n{}\n{}\n", Self::origin(self.log_id), self.position, self.root_text())
     }
 }
 
@@ -108,6 +125,8 @@ mod tests {
         let other = SigningKey::generate(key.verifier().name()).unwrap();
         let note = statement().sign(&key);
         assert_eq!(Statement::open(&note, key.verifier()), Ok(statement()));
+        assert_eq!(Statement::unsigned(&note), Ok(statement()));
+        assert_eq!(Statement::unsigned(&statement().text()), Ok(statement()));
         let refused = Statement::open(&note, other.verifier());
         assert!(matches!(refused, Err(StatementError::Note(NoteError::Unsigned { .. }))), "{refused:?}");
     }

@@ -149,7 +149,7 @@ impl Prover {
 }
 
 /// The subtrees beside the way from a leaf to the root, lowest first.
-fn beside(index: u64, tree_size: u64) -> impl Iterator<Item = Span> {
+pub(super) fn beside(index: u64, tree_size: u64) -> impl Iterator<Item = Span> {
     let (mut start, mut length) = (0, tree_size);
     let mut spans = Vec::with_capacity(PATH_MAX);
     while length > 1 {

@@ -9,6 +9,7 @@
 //! - `writer`, `append`: compare and append, and what becomes of a batch whose connection is lost.
 //! - `repository`, `query`, `plans`, `decode`, `instant`: what is asked and answered.
 //! - `audit`: the log as it lies there, for those who verify it.
+//! - `moved`, `relocation`: logs that are elsewhere, or on their way.
 //! - `notify`, `watch`: hints that the head moved.
 //! - `error`: what PostgreSQL's errors mean.
 
@@ -19,12 +20,14 @@ mod decode;
 mod error;
 mod instant;
 pub mod limits;
+mod moved;
 mod notify;
 mod open;
 mod options;
 mod plans;
 mod pool;
 mod query;
+mod relocation;
 mod repository;
 mod schema;
 mod server;
@@ -35,6 +38,7 @@ mod writer;
 
 pub use open::{PostgresOpenError, PostgresStore};
 pub use options::PostgresOptions;
+pub(crate) use relocation::{PostgresDestination, PostgresOrigin};
 pub use repository::PostgresRepository;
 pub use session::Unfit;
 pub use url::{PostgresUrl, PostgresUrlError, SCHEMA_DEFAULT};

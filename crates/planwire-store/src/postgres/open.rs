@@ -6,7 +6,9 @@ use planwire_event::{IdGenerator, LogId};
 use tokio::time::Instant;
 
 use crate::contract::StoreError;
+use crate::moving::Moving;
 use crate::postgres::error::store_error;
+use crate::postgres::moved;
 use crate::postgres::notify::Notifier;
 use crate::postgres::options::PostgresOptions;
 use crate::postgres::pool::Pool;
@@ -87,6 +89,26 @@ pub enum PostgresOpenError {
         /// Where it is.
         url: PostgresUrl,
     },
+    /// It was moved, and takes no events any more.
+    #[error(
+        "log {url} was moved to {to} and takes no events any more; name that place: --db URL or --data DIR"
+    )]
+    Moved {
+        /// Where it was.
+        url: PostgresUrl,
+        /// Where the log is.
+        to: String,
+    },
+    /// It is being moved here, and that was not finished.
+    #[error(
+        "log {url} is on its way here from {from}, and that was not finished; repeat `planwire move` there"
+    )]
+    Arriving {
+        /// Where it will be.
+        url: PostgresUrl,
+        /// Where the log is.
+        from: String,
+    },
     /// The operating system gave no threads for the connections.
     #[error("no thread could be started for connections")]
     NoThread(#[source] std::io::Error),
@@ -137,19 +159,51 @@ impl PostgresStore {
     }
 }
 
+/// What a log is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Reading,
+    Writing,
+}
+
 /// A log on the way to being open.
-struct Opening {
+pub(crate) struct Opening {
     url: PostgresUrl,
     server: Arc<Server>,
 }
 
 impl Opening {
-    fn start(url: &PostgresUrl, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
+    pub(crate) fn start(url: &PostgresUrl, options: &PostgresOptions) -> Result<Self, PostgresOpenError> {
         let server = Server::start(url.clone(), options.clone()).map_err(PostgresOpenError::NoThread)?;
         Ok(Self { url: url.clone(), server })
     }
 
     async fn for_writing(self) -> Result<(Arc<Server>, Session, Session), PostgresOpenError> {
+        let session = self.migrated().await?;
+        self.check_move(&session, Use::Writing).await?;
+        let reading = self.connect().await?;
+        Ok((self.server, session, reading))
+    }
+
+    async fn for_reading(self) -> Result<(Arc<Server>, Session), PostgresOpenError> {
+        let session = self.existing().await?;
+        self.check_move(&session, Use::Reading).await?;
+        Ok((self.server, session))
+    }
+
+    /// Opens a log that is to be moved away, or was.
+    pub(crate) async fn for_moving(self) -> Result<(Arc<Server>, Session), PostgresOpenError> {
+        self.for_reading().await
+    }
+
+    /// Opens what is there for a log that arrives, and makes tables if there are none.
+    pub(crate) async fn for_arriving(self) -> Result<(Arc<Server>, Session), PostgresOpenError> {
+        let session = self.migrated().await?;
+        Ok((self.server, session))
+    }
+
+    /// A session of a log that may have to be made, or brought up to date.
+    async fn migrated(&self) -> Result<Session, PostgresOpenError> {
         let mut session = self.connect().await?;
         let found = self.find(&session).await?;
         if matches!(found, Found::Nothing) || matches!(found, Found::Version(version) if version < VERSION) {
@@ -160,15 +214,26 @@ impl Opening {
         } else {
             self.check(found)?;
         }
-        let reading = self.connect().await?;
-        Ok((self.server, session, reading))
+        Ok(session)
     }
 
-    async fn for_reading(self) -> Result<(Arc<Server>, Session), PostgresOpenError> {
+    /// A session of a log that is there.
+    async fn existing(&self) -> Result<Session, PostgresOpenError> {
         let session = self.connect().await?;
         let found = self.find(&session).await?;
         self.check(found)?;
-        Ok((self.server, session))
+        Ok(session)
+    }
+
+    /// Refuses a log that is elsewhere.
+    async fn check_move(&self, session: &Session, what: Use) -> Result<(), PostgresOpenError> {
+        let moving = moved::find(&session.client).await;
+        let url = self.url.clone();
+        match moving.map_err(|error| self.failed(store_error(error)))? {
+            Some(Moving::Here { from }) => Err(PostgresOpenError::Arriving { url, from }),
+            Some(Moving::Away { to }) if what == Use::Writing => Err(PostgresOpenError::Moved { url, to }),
+            _ => Ok(()),
+        }
     }
 
     /// Connects; a server that is about to be there is waited for.

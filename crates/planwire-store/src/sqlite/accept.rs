@@ -67,7 +67,6 @@ fn rename(
     loss: &Loss,
 ) -> Result<(Position, (LogId, Position)), StoreError> {
     let transaction = connection.transaction().map_err(store_error)?;
-    let head = decode::head(&transaction)?;
     let continues = match *loss {
         Loss::Gone { log_id, .. } => (log_id, Position::ZERO),
         Loss::Tail { log_id, found, .. } | Loss::Lineage { log_id, found } => (log_id, found),
@@ -78,20 +77,31 @@ fn rename(
     if matches!(loss, Loss::Lineage { .. }) {
         transaction.execute("DELETE FROM log_lineage", []).map_err(store_error)?;
     }
+    let head = go_on_as(&transaction, log_id, continues)?;
+    transaction.commit().map_err(store_error)?;
+    Ok((head, continues))
+}
+
+/// Makes a log continue another one under a new name, within the caller's transaction; gives its last event.
+pub(crate) fn go_on_as(
+    connection: &Connection,
+    log_id: LogId,
+    continues: (LogId, Position),
+) -> Result<Position, StoreError> {
+    let head = decode::head(connection)?.position;
     // Positions beyond the head will be taken by other events.
-    let end = sql_number(head.position.get());
-    transaction
+    let end = sql_number(head.get());
+    connection
         .execute("UPDATE log_lineage SET valid_to = ?1 WHERE valid_to > ?1", params![end])
         .map_err(store_error)?;
-    transaction
+    connection
         .execute(
             "INSERT OR REPLACE INTO log_lineage (log_id, valid_to) VALUES (?1, ?2)",
             params![continues.0.as_str(), sql_number(continues.1.get())],
         )
         .map_err(store_error)?;
-    transaction
+    connection
         .execute("UPDATE planwire_log SET log_id = ?1", params![log_id.as_str()])
         .map_err(store_error)?;
-    transaction.commit().map_err(store_error)?;
-    Ok((head.position, continues))
+    Ok(head)
 }

@@ -15,6 +15,7 @@ use crate::sqlite::checkpoint::Checkpointer;
 use crate::sqlite::error::store_error;
 use crate::sqlite::heed;
 use crate::sqlite::loss::Loss;
+use crate::sqlite::moved;
 use crate::sqlite::readers::Readers;
 use crate::sqlite::repository::SqliteRepository;
 use crate::sqlite::schema::{self, APPLICATION_ID, VERSION};
@@ -136,6 +137,28 @@ pub enum OpenError {
         /// What is missing.
         loss: Loss,
     },
+    /// It was moved, and takes no events any more.
+    #[error(
+        "log {} was moved to {to} and takes no events any more; name that place: --db URL or --data DIR",
+        path.display()
+    )]
+    Moved {
+        /// The file.
+        path: PathBuf,
+        /// Where the log is.
+        to: String,
+    },
+    /// It is being moved here, and that was not finished.
+    #[error(
+        "log {} is on its way here from {from}, and that was not finished; repeat `planwire move` there",
+        path.display()
+    )]
+    Arriving {
+        /// The file.
+        path: PathBuf,
+        /// Where the log is.
+        from: String,
+    },
     /// The store failed.
     #[error("log {} can not be opened", path.display())]
     Store {
@@ -213,14 +236,14 @@ pub(crate) fn check_version(path: &Path) -> Result<(), OpenError> {
     }
     let connection = connect_read_only(path).map_err(|error| open_error(path, error))?;
     match version(path, &connection)? {
-        Some(VERSION) => Ok(()),
+        Some(VERSION) => moved::refuse_arriving(path, &connection),
         Some(found) => Err(OpenError::Older { path: path.to_owned(), found, known: VERSION }),
         None => Err(OpenError::Missing { path: path.to_owned() }),
     }
 }
 
 /// Makes the folder of `path`; only the user may look into one that is new.
-fn make_folder(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn make_folder(path: &Path) -> Result<(), OpenError> {
     let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) else { return Ok(()) };
     let missing: Vec<_> = folder.ancestors().take_while(|folder| !folder.exists()).collect();
     let mut builder = fs::DirBuilder::new();
@@ -252,11 +275,12 @@ pub(crate) fn make_and_open(path: &Path, options: &OpenOptions) -> Result<Connec
 }
 
 /// Opens and migrates under the lock; ends with everything on disk.
-fn open_writing(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
+pub(crate) fn open_writing(path: &Path, options: &OpenOptions) -> Result<Connection, OpenError> {
     let failed = |error| open_error(path, error);
     let mut connection = connect(path).map_err(failed)?;
     connection.busy_timeout(options.busy_timeout).map_err(failed)?;
     let found = version(path, &connection)?;
+    moved::refuse(path, &connection)?;
     if found.is_none() {
         // Only an empty file takes it.
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL").map_err(failed)?;
@@ -312,7 +336,7 @@ pub(crate) fn version(path: &Path, connection: &Connection) -> Result<Option<i32
 }
 
 /// Brings what a killed process left in the WAL to disk, if nobody writes the log.
-fn settle(path: &Path) -> Result<(), OpenError> {
+pub(crate) fn settle(path: &Path) -> Result<(), OpenError> {
     let lock = match LockFile::acquire(&LockFile::path_of(path), &LockInfo::this_process()) {
         Ok(lock) => lock,
         // Whoever holds it does this when it opens the file, and may be about to; a folder that we may not write
