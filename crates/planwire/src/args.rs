@@ -1,14 +1,18 @@
 //! The command line: commands, flags and their help.
 
 mod custody;
+mod exchange;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use planwire_event::{Cursor, EventType, PlanId};
+use planwire_event::{Cursor, PlanId};
 
-pub(crate) use self::custody::{AcceptLossArguments, AttestArguments, VerifyArguments};
+pub(crate) use self::custody::{
+    AcceptLossArguments, AttestArguments, BackupArguments, MoveArguments, RestoreArguments, VerifyArguments,
+};
+pub(crate) use self::exchange::{ExportArguments, ImportArguments, Selection};
 use crate::config::Flags;
 
 /// Planwire: the durable event log of plan execution.
@@ -82,6 +86,10 @@ pub(crate) enum Command {
     Events(EventsArguments),
     /// Publish events from a file or from standard input.
     Publish(PublishArguments),
+    /// Write events into a file: JSON Lines or CloudEvents, with proofs if wanted.
+    Export(ExportArguments),
+    /// Publish the events of an export.
+    Import(ImportArguments),
     /// Answer a question of a plan, or show what it asks.
     Answer(AnswerArguments),
     /// Ask a plan and all below it to end.
@@ -94,6 +102,12 @@ pub(crate) enum Command {
     Attest(AttestArguments),
     /// Go on with a log that lost its end, or that stands in the place of another one.
     AcceptLoss(AcceptLossArguments),
+    /// Copy the log into a file, also while it is written.
+    Backup(BackupArguments),
+    /// Go on from a backup, as a log of its own.
+    Restore(RestoreArguments),
+    /// Move the log from a file into PostgreSQL or back, and close it where it was.
+    Move(MoveArguments),
     /// Check a plan document without running it.
     Check(CheckArguments),
     /// Print the JSON Schema of event payloads, or of plan documents.
@@ -180,18 +194,9 @@ pub(crate) struct ShowArguments {
 /// Arguments of `events`.
 #[derive(Debug, Args)]
 pub(crate) struct EventsArguments {
-    /// Only events of this plan.
-    #[arg(long, value_name = "ID")]
-    pub(crate) plan: Option<PlanId>,
-    /// With --plan: also those of all plans below it.
-    #[arg(long, requires = "plan")]
-    pub(crate) tree: bool,
-    /// Only events of this type; repeatable.
-    #[arg(long = "type", value_name = "TYPE")]
-    pub(crate) types: Vec<EventType>,
-    /// Only events after this cursor, or `start` or `now`.
-    #[arg(long, default_value = "start", value_name = "CURSOR")]
-    pub(crate) after: AfterArgument,
+    /// Which events.
+    #[command(flatten)]
+    pub(crate) selection: Selection,
     /// Go on with what is published from now on; ends with the plan, if one is named.
     #[arg(long)]
     pub(crate) follow: bool,

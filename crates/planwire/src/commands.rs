@@ -3,6 +3,7 @@
 pub(crate) mod accept_loss;
 pub(crate) mod answer;
 pub(crate) mod attest;
+pub(crate) mod backup;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -10,13 +11,18 @@ pub(crate) mod config;
 pub(crate) mod demo;
 pub(crate) mod end;
 pub(crate) mod events;
+pub(crate) mod export;
+pub(crate) mod import;
+pub(crate) mod move_to;
 pub(crate) mod plans;
 pub(crate) mod publish;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod verify;
+pub(crate) mod verify_export;
 
 use crate::args::{Arguments, Command};
 use crate::config::Settings;
@@ -38,12 +44,17 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Show(arguments) => show::show(arguments, &place()?, output).await,
         Command::Events(arguments) => events::events(arguments, &place()?, output).await,
         Command::Publish(arguments) => publish::publish(arguments, &place()?, output).await,
+        Command::Export(arguments) => export::export(arguments, &place()?, output).await,
+        Command::Import(arguments) => import::import(arguments, &place()?, output).await,
         Command::Answer(arguments) => answer::answer(arguments, &place()?, output).await,
         Command::Cancel(arguments) => cancel::cancel(arguments, &place()?, output).await,
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
         Command::Verify(arguments) => verify::verify(arguments, &place()?, output).await,
         Command::Attest(arguments) => attest::attest(arguments, &place()?, output).await,
         Command::AcceptLoss(arguments) => accept_loss::accept_loss(arguments, &place()?, output),
+        Command::Backup(arguments) => backup::backup(arguments, &place()?, output),
+        Command::Restore(arguments) => restore::restore(arguments, &place()?, output),
+        Command::Move(arguments) => move_to::move_to(arguments, &place()?, output),
         Command::Check(arguments) => check::check(arguments, output),
         Command::Schema(arguments) => schema::print(arguments, output),
         Command::Config(arguments) => config::print(arguments, &settings, output),

@@ -94,6 +94,16 @@ impl Failure {
         self.error.chain().any(|cause| cause.downcast_ref().is_some_and(busy))
     }
 
+    /// Why, without what was being done.
+    pub(crate) fn reason(&self) -> String {
+        self.error.root_cause().to_string()
+    }
+
+    /// Which event of a request a server refused, from 0.
+    pub(crate) fn refused_event(&self) -> Option<usize> {
+        self.error.chain().find_map(|cause| cause.downcast_ref::<Refused>()?.index)
+    }
+
     /// Whether another process holds the log.
     pub(crate) fn is_held(&self) -> bool {
         self.error.chain().any(|cause| {

@@ -5,6 +5,7 @@
 //! - [`wiring`], [`access`]: joins log, bus, engine and server; or uses those of another process
 //! - [`documents`]: the plans that come with it and those that people name
 //! - [`place`]: where the log lies and who holds it
+//! - [`lines`], [`new_file`]: files that are read line by line, and files that are there whole or not at all
 //! - [`follow`], [`client`]: events as they come, from this process, a server or the file
 //! - [`watch`], [`line`], [`output`], [`progress`]: what people see
 //! - [`failure`], [`signals`]: how a command ends
@@ -18,6 +19,8 @@ mod documents;
 mod failure;
 mod follow;
 mod line;
+mod lines;
+mod new_file;
 mod output;
 mod place;
 mod progress;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use planwire_store::{Auditable, EventRepository, LockFile, OpenError, SqliteRepository, WitnessSays};
+use planwire_store::{
+    Address, Auditable, EventRepository, LockFile, OpenError, SqliteRepository, WitnessSays,
+};
 #[cfg(feature = "postgres")]
 use planwire_store::{PostgresOpenError, PostgresOptions, PostgresStore};
 
@@ -100,6 +102,15 @@ impl Place {
     /// The database.
     pub(crate) fn database(&self) -> PathBuf {
         self.folder.join(format!("{LOG_NAME}.db"))
+    }
+
+    /// Where the log lies.
+    pub(crate) fn address(&self) -> Address {
+        match &self.database {
+            #[cfg(feature = "postgres")]
+            Some(database) => Address::Postgres(database.url.clone()),
+            _ => Address::File(self.database()),
+        }
     }
 
     /// The folder of reports.

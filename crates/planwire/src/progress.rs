@@ -3,6 +3,8 @@
 use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
+use planwire_store::Stage;
+
 use crate::output::Output;
 
 /// How often the line is drawn at most.
@@ -39,6 +41,33 @@ impl Progress {
         if self.drawn.take().is_some() {
             let _ = write!(std::io::stderr().lock(), "\r\x1b[K");
         }
+    }
+}
+
+/// The line of a command that copies and then verifies.
+pub(crate) struct Stages {
+    copying: Progress,
+    verifying: Progress,
+}
+
+impl Stages {
+    /// A line that says `what` while the copy is made.
+    pub(crate) fn new(what: &'static str, output: Output) -> Self {
+        Self { copying: Progress::new(what, output), verifying: Progress::new("verifying", output) }
+    }
+
+    /// Shows that `done` of `all` is done.
+    pub(crate) fn show(&mut self, stage: Stage, done: u64, all: u64) {
+        match stage {
+            Stage::Copying => self.copying.show(done, all),
+            Stage::Verifying => self.verifying.show(done, all),
+        }
+    }
+
+    /// Takes the line away.
+    pub(crate) fn clear(&mut self) {
+        self.copying.clear();
+        self.verifying.clear();
     }
 }
 

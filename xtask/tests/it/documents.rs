@@ -17,6 +17,7 @@ fn documents_are_here() {
         "docs/plans.md",
         "docs/configuration.md",
         "docs/a2a-plan-events.md",
+        "docs/custody.md",
         "docs/tamper-evidence.md",
         "docs/conformance.md",
         "docs/faults.md",

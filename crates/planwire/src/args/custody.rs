@@ -22,16 +22,22 @@ pub(crate) struct AcceptLossArguments {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Reads every event and recomputes its leaf, the Merkle tree, and what the database keeps beside events; \
-also beside a running server. Exit code 0: the log is whole. 1: it is not, and the first bad position is named. 74: it \
-cannot be read at all."
+also beside a running server. With --against it reads an export with proofs instead, and no log. Exit code 0: all is whole. \
+1: it is not, and the first bad position or line is named. 74: it cannot be read at all."
 )]
 pub(crate) struct VerifyArguments {
     /// A checkpoint that `attest` wrote: the log must continue what was signed then.
     #[arg(long, value_name = "CHECKPOINT", requires = "key")]
     pub(crate) from: Option<PathBuf>,
     /// The key that signed it, as `attest --new-key` printed it.
-    #[arg(long, value_name = "KEY", requires = "from")]
+    #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<VerifierKey>,
+    /// An export with proofs: each of its events must be in the log that its checkpoint speaks of. `-` is standard input.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "file"])]
+    pub(crate) against: Option<PathBuf>,
+    /// A database file to verify instead of the log, such as a backup.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// Arguments of `attest`.
@@ -55,4 +61,49 @@ pub(crate) struct AttestArguments {
     /// Write the checkpoint into this file [default: standard output].
     #[arg(long, short, value_name = "FILE", requires = "key")]
     pub(crate) output: Option<PathBuf>,
+}
+
+/// Arguments of `backup`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Beside a running server too, which goes on meanwhile. The file is a database of its own with all that was \
+acknowledged before, verified before it gets its name; its witness lies beside it, FILE.head. `planwire verify --file FILE` \
+verifies it again, `planwire restore FILE` goes on from it."
+)]
+pub(crate) struct BackupArguments {
+    /// The backup.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Write over a file that is there.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The log gets a new id and continues that of the backup: cursors up to the end of the backup hold, later \
+ones are refused, since other events will take their places. A database that is replaced is kept beside the new one."
+)]
+pub(crate) struct RestoreArguments {
+    /// A file that `backup` made.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Replace a database that is there, and keep it aside.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// Arguments of `move`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  planwire move --to 'postgres://me@host/plans?schema=planwire'\n  planwire --db \
+'postgres://me@host/plans' move --to ./data\n\nAll rows are copied as they are, so positions, cursors and checkpoints hold. \
+What was copied is verified; then the log takes events there and never again here. Reading what is left here stays \
+possible. If it is interrupted, repeat it."
+)]
+pub(crate) struct MoveArguments {
+    /// Where to: the URL of a PostgreSQL database, or a folder as --data names it.
+    #[arg(long, value_name = "URL|DIR")]
+    pub(crate) to: String,
 }

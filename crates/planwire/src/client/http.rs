@@ -36,6 +36,8 @@ pub(crate) struct Refused {
     pub(crate) status: StatusCode,
     /// What the server says, with its details below.
     pub(crate) message: String,
+    /// The event of the request that is meant, from 0.
+    pub(crate) index: Option<usize>,
 }
 
 impl Client {
@@ -59,7 +61,12 @@ impl Client {
 
     /// Sends JSON and reads JSON.
     pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
-        let body = Bytes::from(body.to_string());
+        self.post_text(path, body.to_string()).await
+    }
+
+    /// Sends JSON as it stands and reads JSON.
+    pub(crate) async fn post_text(&self, path: &str, body: String) -> Result<Value, Failure> {
+        let body = Bytes::from(body);
         let headers = [(CONTENT_TYPE.as_str(), "application/json"), (ACCEPT.as_str(), "application/json")];
         let answer = self.send(Method::POST, path, &headers, Some(body)).await?;
         self.read_json(answer).await
@@ -151,7 +158,8 @@ fn refusal(status: StatusCode, body: &[u8]) -> Failure {
     let message = text("detail")
         .or_else(|| text("title"))
         .map_or_else(|| format!("the server answered {status}"), |text| text.trim_end().to_owned());
-    Failure::new(exit, Refused { status, message })
+    let index = problem.get("index").and_then(Value::as_u64).and_then(|index| usize::try_from(index).ok());
+    Failure::new(exit, Refused { status, message, index })
 }
 
 #[cfg(test)]

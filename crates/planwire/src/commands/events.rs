@@ -1,9 +1,9 @@
 //! `planwire events`: the log itself, once or for as long as somebody reads.
 
-use planwire_event::{EventTypes, Filter, Position, Scope, StoredEvent};
-use planwire_store::{PageLimits, PlanQuery, PlanScope};
+use planwire_event::{Filter, PlanId, Position, StoredEvent};
+use planwire_store::{EventRepository, LogInfo, PageLimits, PlanQuery, PlanScope};
 
-use crate::args::{AfterArgument, EventsArguments};
+use crate::args::{AfterArgument, EventsArguments, Selection};
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follower, From, PlaceFollower, check_cursor};
 use crate::line;
@@ -21,23 +21,13 @@ pub(crate) async fn events(
     place: &Place,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let filter = filter(arguments);
+    let filter = arguments.selection.filter();
     if arguments.follow {
-        return follow(filter, arguments.after, place, output).await;
+        return follow(filter, arguments.selection.after, place, output).await;
     }
     let repository = place.require_reader()?;
     let info = repository.log_info().await?;
-    let mut position = match arguments.after {
-        AfterArgument::Start => Position::ZERO,
-        AfterArgument::Now => info.head,
-        AfterArgument::Cursor(cursor) => check_cursor(cursor, &info)?,
-    };
-    if let Some(plan) = &arguments.plan {
-        let query = PlanQuery { scope: PlanScope::These(vec![plan.clone()]), ..PlanQuery::default() };
-        if repository.plans(&query).await?.plans.is_empty() {
-            return Err(unknown_plan(plan));
-        }
-    }
+    let mut position = begin(&arguments.selection, &*repository, &info).await?;
     loop {
         let page = repository.read_after(position, &filter, PageLimits::default()).await?;
         page.events.iter().try_for_each(|event| print(event, output))?;
@@ -49,22 +39,32 @@ pub(crate) async fn events(
     }
 }
 
-/// A plan that the log does not know.
-pub(crate) fn unknown_plan(plan: &planwire_event::PlanId) -> Failure {
-    Failure::failed(format!("plan {plan} is unknown")).hint("list plans with `planwire plans --all`")
+/// The position after which a selection begins.
+///
+/// # Errors
+///
+/// Exit code 2 if its cursor does not hold here, 1 if its plan is unknown.
+pub(crate) async fn begin(
+    selection: &Selection,
+    repository: &dyn EventRepository,
+    info: &LogInfo,
+) -> Result<Position, Failure> {
+    if let Some(plan) = &selection.plan {
+        let query = PlanQuery { scope: PlanScope::These(vec![plan.clone()]), ..PlanQuery::default() };
+        if repository.plans(&query).await?.plans.is_empty() {
+            return Err(unknown_plan(plan));
+        }
+    }
+    match selection.after {
+        AfterArgument::Start => Ok(Position::ZERO),
+        AfterArgument::Now => Ok(info.head),
+        AfterArgument::Cursor(cursor) => check_cursor(cursor, info),
+    }
 }
 
-fn filter(arguments: &EventsArguments) -> Filter {
-    let scope = match (&arguments.plan, arguments.tree) {
-        (None, _) => Scope::All,
-        (Some(plan), false) => Scope::Plan(plan.clone()),
-        (Some(plan), true) => Scope::Tree(plan.clone()),
-    };
-    let types = match arguments.types.as_slice() {
-        [] => EventTypes::All,
-        types => types.iter().cloned().collect(),
-    };
-    Filter { types, scope }
+/// A plan that the log does not know.
+pub(crate) fn unknown_plan(plan: &PlanId) -> Failure {
+    Failure::failed(format!("plan {plan} is unknown")).hint("list plans with `planwire plans --all`")
 }
 
 async fn follow(

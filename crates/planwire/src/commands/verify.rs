@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use planwire_event::Position;
 use planwire_store::{
-    Auditable, Flaw, LogInfo, Mark, Statement, StoreError, Verified, WitnessSays, verify as walk,
+    Auditable, Flaw, LogInfo, Mark, SqliteRepository, Statement, StoreError, Verified, WitnessSays,
+    verify as walk,
 };
 use serde_json::{Value, json};
 
 use crate::args::VerifyArguments;
+use crate::commands::verify_export;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, escape};
 use crate::place::Place;
@@ -28,6 +30,12 @@ pub(crate) async fn verify(
     place: &Place,
     output: Output,
 ) -> Result<Exit, Failure> {
+    if let Some(export) = &arguments.against {
+        return verify_export::verify(export, arguments.key.as_ref(), output);
+    }
+    if arguments.key.is_some() && arguments.from.is_none() {
+        return Err(Failure::usage("--key needs a checkpoint: --from CHECKPOINT, or --against FILE"));
+    }
     let statement = match (&arguments.from, &arguments.key) {
         (Some(file), Some(key)) => Some(
             Statement::open(&read(file)?, key)
@@ -35,7 +43,10 @@ pub(crate) async fn verify(
         ),
         _ => None,
     };
-    let audit = Audit::open(place)?;
+    let audit = match &arguments.file {
+        Some(file) => Audit::open_file(file)?,
+        None => Audit::open(place)?,
+    };
     let marks = match &statement {
         Some(statement) => vec![mark(statement, &audit.store.log_info().await?)?],
         None => Vec::new(),
@@ -45,7 +56,12 @@ pub(crate) async fn verify(
     Ok(if findings.is_whole() { Exit::Completed } else { Exit::Failed })
 }
 
-fn read(file: &Path) -> Result<String, Failure> {
+/// Reads a checkpoint.
+///
+/// # Errors
+///
+/// Exit code 2 if there is none.
+pub(crate) fn read(file: &Path) -> Result<String, Failure> {
     let unreadable =
         |error: std::io::Error| Failure::usage(error).context(format!("failed to read {}", file.display()));
     if std::fs::metadata(file).map_err(unreadable)?.len() > CHECKPOINT_BYTES_MAX {
@@ -92,6 +108,17 @@ impl Audit {
     pub(crate) fn open(place: &Place) -> Result<Self, Failure> {
         let (store, witness) = place.open_to_verify()?;
         Ok(Self { store, witness })
+    }
+
+    /// Opens a database file, wherever it lies.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 74 if it is no log.
+    pub(crate) fn open_file(path: &Path) -> Result<Self, Failure> {
+        let opened = SqliteRepository::open_to_verify(path);
+        let (store, witness) = opened.map_err(|error| Failure::new(Exit::Storage, error))?;
+        Ok(Self { store, witness: Some(witness) })
     }
 
     /// Verifies it, and shows on a terminal how far that is.

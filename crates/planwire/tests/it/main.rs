@@ -7,6 +7,10 @@
 //! - [`canary`]: secrets that everything echoes
 //! - [`log`]: publish, events, plans, show, end
 //! - [`custody`]: logs that lost their end
+//! - [`export`]: events into files and back, and what files prove
+//! - [`backup`]: copies of a log, and logs that go on from them
+//! - [`moving`]: logs between files and PostgreSQL
+//! - [`script`]: events of made-up plans
 //! - [`following`]: streams and `--follow`
 //! - [`running`]: run, serve, cancel, signals
 //! - [`fatal`]: a disk that fails
@@ -27,6 +31,10 @@
 
 mod a2a_load;
 mod a2a_sdk;
+#[expect(clippy::unwrap_used, reason = "the store's own tests expect nothing")]
+#[path = "../../../planwire-store/tests/it/awkward.rs"]
+mod awkward;
+mod backup;
 mod canary;
 #[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
 #[path = "../../../planwire-store/tests/it/cluster.rs"]
@@ -36,6 +44,7 @@ mod crash;
 mod custody;
 mod database;
 mod demo;
+mod export;
 mod fatal;
 mod faults;
 mod following;
@@ -44,12 +53,17 @@ mod http;
 mod langgraph;
 mod load;
 mod log;
+mod moving;
 mod openapi;
 mod python;
 mod questions;
+#[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
+#[path = "../../../planwire-store/tests/it/random.rs"]
+mod random;
 mod readme;
 mod registering;
 mod running;
+mod script;
 mod terminal;
 mod typescript;
 mod usage;

@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 22] = [
     "demo",
     "run",
     "serve",
@@ -10,12 +10,17 @@ const COMMANDS: [&str; 17] = [
     "show",
     "events",
     "publish",
+    "export",
+    "import",
     "answer",
     "cancel",
     "end",
     "verify",
     "attest",
     "accept-loss",
+    "backup",
+    "restore",
+    "move",
     "check",
     "schema",
     "config",
