@@ -15,7 +15,7 @@ use rusqlite::backup::{Backup, StepResult};
 
 use crate::contract::{Head, StoreError};
 use crate::copying::{Existing, Stage, Told, verified};
-use crate::lock::private;
+use crate::lock::{LockFile, private};
 use crate::sqlite::error::store_error;
 use crate::sqlite::loss::testimony;
 use crate::sqlite::open::{
@@ -51,6 +51,12 @@ pub enum CopyError {
     /// Something has the name already.
     #[error("{} is there already", path.display())]
     Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// It would be written over a log that is in use, or over itself.
+    #[error("{} is a log in use, which no backup replaces", path.display())]
+    InUse {
         /// The file.
         path: PathBuf,
     },
@@ -98,6 +104,11 @@ impl SqliteStore {
     ) -> Result<BackedUp, CopyError> {
         if existing == Existing::Keep && target.exists() {
             return Err(CopyError::Exists { path: target.to_owned() });
+        }
+        let same =
+            path.canonicalize().is_ok_and(|path| target.canonicalize().is_ok_and(|target| target == path));
+        if same || LockFile::holder(&LockFile::path_of(target)).map_err(OpenError::from)?.is_some() {
+            return Err(CopyError::InUse { path: target.to_owned() });
         }
         heed::witness(path)?;
         check_version(path)?;

@@ -13,6 +13,7 @@ mod conformance;
 mod damage;
 mod differential;
 mod honest;
+mod moving;
 mod opening;
 mod postgres_opening;
 mod postgres_reading;

@@ -56,7 +56,7 @@ pub(crate) struct ExportArguments {
     /// Which events.
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// How events are written.
+    /// How events are written, one in each line: in their wire form, or as CloudEvents 1.0 in JSON.
     #[arg(long, value_enum, default_value_t = Format::Jsonl, value_name = "FORMAT")]
     pub(crate) format: Format,
     /// Compress with zstd; a file that ends with .zst is compressed by itself.
@@ -76,9 +76,9 @@ pub(crate) struct ExportArguments {
 /// How exported events are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// One event in each line, in the wire form.
+    // One event in each line, in the wire form.
     Jsonl,
-    /// CloudEvents 1.0 in their JSON format, one in each line.
+    // CloudEvents 1.0 in their JSON format, one in each line.
     Cloudevents,
 }
 

@@ -55,7 +55,9 @@ pub(crate) fn copy_failure(error: CopyError, place: &Place) -> Failure {
             Failure::new(Exit::Usage, error).hint("name another place, or say --force")
         }
         CopyError::Open(OpenError::Missing { ref path }) if *path == place.database() => place.no_log(),
-        CopyError::Open(OpenError::Missing { .. }) => Failure::new(Exit::Usage, error),
+        CopyError::InUse { .. } | CopyError::Open(OpenError::Missing { .. }) => {
+            Failure::new(Exit::Usage, error)
+        }
         CopyError::NotWhole { .. } => Failure::new(Exit::Storage, error)
             .hint("`planwire verify` says what else is wrong; its files can be copied by hand"),
         error => Failure::new(Exit::Storage, error),

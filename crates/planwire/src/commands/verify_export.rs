@@ -110,19 +110,14 @@ impl Reading {
         if !line.ended {
             return Err(nowhere("the line has no end: the file was cut off".to_owned()));
         }
-        if let Some((_, Frame::End { events })) = Frame::read(&line.text) {
-            let whole = (Frame::End { events }).line(*form, statement) == line.text;
-            if !whole {
-                return Err(nowhere("the line is not what was written".to_owned()));
+        let proven = match Proven::read(*form, &line.text) {
+            Ok(proven) => proven,
+            Err(error) => {
+                self.end(&line.text).map_err(|told| nowhere(told.unwrap_or_else(|| error.to_string())))?;
+                self.ended = true;
+                return Ok(());
             }
-            if events != self.events {
-                let message = format!("{} events stand before it, and {events} were written", self.events);
-                return Err(nowhere(message));
-            }
-            self.ended = true;
-            return Ok(());
-        }
-        let proven = Proven::read(*form, &line.text).map_err(|error| nowhere(error.to_string()))?;
+        };
         let position = proven.event.position;
         let wrong = |message: String| (Some(position), format!("position {position}: {message}"));
         proven.check(statement).map_err(|error| wrong(error.to_string()))?;
@@ -131,6 +126,22 @@ impl Reading {
         }
         (self.last, self.events) = (position, self.events + 1);
         Ok(())
+    }
+
+    /// Takes the last line; an error without a text if it is another one.
+    fn end(&self, line: &str) -> Result<(), Option<String>> {
+        let Some(((form, statement), (_, Frame::End { events }))) =
+            self.begun.as_ref().zip(Frame::read(line))
+        else {
+            return Err(None);
+        };
+        if (Frame::End { events }).line(*form, statement) != line {
+            return Err(Some("the line is not what was written".to_owned()));
+        }
+        match events == self.events {
+            true => Ok(()),
+            false => Err(Some(format!("{} events stand before it, and {events} were written", self.events))),
+        }
     }
 
     fn tell(

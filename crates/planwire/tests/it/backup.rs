@@ -92,10 +92,24 @@ fn backup_never_replaces_a_file_by_itself_and_leaves_nothing_when_it_fails() {
     assert!(place.run(&["backup", "--force", text(&file)]).text(0).contains("up to position 60 is in"));
     place.run(&["verify", "--file", text(&file)]).text(0);
     assert_eq!(names(&folder), ["a.db", "a.db.head"]);
+    // No log that is in use is replaced, the one that is copied least of all.
+    let held = filled(20);
+    let server = held.serve(&[]);
+    for log in [place.database(), held.database()] {
+        let refused = place.run(&["backup", "--force", text(&log)]);
+        assert!(
+            refused.code == Some(2) && refused.stderr.contains("which no backup replaces"),
+            "{refused:?}"
+        );
+    }
+    assert!(server.stop().success());
+    held.run(&["verify"]).text(0);
     // A log that is not whole has no backup.
     let mut bytes = std::fs::read(place.database()).expect("the database");
-    let at = bytes.windows(7).position(|window| window == b"made up").expect("a payload");
-    bytes[at] ^= 1;
+    // Pages hold what was moved within them, too: all of it is changed.
+    for at in 0..bytes.len() - 8 {
+        bytes[at] ^= u8::from(bytes[at..].starts_with(b"somebody"));
+    }
     std::fs::write(place.database(), bytes).expect("a changed database");
     let refused = place.run(&["backup", text(&folder.join("b.db"))]);
     assert!(refused.code == Some(74) && refused.stderr.contains("is not whole"), "{refused:?}");

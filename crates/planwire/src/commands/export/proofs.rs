@@ -55,16 +55,7 @@ pub(crate) async fn proven(
     let wanted =
         Wanted { pages: Pages::new(&*store, &arguments.selection, begin, size), found: VecDeque::new() };
     let mut export = Export { outline, wanted, form, file, line: Vec::new(), events: 0, groups: 0 };
-    let mut rows = Rows::new(&*store, size);
-    let mut group = Vec::with_capacity(GROUP_LEAVES);
-    while let Some(row) = rows.next().await? {
-        group.push(row);
-        if group.len() == GROUP_LEAVES || group.last().is_some_and(|row| row.event.position == size) {
-            export.take(&group).await?;
-            group.clear();
-            progress.show(size.get() + rows.last.get(), 2 * size.get());
-        }
-    }
+    export.take_all(Rows::new(&*store, size), &mut progress).await?;
     progress.clear();
     let (events, mut file) = (export.events, export.file);
     file.line(Frame::End { events }.line(form, &checkpoint.statement).as_bytes())?;
@@ -116,7 +107,7 @@ async fn outline(store: &dyn Auditable, size: Position, progress: &mut Progress)
     while let Some(row) = rows.next().await? {
         outline.push(row.leaf);
         if outline.size().is_multiple_of(GROUP_LEAVES as u64) {
-            progress.show(outline.size(), 2 * size.get());
+            progress.show(outline.size() / 2, size.get());
         }
     }
     Ok(outline.finish())
@@ -189,6 +180,21 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
+    /// Writes what is wanted of all rows.
+    async fn take_all(&mut self, mut rows: Rows<'_>, progress: &mut Progress) -> Result<(), Failure> {
+        let mut group = Vec::with_capacity(GROUP_LEAVES);
+        while let Some(row) = rows.next().await? {
+            let last = row.event.position;
+            group.push(row);
+            if group.len() == GROUP_LEAVES || last == rows.size {
+                self.take(&group).await?;
+                group.clear();
+                progress.show(rows.size.get().midpoint(last.get()), rows.size.get());
+            }
+        }
+        Ok(())
+    }
+
     /// Writes what is wanted of a group.
     async fn take(&mut self, group: &[Row]) -> Result<(), Failure> {
         let Some(last) = group.last().map(|row| row.event.position) else { return Ok(()) };
