@@ -42,6 +42,7 @@ pub(crate) fn run(workspace: &Workspace, filters: &[&str]) -> Result<bool> {
         command.args(["--package", "planwire", "--locked", "--no-fail-fast"]);
         command.args(["--filterset", &selection(filters)]);
         let skips = tell_tests(workspace, &mut command, Tier::Ci)?;
+        collect(workspace, &mut command)?;
         let outcome = report.tests(command, Runner::Nextest);
         take_skips(&skips, report);
         // Here the runner's skips are the tests that bring no fault about.

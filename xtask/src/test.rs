@@ -21,6 +21,10 @@ use crate::workspace::Workspace;
 /// Part of the names of the tests that need bugs to be planted.
 const PLANTED: [&str; 1] = ["simulation::planted::"];
 
+/// What chooses the models of threads, whose locks are those of a scheduler: a build of its own.
+pub(crate) const MODELS: [&str; 6] =
+    ["--package", "planwire-bus", "--features", "models", "--test", "models"];
+
 /// How often tests repeat what they repeat.
 #[derive(Clone, Copy)]
 pub(crate) enum Tier {
@@ -57,6 +61,7 @@ pub(crate) fn run(workspace: &Workspace, missing: Missing) -> Result<bool> {
     }
     // After the gate: what is planted has no lines that count.
     report.step("planted bugs", |report| planted(workspace, &build, report));
+    report.step("models", |report| models(workspace, &build, report));
     faults::show(workspace)?;
     Ok(report.close(workspace.ci))
 }
@@ -64,6 +69,9 @@ pub(crate) fn run(workspace: &Workspace, missing: Missing) -> Result<bool> {
 fn lints(workspace: &Workspace, build: &Build) -> Result<()> {
     let mut command = build.cargo(workspace);
     command.args(["clippy", "--workspace", "--all-targets", "--locked", "--quiet"]);
+    run_command(command.args(["--", "--deny", "warnings"]))?;
+    let mut command = build.cargo(workspace);
+    command.args(["clippy", "--locked", "--quiet", "--lib"]).args(MODELS);
     run_command(command.args(["--", "--deny", "warnings"]))
 }
 
@@ -78,6 +86,7 @@ fn tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()
     let mut command = build.nextest(workspace)?;
     command.args(["--workspace", "--locked", "--no-fail-fast"]);
     let skips = tell_tests(workspace, &mut command, Tier::Ci)?;
+    faults::collect(workspace, &mut command)?;
     let outcome = report.tests(command, Runner::Nextest);
     take_skips(&skips, report);
     outcome
@@ -88,6 +97,18 @@ fn planted(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<
     let mut command = build.cargo(workspace);
     command.args(["nextest", "run", "--locked", "--package", "planwire-bus", "--features", "planted"]);
     command.args(PLANTED);
+    apart(workspace, command, report)
+}
+
+/// The models of threads, and the bugs that they must find.
+fn models(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()> {
+    let mut command = build.cargo(workspace);
+    command.args(["nextest", "run", "--locked"]).args(MODELS);
+    apart(workspace, command, report)
+}
+
+/// Tests with features that no other test has.
+fn apart(workspace: &Workspace, mut command: Command, report: &mut Report) -> Result<()> {
     let skips = tell_tests(workspace, &mut command, Tier::Ci)?;
     let skipped = report.counts.skipped;
     let outcome = report.tests(command, Runner::Nextest);
@@ -112,7 +133,6 @@ pub(crate) fn tell_tests(workspace: &Workspace, command: &mut Command, tier: Tie
     let skips = workspace.scratch()?.join("skipped.txt");
     std::fs::write(&skips, "").context("failed to empty the file of skips")?;
     command.env("PLANWIRE_SKIPPED_FILE", &skips);
-    faults::collect(workspace, command)?;
     command.env(
         "PLANWIRE_COUNTS",
         match tier {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
 use planwire_event::{Cursor, Event, Filter, LogId, Position, Producer};
@@ -18,7 +18,10 @@ use crate::error::{EventBusError, Health, PublishError, StreamError, SubscribeEr
 use crate::handler::Handler;
 use crate::handlers::{Handlers, SubscriptionId};
 use crate::log::{Attachments, Log, Outcome, Published, Request, wait};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::subscription::{MissingPlan, StartAt, Subscription};
+use crate::sync::{self, AtomicBool};
 use crate::tail::Tail;
 use crate::writer::{Message, Queued, Steps, Writer};
 
@@ -51,7 +54,18 @@ impl Shared {
 
     /// The writer is about to look at the head.
     pub(crate) fn head_seen_taken(&self) {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::HintSwallowed) || planted::has(Bug::HintTakenLate) {
+            return;
+        }
         self.head_seen.store(false, Ordering::Release);
+    }
+
+    #[cfg(feature = "planted")]
+    pub(crate) fn head_seen_taken_late(&self) {
+        if planted::has(Bug::HintTakenLate) {
+            self.head_seen.store(false, Ordering::Release);
+        }
     }
 
     /// The position after which a reader starts.
@@ -139,7 +153,7 @@ impl EventBus {
     /// writer.
     pub fn open(log: Log, config: Config) -> Result<Self, EventBusError> {
         let (bus, Steps { writer, _running: running }) = Self::open_stepped(log, config)?;
-        std::thread::Builder::new()
+        sync::thread::Builder::new()
             .name("planwire-writer".into())
             .spawn(move || {
                 writer.run();
@@ -212,7 +226,9 @@ impl EventBus {
         self.inner.handlers.subscribe(handler, filter)
     }
 
-    /// Ends a subscription: after this returned, no call of its handler begins. One that runs may finish.
+    /// Ends a subscription: after this returned, no call of its handler begins. One that has begun may finish, also one
+    /// that was just about to enter the handler; who must know that none runs calls
+    /// [`EventBus::unsubscribe_and_wait`].
     ///
     /// # Errors
     ///

@@ -1,33 +1,34 @@
-//! The handlers of a bus: each a task around a subscription, on a runtime of their own, isolated from each other.
+//! The handlers of a bus: each a task around a subscription, on threads of their own, isolated from each other.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
 use planwire_event::Filter;
-use tokio::runtime::{Handle, Runtime};
-use tokio::sync::{Notify, Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
 use crate::bus::Shared;
 use crate::config::Config;
 use crate::counters::add;
 use crate::error::{SubscribeError, UnsubscribeError};
+use crate::gate::{Gate, call_async, call_blocking, within_handler};
 use crate::handler::{Handler, HandlerError, Kind};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
 use crate::subscription::{Batch, MissingPlan, StartAt, Subscription};
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
+use crate::workers::{self, Workers};
 
 /// Events that a handler's task takes from the log at a time.
 const HANDLER_EVENTS: usize = 64;
 
 /// How long a task waits before it reads again from a store that failed.
 const RETRY_MS: u64 = 200;
-
-/// Threads that drive async handlers and the tasks of all handlers.
-const RUNTIME_THREADS: usize = 2;
 
 /// Names a subscription of a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,39 +37,6 @@ pub struct SubscriptionId(u64);
 impl fmt::Display for SubscriptionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-thread_local! {
-    /// Whether this thread runs a blocking handler.
-    static IN_BLOCKING: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-}
-
-tokio::task_local! {
-    /// Set while an async handler runs.
-    static IN_ASYNC: ();
-}
-
-fn within_handler() -> bool {
-    IN_BLOCKING.get() || IN_ASYNC.try_with(|()| ()).is_ok()
-}
-
-/// Whether calls of a handler may begin. Closing it is one step with the check before a call.
-#[derive(Debug, Default)]
-struct Gate {
-    closed: Mutex<bool>,
-    /// Wakes the task, which may be waiting for events.
-    closing: Notify,
-}
-
-impl Gate {
-    fn close(&self) {
-        *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.closing.notify_one();
-    }
-
-    fn is_closed(&self) -> bool {
-        *self.closed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -91,25 +59,10 @@ pub(crate) struct Handlers {
 
 #[derive(Default)]
 struct State {
-    entries: HashMap<SubscriptionId, Entry>,
+    entries: BTreeMap<SubscriptionId, Entry>,
     /// Started with the first handler.
-    runtime: Option<OwnRuntime>,
+    workers: Option<Workers>,
     closed: bool,
-}
-
-/// The runtime of the handlers. Dropping it, also within another runtime, leaves calls that run behind.
-struct OwnRuntime {
-    handle: Handle,
-    runtime: Option<Runtime>,
-}
-
-impl Drop for OwnRuntime {
-    fn drop(&mut self) {
-        // A runtime must not be dropped within another one the blocking way.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
 }
 
 impl fmt::Debug for Handlers {
@@ -142,14 +95,16 @@ impl Handlers {
     ) -> Result<SubscriptionId, SubscribeError> {
         // The place is taken before anything else: whatever is stored after this call is handled.
         let from = StartAt::After(self.shared.cursor(self.shared.tail.position()));
+        #[cfg(feature = "planted")]
+        let from = if planted::has(Bug::PlaceTakenLate) { StartAt::Now } else { from };
         let id = SubscriptionId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let mut state = self.lock();
         if state.closed || self.shared.is_closed() {
             return Err(SubscribeError::Closed);
         }
-        let runtime = match &mut state.runtime {
-            Some(runtime) => runtime,
-            none => none.insert(start_runtime(self.threads_max).map_err(SubscribeError::NoThread)?),
+        let workers = match &mut state.workers {
+            Some(workers) => workers,
+            none => none.insert(Workers::start(self.threads_max).map_err(SubscribeError::NoThread)?),
         };
         let (ending, ended) = watch::channel(false);
         let gate = Arc::new(Gate::default());
@@ -161,7 +116,11 @@ impl Handlers {
             threads: Arc::clone(&self.threads),
         };
         let entries = Arc::downgrade(&self.state);
-        runtime.handle.spawn(async move {
+        workers.spawn(async move {
+            #[cfg(feature = "planted")]
+            if planted::has(Bug::EndToldEarly) {
+                ending.send_replace(true);
+            }
             task.run(filter, from).await;
             if let Some(state) = entries.upgrade() {
                 state.lock().unwrap_or_else(PoisonError::into_inner).entries.remove(&id);
@@ -181,7 +140,10 @@ impl Handlers {
 
     pub(crate) async fn unsubscribe_and_wait(&self, id: SubscriptionId) -> Result<(), UnsubscribeError> {
         let mut ended = self.unsubscribe(id)?;
-        if within_handler() {
+        let itself = within_handler();
+        #[cfg(feature = "planted")]
+        let itself = itself && !planted::has(Bug::WaitsForItself);
+        if itself {
             return Err(UnsubscribeError::WithinHandler);
         }
         // An error means that the task is gone, which is what is waited for.
@@ -191,56 +153,32 @@ impl Handlers {
 
     /// Lets all handlers reach the end of the log, which is closed, for a bounded time.
     pub(crate) async fn drain(&self) {
-        let (runtime, ended): (_, Vec<_>) = {
+        let (workers, ended): (_, Vec<_>) = {
             let mut state = self.lock();
             state.closed = true;
             // They stay subscribed: a handler may still end one of them, itself for example.
             let ended = state.entries.values().map(|entry| entry.ended.clone()).collect();
-            (state.runtime.take(), ended)
+            (state.workers.take(), ended)
         };
-        let Some(runtime) = runtime else { return };
+        // Dropped at the end: calls that run then are left behind.
+        let Some(_workers) = workers else { return };
         if within_handler() {
             tracing::warn!("a handler shuts its own bus down; handlers are not waited for");
         } else {
-            let (all_ended, limit) = after(self.drain);
+            let (all_ended, limit) = workers::after(self.drain);
             let all = async {
                 for mut ended in ended {
                     let _ = ended.wait_for(|ended| *ended).await;
                 }
             };
             tokio::select! {
+                biased;
                 () = all => {}
                 _ = limit => tracing::warn!("handlers did not reach the end of the log in time and are left behind"),
             }
             drop(all_ended);
         }
-        drop(runtime);
     }
-}
-
-/// Tells when `time` has passed, unless the sender is dropped before. On a thread of its own: the caller's runtime may
-/// have no timer, and a handler that blocks may hold that of the handlers.
-fn after(time: Duration) -> (std::sync::mpsc::Sender<()>, oneshot::Receiver<()>) {
-    let ((needed, waits), (passed, limit)) = (std::sync::mpsc::channel(), oneshot::channel());
-    let thread = std::thread::Builder::new().name("planwire-drain".into()).spawn(move || {
-        if waits.recv_timeout(time).is_err() {
-            let _ = passed.send(());
-        }
-    });
-    if let Err(error) = thread {
-        tracing::warn!(%error, "no thread could be started; handlers are not waited for");
-    }
-    (needed, limit)
-}
-
-fn start_runtime(threads_max: usize) -> std::io::Result<OwnRuntime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(RUNTIME_THREADS)
-        .max_blocking_threads(threads_max)
-        .thread_name("planwire-handlers")
-        .enable_time()
-        .build()?;
-    Ok(OwnRuntime { handle: runtime.handle().clone(), runtime: Some(runtime) })
 }
 
 /// One handler's task.
@@ -281,7 +219,7 @@ impl Task {
         loop {
             let read = tokio::select! {
                 biased;
-                () = self.gate.closing.notified() => return None,
+                () = self.gate.closing() => return None,
                 read = subscription.next_batch(HANDLER_EVENTS, usize::MAX) => read,
             };
             match read {
@@ -295,8 +233,9 @@ impl Task {
     async fn pause(&self, error: &(dyn std::error::Error + Send + Sync)) -> Option<()> {
         tracing::warn!(subscription = %self.id, error = %error, "a handler cannot read the log; trying again");
         tokio::select! {
-            () = self.gate.closing.notified() => None,
-            () = tokio::time::sleep(Duration::from_millis(RETRY_MS)) => Some(()),
+            biased;
+            () = self.gate.closing() => None,
+            () = workers::pause(Duration::from_millis(RETRY_MS)) => Some(()),
         }
     }
 
@@ -304,13 +243,11 @@ impl Task {
         match &self.handler.0 {
             Kind::Async(call) => {
                 for event in events {
-                    if self.gate.is_closed() {
+                    if !self.gate.passes() {
                         return;
                     }
                     // The call itself may panic too, before it gives a future.
-                    let outcome = AssertUnwindSafe(IN_ASYNC.scope((), async { call(event).await }))
-                        .catch_unwind()
-                        .await;
+                    let outcome = AssertUnwindSafe(call_async(|| call(event))).catch_unwind().await;
                     report(&self.shared, self.id, outcome);
                 }
             }
@@ -325,9 +262,14 @@ impl Task {
                 add(&self.shared.counters.handler_waits, 1);
                 tracing::warn!(subscription = %self.id, "all threads for blocking handlers are busy; waiting for one");
                 let waited = tokio::select! {
-                    () = self.gate.closing.notified() => {
-                        // The notification is for the loop that reads, too.
-                        self.gate.closing.notify_one();
+                    biased;
+                    () = self.gate.closing() => {
+                        // The loop that reads has to hear of it, too.
+                        #[cfg(feature = "planted")]
+                        if planted::has(Bug::ClosingSwallowed) {
+                            return;
+                        }
+                        self.gate.hand_on();
                         return;
                     }
                     thread = Arc::clone(&self.threads).acquire_owned() => thread,
@@ -338,21 +280,18 @@ impl Task {
         };
         let (id, handler, gate) = (self.id, self.handler.clone(), Arc::clone(&self.gate));
         let shared = Arc::clone(&self.shared);
-        let calls = tokio::task::spawn_blocking(move || {
+        workers::blocking(move || {
             let _thread = thread;
             let Kind::Blocking(call) = &handler.0 else { return };
-            IN_BLOCKING.set(true);
             for event in events {
-                if gate.is_closed() {
+                if !gate.passes() {
                     break;
                 }
-                let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| call(&event)));
+                let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| call_blocking(|| call(&event))));
                 report(&shared, id, outcome);
             }
-            IN_BLOCKING.set(false);
-        });
-        // Only the runtime's end cancels it, and then nobody waits here.
-        let _ = calls.await;
+        })
+        .await;
     }
 }
 

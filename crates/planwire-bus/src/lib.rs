@@ -15,13 +15,15 @@
 //! - `bus`, `writer`: the door for publishers and the thread behind it.
 //! - `recorded`, `ring`, `waiters`, `tail`: the end of the log, kept in memory, and who waits for more.
 //! - `scope`, `subscription`: one reader's place in the log.
-//! - `handler`, `handlers`: callbacks around subscriptions, isolated from each other.
+//! - `handler`, `gate`, `workers`, `handlers`: callbacks around subscriptions, isolated from each other.
 //! - `starter`: how a facade starts a plan without knowing the engine.
+//! - `sync`: the locks and threads of all these, in one place where a model takes them over.
 
 mod bus;
 mod config;
 mod counters;
 mod error;
+mod gate;
 mod handler;
 mod handlers;
 mod log;
@@ -35,8 +37,11 @@ mod scope;
 mod staged;
 mod starter;
 mod subscription;
+mod sync;
 mod tail;
 mod waiters;
+#[cfg_attr(feature = "models", path = "workers_modelled.rs")]
+mod workers;
 mod writer;
 
 pub use bus::{EventBus, Publisher, Receipt};

@@ -133,7 +133,7 @@ impl std::fmt::Debug for Log {
 /// Within a task of tokio a wait like this would spend the task's budget and then never be woken, since the task
 /// itself never comes back for more: so it has none.
 pub(crate) fn wait<T>(read: impl Future<Output = T>) -> T {
-    futures_executor::block_on(tokio::task::unconstrained(read))
+    crate::sync::block_on(tokio::task::unconstrained(read))
 }
 
 impl Log {

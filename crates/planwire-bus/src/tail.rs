@@ -3,15 +3,18 @@
 //! The lock makes "nothing more to read" and "registered as waiting" one step: an event is either in the ring when a
 //! reader looks, or finds the reader registered. It is held for at most [`SCAN_EVENTS_MAX`] entries.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use planwire_event::Position;
 
 use crate::counters::{Live, add};
+#[cfg(feature = "planted")]
+use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
 use crate::ring::Ring;
 use crate::scope::WakeKey;
+use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::waiters::{Slot, Waiters};
 
 /// Entries of the ring that one reader may take while it holds the lock.
@@ -74,17 +77,26 @@ impl Tail {
     /// Makes durable events visible and wakes those who wait for them. Called by the writer alone.
     pub(crate) fn extend(&self, events: &[Arc<Recorded>]) {
         let mut woken = Vec::new();
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::PushedApart) {
+            let mut state = self.lock();
+            events.iter().for_each(|event| state.waiters.take_matching(event, &mut woken));
+        }
         {
             let mut state = self.lock();
             let State { ring, waiters, .. } = &mut *state;
             for event in events {
                 ring.push(Arc::clone(event));
+                #[cfg(feature = "planted")]
+                if planted::has(Bug::PushedApart) {
+                    continue;
+                }
                 waiters.take_matching(event, &mut woken);
             }
             self.position.store(ring.tail().get(), Ordering::Release);
         }
         #[cfg(feature = "planted")]
-        if crate::planted::has(crate::planted::Bug::WakeLost) {
+        if planted::has(Bug::WakeLost) {
             woken.truncate(1);
         }
         add(&self.counters.wakeups, woken.len() as u64);
@@ -113,9 +125,18 @@ impl Tail {
         key: impl FnOnce() -> Arc<WakeKey>,
     ) -> Found {
         let mut state = self.lock();
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::ClosedLookedAtFirst) && state.closed {
+            return Found::Closed;
+        }
         if cursor >= state.ring.tail() {
             if state.closed {
                 return Found::Closed;
+            }
+            #[cfg(feature = "planted")]
+            if planted::has(Bug::RegisteredLate) {
+                drop(state);
+                state = self.lock();
             }
             state.waiters.register(slot, key());
             return Found::Waiting;
@@ -128,6 +149,13 @@ impl Tail {
 
     /// For a registered reader: where it was woken, or the tail up to which nothing matched.
     pub(crate) fn waited(&self, slot: &Slot) -> Waited {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::SlotReadBeforeLock) {
+            let woken_at = slot.take_woken_at().map(Position::new);
+            let state = self.lock();
+            let waits = if state.closed { Waited::Closed } else { Waited::NothingUpTo(state.ring.tail()) };
+            return woken_at.map_or(waits, Waited::WokenAt);
+        }
         let state = self.lock();
         match slot.take_woken_at() {
             Some(at) => Waited::WokenAt(Position::new(at)),
@@ -138,12 +166,20 @@ impl Tail {
 
     /// Up to where a registered reader has missed nothing, without taking anything from its slot.
     pub(crate) fn scanned(&self, slot: &Slot, scanned: Position) -> Position {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::ScannedWithoutLock) {
+            return if slot.is_woken() { scanned } else { self.position().max(scanned) };
+        }
         let state = self.lock();
         if slot.is_woken() { scanned } else { state.ring.tail().max(scanned) }
     }
 
     /// Takes a reader out that no longer waits.
     pub(crate) fn leave(&self, slot: &Slot, key: &WakeKey) {
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::LeaveForgotten) {
+            return;
+        }
         self.lock().waiters.remove(slot, key);
     }
 }

@@ -1,15 +1,15 @@
 //! Who waits for which event. A reader registers under its narrowest key, so that an event costs the work of those
 //! who wait for it and of nobody else.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use planwire_event::{EventType, PlanId};
-use tokio::sync::Notify;
 
 use crate::recorded::Recorded;
 use crate::scope::WakeKey;
+use crate::sync::{AtomicU64, Notify};
 
 /// Where a waiting reader is told that something matched. One per subscription.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ struct Waiting {
     key: Arc<WakeKey>,
 }
 
-type Slots = HashMap<u64, Waiting>;
+/// By the number of the slot: whoever subscribed first is woken first.
+type Slots = BTreeMap<u64, Waiting>;
 
 /// The readers that wait, by what they wait for.
 #[derive(Debug, Default)]
@@ -127,10 +128,11 @@ impl Waiters {
         // Whoever waits for several types stands in several lists and leaves all of them.
         let by_type = self.by_type.remove(event.event.event_type()).unwrap_or_default();
         for (id, waiting) in by_type {
-            if let WakeKey::Types(types) = &*waiting.key {
-                for event_type in types {
-                    remove_from(&mut self.by_type, event_type, id);
-                }
+            let others = if let WakeKey::Types(types) = &*waiting.key { Some(types) } else { None };
+            #[cfg(feature = "planted")]
+            let others = others.filter(|_| !crate::planted::has(crate::planted::Bug::LeavesOneListOnly));
+            for event_type in others.into_iter().flatten() {
+                remove_from(&mut self.by_type, event_type, id);
             }
             woken.push(waiting.slot);
         }
@@ -144,11 +146,13 @@ impl Waiters {
         let all = std::mem::take(self);
         let lists =
             all.by_plan.into_values().chain(all.by_tree.into_values()).chain(all.by_type.into_values());
-        lists
+        // Whoever waits for several types stands in several lists.
+        let slots: BTreeMap<u64, Arc<Slot>> = lists
             .chain([all.all, all.by_nothing])
-            .flat_map(HashMap::into_values)
-            .map(|waiting| waiting.slot)
-            .collect()
+            .flat_map(BTreeMap::into_iter)
+            .map(|(id, waiting)| (id, waiting.slot))
+            .collect();
+        slots.into_values().collect()
     }
 }
 

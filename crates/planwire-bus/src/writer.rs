@@ -19,6 +19,7 @@ use crate::counters::add;
 use crate::error::{Health, PublishError};
 use crate::log::{Committed, Fresh, Log, Outcome, Request};
 use crate::recorded::Recorded;
+use crate::sync;
 
 /// What publishers send to the writer.
 #[derive(Debug)]
@@ -44,8 +45,8 @@ pub(crate) struct Queued {
 const BATCH_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
 /// How long the writer looks for requests that it has reason to expect before it sleeps or commits without them. About
-/// what it takes to wake a thread, and a third of an fdatasync.
-const PATIENCE_MAX: Duration = Duration::from_micros(50);
+/// what it takes to wake a thread, and a third of an fdatasync. In a model time does not pass.
+const PATIENCE_MAX: Duration = Duration::from_micros(if cfg!(feature = "models") { 0 } else { 50 });
 
 /// The writer between two messages: it owns the log. Dropping it says how it ended, also when it panicked: a bus that
 /// cannot write must not look as if it could.
@@ -102,7 +103,7 @@ impl Writer {
         loop {
             let message = match self.left_over.take() {
                 Some(queued) => Some(Message::Publish(queued)),
-                None => self.expect().or_else(|| self.queue.blocking_recv()),
+                None => self.expect().or_else(|| sync::receive(&mut self.queue)),
             };
             if self.take(message).is_break() {
                 return;
@@ -187,6 +188,8 @@ impl Writer {
             Ok(others) => show(others, &self.shared),
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "others' events wait"),
         }
+        #[cfg(feature = "planted")]
+        self.shared.head_seen_taken_late();
     }
 
     /// Takes what else is queued behind a request, as much as shares a commit with it; also whether the head was seen
