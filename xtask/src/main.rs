@@ -35,7 +35,8 @@ Development commands
   cargo xtask coverage CRATE..     tests these crates and shows the lines that never ran
   cargo xtask faults [FILTER..]    brings faults about (root for most), one row each; FILTER: parts of test names
   cargo xtask soak [FILTER..]      the large counts, in release mode; FILTER: parts of test names
-  cargo xtask bench [ARGS..]       the benchmark program; ARGS are passed on
+  cargo xtask bench [ARGS..]       the benchmark program; ARGS are passed on, --help tells them
+                                   --against [--install]: beside what else could be used
 
 Environment: CI=true turns everything skipped into a failure.";
 

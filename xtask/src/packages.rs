@@ -16,6 +16,9 @@ const VIRTUALENV: &str = "virtualenv==20.35.3";
 const PYTHON: [&str; 4] =
     ["a2a-sdk[http-server,sqlite]==1.3.0", "langgraph==1.2.22", "schemathesis==4.32.5", "uvicorn==0.54.0"];
 
+/// What the benchmark measures beside, besides [`PYTHON`]: a stream of Redis as server-sent events.
+const RIVALS: [&str; 2] = ["redis==8.1.0", "sse-starlette==3.7.0"];
+
 /// The driver of a browser (it brings none of its own), the other official A2A client, and a compiler.
 const NODE: [&str; 4] =
     ["@a2a-js/sdk@1.3.0", "@types/node@20.19.43", "playwright-core@1.64.1", "typescript@7.0.2"];
@@ -34,6 +37,18 @@ pub(crate) fn python(workspace: &Workspace) -> Option<PathBuf> {
         run(pip.args(["install", "--quiet", "--disable-pip-version-check"]).args(PYTHON))
     })?;
     Some(folder.join("bin/python"))
+}
+
+/// A folder of modules with [`RIVALS`] for the interpreter of [`python`]; `None` where it can not be made.
+pub(crate) fn rivals(workspace: &Workspace) -> Option<PathBuf> {
+    let python = python(workspace)?;
+    let folder = workspace.tools().join("rivals");
+    installed(&folder, &RIVALS, || {
+        let mut pip = workspace.command(&python);
+        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]);
+        run(pip.arg(&folder).args(RIVALS))
+    })?;
+    Some(folder)
 }
 
 /// The folder `node_modules` with [`NODE`]; `None` where it can not be made.

@@ -1,6 +1,6 @@
 //! Programs that Debian packages provide: which are missing, why they matter, how to get them.
 //!
-//! The table in [`packages`] is the only list of system packages in this repository. A C compiler is
+//! The tables in [`packages`] and [`rivals`] are the only lists of system packages in this repository. A C compiler is
 //! not in it: without one this program would not have been built.
 
 use std::path::PathBuf;
@@ -30,6 +30,9 @@ struct Package {
     reason: &'static str,
 }
 
+/// Where Debian has PostgreSQL's programs.
+const POSTGRES: Option<(&str, &str)> = Some(("/usr/lib/postgresql", "bin"));
+
 fn packages(llvm_major: u32) -> Vec<Package> {
     let row = |program: &str, debian: &str, reason: &'static str| Package {
         program: program.to_owned(),
@@ -55,7 +58,7 @@ fn packages(llvm_major: u32) -> Vec<Package> {
         row("python3", "python3", "runs the Python client and the official A2A clients"),
         row("pip3", "python3-pip", "installs these below target/tools, and ready-made cargo tools"),
         Package {
-            folders: Some(("/usr/lib/postgresql", "bin")),
+            folders: POSTGRES,
             ..row(
                 "postgres",
                 "postgresql",
@@ -65,24 +68,71 @@ fn packages(llvm_major: u32) -> Vec<Package> {
     ]
 }
 
-/// Lists the missing packages and, if asked to, installs them.
+/// What `cargo xtask bench --against` measures beside.
+fn rivals() -> Vec<Package> {
+    let row = |program: &str, debian: &str, folders, reason| Package {
+        program: program.to_owned(),
+        folders,
+        debian: debian.to_owned(),
+        reason,
+    };
+    vec![
+        row("redis-server", "redis-server", None, "a stream with appendfsync always"),
+        row("postgres", "postgresql", POSTGRES, "statements by hand, and the log in PostgreSQL"),
+        row(
+            "ngx_nchan_module.so",
+            "libnginx-mod-nchan",
+            Some(("/usr/lib", "modules")),
+            "event streams of nginx",
+        ),
+    ]
+}
+
+/// Services that Debian starts with these packages; the benchmark starts servers of its own.
+const SERVICES: [(&str, &str); 3] =
+    [("redis-server", "redis-server"), ("postgresql", "postgresql"), ("libnginx-mod-nchan", "nginx")];
+
+/// Lists the packages of rivals that are missing and, if asked to, installs them and stops what that has started.
+///
+/// # Errors
+///
+/// If the installation fails, or is asked for where it is not possible.
+pub(crate) fn prepare_rivals(workspace: &Workspace, missing: Missing) -> Result<()> {
+    let mut absent = rivals();
+    absent.retain(|package| package.is_absent(workspace));
+    let is_new = |debian: &str| absent.iter().any(|package| package.debian == debian);
+    let services: Vec<&str> =
+        SERVICES.iter().filter(|(debian, _)| is_new(debian)).map(|(_, service)| *service).collect();
+    settle(workspace, missing, &absent, "cargo xtask bench --against --install")?;
+    if missing == Missing::Install && !services.is_empty() && workspace.find("systemctl").is_some() {
+        // Where nothing is in charge of services, none was started.
+        let _ = run(workspace.command("systemctl").args(["disable", "--now", "--quiet"]).args(&services));
+    }
+    Ok(())
+}
+
+/// Lists the packages of tests that are missing and, if asked to, installs them.
 ///
 /// # Errors
 ///
 /// If the installation fails, or is asked for where it is not possible.
 pub(crate) fn prepare(workspace: &Workspace, missing: Missing) -> Result<()> {
-    let absent = absent(workspace)?;
+    settle(workspace, missing, &absent(workspace)?, "cargo xtask test --install")
+}
+
+/// Lists these packages and, if asked to, installs them; `install` is the command that does so.
+fn settle(workspace: &Workspace, missing: Missing, absent: &[Package], install: &str) -> Result<()> {
     if absent.is_empty() {
         println!("    all system packages are here");
         return Ok(());
     }
     println!("    missing system packages:");
-    for package in &absent {
+    for package in absent {
         println!("      {:<12} {}", package.debian, package.reason);
     }
     let names: Vec<&str> = absent.iter().map(|package| package.debian.as_str()).collect();
     if missing == Missing::List {
-        println!("    to install them: cargo xtask test --install");
+        println!("    to install them: {install}");
         println!("    or by hand:      apt-get install {}", names.join(" "));
         return Ok(());
     }
@@ -98,12 +148,16 @@ fn absent(workspace: &Workspace) -> Result<Vec<Package>> {
     let mut absent = packages(llvm_major(workspace)?);
     absent.retain(|package| {
         let covered = package.debian.starts_with("llvm-") && tools_of_toolchain;
-        !covered && workspace.find(&package.program).is_none() && !package.is_beside_path()
+        !covered && package.is_absent(workspace)
     });
     Ok(absent)
 }
 
 impl Package {
+    fn is_absent(&self, workspace: &Workspace) -> bool {
+        workspace.find(&self.program).is_none() && !self.is_beside_path()
+    }
+
     /// Whether the program is in a folder of its own.
     fn is_beside_path(&self) -> bool {
         let Some((versions, below)) = self.folders else { return false };

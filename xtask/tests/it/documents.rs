@@ -21,6 +21,7 @@ fn documents_are_here() {
         "docs/tamper-evidence.md",
         "docs/conformance.md",
         "docs/faults.md",
+        "docs/performance.md",
     ];
     let missing = expected.into_iter().filter(|path| !root().join(path).is_file());
     check("write these", missing.map(str::to_owned).collect());

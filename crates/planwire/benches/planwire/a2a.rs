@@ -9,8 +9,9 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use planwire_event::{Clock, Event, EventType, Payload, PlanId, SystemClock};
 
-use crate::blocks::{self, Blocks};
+use crate::blocks;
 use crate::numbers::per_second;
+use crate::pairs::Blocks;
 use crate::product::{NO_HEARTBEAT, Product};
 use crate::row::{Row, Target};
 use crate::setting::Setting;
@@ -25,7 +26,7 @@ const REQUEST_EVENTS: usize = 1_000;
 /// Against tasks in memory, and against tasks in SQLite with synchronous=FULL; ours are durable in both.
 pub(crate) fn to_one_client(setting: &Setting) -> Result<Vec<Row>> {
     let Some(python) = std::env::var_os("PLANWIRE_PYTHON").map(PathBuf::from) else {
-        println!("  not measured: PLANWIRE_PYTHON names no Python with the a2a-sdk");
+        setting.not_measured("a2a-sdk: PLANWIRE_PYTHON names no Python that has it (PyPI: a2a-sdk)");
         return Ok(Vec::new());
     };
     let updates = setting.amount(2_000, 300);
@@ -35,16 +36,23 @@ pub(crate) fn to_one_client(setting: &Setting) -> Result<Vec<Row>> {
     ];
     let measured = rows.into_iter().map(|(name, rival, database, target)| {
         let database = database.map(|file| setting.folder().join(file));
-        let blocks = beside(setting, &python, updates, database.as_deref())?;
+        let blocks = beside(setting, rival, &python, updates, database.as_deref())?;
         let note = format!("{updates} updates with a message each; the same client reads both");
-        Ok(Row::new(name, "updates/s", rival, blocks).target(Target::OfLimit(target)).note(note))
+        Ok(Row::new(name, "updates/s", blocks).target(Target::Times(target)).note(note))
     });
     measured.collect()
 }
 
-fn beside(setting: &Setting, python: &Path, updates: usize, database: Option<&Path>) -> Result<Blocks> {
+fn beside(
+    setting: &Setting,
+    rival: &'static str,
+    python: &Path,
+    updates: usize,
+    database: Option<&Path>,
+) -> Result<Blocks> {
     blocks::alternate(
         setting,
+        rival,
         || Rival::start(python, updates, database)?.burst(updates),
         || ours(setting, updates),
     )

@@ -12,7 +12,8 @@ use crate::row::{Row, Target};
 use crate::setting::Setting;
 use crate::sse_client::{Crowd, request};
 
-const CLIENTS: usize = 1_000;
+/// Clients of the largest burst.
+pub(crate) const CLIENTS: usize = 1_000;
 
 /// Frames of a stream besides the burst: the greeting, the plan's terminal event, the end.
 const OTHER_FRAMES: usize = 3;
@@ -23,25 +24,26 @@ pub(crate) fn to_a_thousand(setting: &Setting) -> Result<Vec<Row>> {
     let mut frame_bytes = 0;
     let blocks = blocks::alternate(
         setting,
+        "ready-made blocks over loopback",
         || loopback::deliveries(&setting.runtime, CLIENTS, events),
         || {
-            let (rate, bytes) = burst(setting, events)?;
+            let (rate, bytes) = burst(setting, CLIENTS, events)?;
             frame_bytes = bytes;
             Ok(rate)
         },
     )?;
-    let row =
-        Row::new("SSE burst to 1,000 clients", "deliveries/s", "ready-made blocks over loopback", blocks);
+    let row = Row::new("SSE burst to 1,000 clients", "deliveries/s", blocks);
     let note = format!("{events} events, {frame_bytes} bytes per delivery; clients in the same process");
     Ok(vec![row.target(Target::AtLeast(1e6)).note(note)])
 }
 
-fn burst(setting: &Setting, events: usize) -> Result<(f64, usize)> {
+/// Deliveries per second, and bytes of each.
+pub(crate) fn burst(setting: &Setting, clients: usize, events: usize) -> Result<(f64, usize)> {
     let product = Product::open(setting.folder())?;
     let (plans, serving) = setting
         .runtime
         .block_on(async { anyhow::Ok((product.start_tree(1).await?, product.serve(NO_HEARTBEAT).await?)) })?;
-    let crowd = Crowd::connect(serving.address, &request(&plans[0], "now"), CLIENTS)?;
+    let crowd = Crowd::connect(serving.address, &request(&plans[0], "now"), clients)?;
     let begun = Instant::now();
     setting.runtime.block_on(async {
         product.publish_bulk(&plans, events).await?;
@@ -55,7 +57,7 @@ fn burst(setting: &Setting, events: usize) -> Result<(f64, usize)> {
         anyhow::Ok(())
     })?;
     let complete = counts.iter().filter(|count| count.frames == events + OTHER_FRAMES).count();
-    ensure!(complete == CLIENTS, "{} clients did not get every event", CLIENTS - complete);
+    ensure!(complete == clients, "{} clients did not get every event", clients - complete);
     let bytes: usize = counts.iter().map(|count| count.bytes).sum();
-    Ok((per_second(CLIENTS * events, elapsed), bytes / (CLIENTS * events)))
+    Ok((per_second(clients * events, elapsed), bytes / (clients * events)))
 }

@@ -13,7 +13,7 @@ use crate::setting::Setting;
 use crate::sse_client::{Watch, request};
 
 /// Between two events of the steady row.
-const PACE: Duration = Duration::from_millis(5);
+pub(crate) const PACE: Duration = Duration::from_millis(5);
 
 /// Milliseconds of an append + fdatasync for which the target of one millisecond is told.
 const USUAL_FDATASYNC_MS: f64 = 0.14;
@@ -24,6 +24,7 @@ pub(crate) fn at_200_per_second(setting: &Setting) -> Result<Vec<Row>> {
     let mut p99 = Vec::new();
     let blocks = blocks::alternate(
         setting,
+        "append + fdatasync at 200/s",
         || paced_appends(setting, events),
         || {
             let times = steady(setting, events)?;
@@ -34,21 +35,13 @@ pub(crate) fn at_200_per_second(setting: &Setting) -> Result<Vec<Row>> {
     let now_ms = raw_log::fdatasync_ms(setting.folder())?;
     // Another disk, or this one in its slow state, is measured by what it is.
     let slower = if now_ms > 2.0 * USUAL_FDATASYNC_MS { now_ms / USUAL_FDATASYNC_MS } else { 1.0 };
-    let row = Row::new("publish to SSE client at 200/s, p50", "ms", "append + fdatasync at 200/s", blocks);
-    let p99 = Row {
-        name: "the same, p99",
-        unit: "ms",
-        limit_name: "",
-        figure: Spread::of(p99),
-        limit: Spread::default(),
-        ratio: Spread::default(),
-        target: Target::Printed,
-        notes: Vec::new(),
-    };
+    let row = Row::new("publish to SSE client at 200/s, p50", "ms", blocks);
+    let p99 = Row::alone("the same, p99", "ms", Spread::of(p99));
     Ok(vec![row.target(Target::AtMost(slower)), p99])
 }
 
-fn paced_appends(setting: &Setting, events: usize) -> Result<f64> {
+/// Milliseconds of an append + fdatasync at the same pace.
+pub(crate) fn paced_appends(setting: &Setting, events: usize) -> Result<f64> {
     let mut log = RawLog::create(setting.folder())?;
     let mut times = Vec::with_capacity(events);
     for _ in 0..events {
@@ -60,7 +53,8 @@ fn paced_appends(setting: &Setting, events: usize) -> Result<f64> {
     Ok(Spread::of(times).median())
 }
 
-fn steady(setting: &Setting, events: usize) -> Result<Spread> {
+/// Milliseconds from the call of publish until the client has read the event.
+pub(crate) fn steady(setting: &Setting, events: usize) -> Result<Spread> {
     let product = Product::open(setting.folder())?;
     let (plans, serving) = setting
         .runtime
@@ -92,15 +86,16 @@ pub(crate) fn at_full_speed(setting: &Setting) -> Result<Vec<Row>> {
     let events = setting.amount(100_000, 20_000);
     let blocks = blocks::alternate(
         setting,
+        "raw log, 512 events per fdatasync",
         || raw_log::appends(setting.folder(), events, BULK_EVENTS),
         || full_speed(setting, events),
     )?;
-    let row =
-        Row::new("the same at full speed, 1 client", "events/s", "raw log, 512 events per fdatasync", blocks);
+    let row = Row::new("the same at full speed, 1 client", "events/s", blocks);
     Ok(vec![row.target(Target::AtLeast(30_000.0))])
 }
 
-fn full_speed(setting: &Setting, events: usize) -> Result<f64> {
+/// Events per second from the first publish until the client has read the last event.
+pub(crate) fn full_speed(setting: &Setting, events: usize) -> Result<f64> {
     let product = Product::open(setting.folder())?;
     let (plans, serving) = setting
         .runtime

@@ -1,18 +1,21 @@
 //! Measures what Planwire promises of its speed, each figure beside what the machine itself can do at that moment.
 //!
-//! `cargo xtask bench [--quick] [--json FILE] [--folder DIR] [ROW..]`
+//! `cargo xtask bench [--against] [--quick] [--json FILE] [--folder DIR] [ROW..]`
 //!
 //! - [`arguments`], [`setting`]: what was asked for, and how much of it
-//! - [`blocks`], [`numbers`], [`row`]: blocks that alternate between limit and product, their medians, the table
+//! - [`blocks`]: blocks that alternate between the product and what stands beside it
+//! - [`pairs`], [`numbers`], [`row`]: their ratios and medians, the table; tested by the tests of the package
 //! - [`raw_log`], [`loopback`]: the limits: files and sockets without the product
 //! - [`product`], [`sse_client`]: the product, and a client that reads its streams
 //! - [`publish`], [`burst`], [`memory`], [`live`], [`replay`], [`engine`], [`a2a`]: the rows
+//! - [`against`], [`rivals`]: the rows of `--against`, and what they are measured beside
 //!
-//! **Invariant:** the limit is measured in the same run, on the same filesystem, between the blocks of the product;
+//! **Invariant:** what stands beside the product is measured in the same run, on the same filesystem, between the blocks of the product;
 //! a block during which the disk changed its state is thrown away, and the output says so.
 #![expect(clippy::print_stdout, reason = "a benchmark tells its figures on standard output")]
 
 mod a2a;
+mod against;
 mod arguments;
 mod blocks;
 mod burst;
@@ -21,10 +24,12 @@ mod live;
 mod loopback;
 mod memory;
 mod numbers;
+mod pairs;
 mod product;
 mod publish;
 mod raw_log;
 mod replay;
+mod rivals;
 mod row;
 mod setting;
 mod sse_client;
@@ -33,7 +38,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
-use crate::arguments::{Arguments, Asked};
+use crate::arguments::{Arguments, Asked, Names};
 use crate::row::Row;
 use crate::setting::Setting;
 
@@ -55,16 +60,17 @@ const FAMILIES: [(&str, Family); 10] = [
 ];
 
 fn main() -> ExitCode {
-    let names: Vec<&str> = FAMILIES.iter().map(|(name, _)| *name).collect();
-    let done = match Arguments::parse(std::env::args().skip(1), &names) {
+    let (own, against) = (FAMILIES.map(|(name, _)| name), against::FAMILIES.map(|(name, _)| name));
+    let names = Names { own: &own, against: &against };
+    let done = match Arguments::parse(std::env::args().skip(1), names) {
         Ok(Asked::Measure(arguments)) => measure(&arguments),
         Ok(Asked::Serve(folder)) => memory::serve(&folder),
         Ok(Asked::Help) => {
-            println!("{}", arguments::usage(&names));
+            println!("{}", arguments::usage(names));
             return ExitCode::SUCCESS;
         }
         Err(message) => {
-            println!("error: {message}\n\n{}", arguments::usage(&names));
+            println!("error: {message}\n\n{}", arguments::usage(names));
             return ExitCode::from(2);
         }
     };
@@ -82,14 +88,23 @@ fn measure(arguments: &Arguments) -> Result<()> {
     let setting = Setting::new(arguments)?;
     println!("{}", setting.describe());
     let mut rows = Vec::new();
-    for (name, family) in FAMILIES.iter().filter(|(name, _)| arguments.wants(name)) {
+    let families: &[(&str, Family)] = if arguments.against { &against::FAMILIES } else { &FAMILIES };
+    for (name, family) in families.iter().filter(|(name, _)| arguments.wants(name)) {
         println!("\n{name}");
         rows.extend(family(&setting).with_context(|| format!("failed to measure {name}"))?);
     }
-    let load = setting::load();
-    println!("\n{}\nload {load} at the end", row::table(&rows));
+    if arguments.against && arguments.wants_all() {
+        against::LEFT_OUT.iter().for_each(|what| setting.not_measured(*what));
+    }
+    let (load, missing) = (setting::load(), setting.all_not_measured());
+    println!("\n{}", row::table(&rows));
+    missing.iter().for_each(|what| println!("not measured: {what}"));
+    println!("load {load} at the end");
     if let Some(file) = &arguments.json {
-        let json = serde_json::json!({ "setting": setting.to_json(), "load_at_end": load, "rows": row::to_json(&rows) });
+        let (setting, rows) = (setting.to_json(), row::to_json(&rows));
+        let json = serde_json::json!({
+            "setting": setting, "load_at_end": load, "rows": rows, "not_measured": missing,
+        });
         std::fs::write(file, format!("{json:#}\n"))
             .with_context(|| format!("failed to write {}", file.display()))?;
         println!("written: {}", file.display());

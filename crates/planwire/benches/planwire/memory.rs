@@ -14,10 +14,11 @@ use crate::row::{Row, Target};
 use crate::setting::Setting;
 use crate::sse_client::{self, Count};
 
-const CLIENTS: usize = 1_000;
+/// Clients that wait.
+pub(crate) const CLIENTS: usize = 1_000;
 
 /// Clients that come and go before the first look, so that what is allocated once is not counted for each.
-const EARLY_CLIENTS: usize = 50;
+pub(crate) const EARLY_CLIENTS: usize = 50;
 
 /// KiB for each client.
 const TARGET_KIB: f64 = 24.0;
@@ -34,16 +35,7 @@ pub(crate) fn idle_clients(setting: &Setting) -> Result<Vec<Row>> {
         idle.push(before_kib);
         after_burst.push(after_kib);
     }
-    let row = |name, kib| Row {
-        name,
-        unit: "KiB",
-        limit_name: "",
-        figure: Spread::of(kib),
-        limit: Spread::default(),
-        ratio: Spread::default(),
-        target: Target::Printed,
-        notes: Vec::new(),
-    };
+    let row = |name, kib| Row::alone(name, "KiB", Spread::of(kib));
     let note = "resident memory of the server's process, without the kernel's buffers";
     Ok(vec![
         row("memory per idle SSE client", idle).target(Target::AtMost(TARGET_KIB)).note(note),
@@ -51,7 +43,8 @@ pub(crate) fn idle_clients(setting: &Setting) -> Result<Vec<Row>> {
     ])
 }
 
-fn look(setting: &Setting) -> Result<(f64, f64)> {
+/// KiB per client that is idle, and per client that is idle after a burst.
+pub(crate) fn look(setting: &Setting) -> Result<(f64, f64)> {
     let mut server = ServerProcess::start(setting.folder())?;
     let request = sse_client::request(&server.plan, "now");
     drop(connect(server.address, &request, EARLY_CLIENTS)?);
@@ -70,12 +63,20 @@ fn look(setting: &Setting) -> Result<(f64, f64)> {
     Ok((per_client(idle), per_client(after)))
 }
 
-fn connect(address: SocketAddr, request: &str, clients: usize) -> Result<Vec<(TcpStream, Count)>> {
+pub(crate) fn connect(address: SocketAddr, request: &str, clients: usize) -> Result<Vec<(TcpStream, Count)>> {
     (0..clients).map(|_| sse_client::open(address, request)).collect()
 }
 
 fn read_all(clients: &mut [(TcpStream, Count)], frames: usize) -> Result<()> {
     clients.iter_mut().try_for_each(|(stream, count)| sse_client::read_frames(stream, count, frames))
+}
+
+/// Resident memory of a process.
+pub(crate) fn resident_kib(process: u32) -> Result<f64> {
+    let path = format!("/proc/{process}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    let value = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("there is no VmRSS")?;
+    Ok(value.trim().trim_end_matches(" kB").parse()?)
 }
 
 /// A server in a process of its own. Ended when this is dropped.
@@ -106,12 +107,8 @@ impl ServerProcess {
         Ok(self.commands.write_all(b"burst\n")?)
     }
 
-    /// Resident memory.
     fn resident_kib(&self) -> Result<f64> {
-        let path = format!("/proc/{}/status", self.process.id());
-        let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-        let value = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("there is no VmRSS")?;
-        Ok(value.trim().trim_end_matches(" kB").parse()?)
+        resident_kib(self.process.id())
     }
 
     fn end(mut self) -> Result<()> {

@@ -42,6 +42,12 @@ impl Spread {
     }
 }
 
+impl<const N: usize> From<[f64; N]> for Spread {
+    fn from(figures: [f64; N]) -> Self {
+        Self::of(figures)
+    }
+}
+
 /// So many in that time, per second.
 pub(crate) fn per_second(count: usize, elapsed: Duration) -> f64 {
     count as f64 / elapsed.as_secs_f64().max(f64::MIN_POSITIVE)

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use planwire_bus::{Config, EventBus, Log, Publisher, Receipt};
-use planwire_event::{Clock, Event, EventType, IdGenerator, Payload, PlanId, Producer, SystemClock};
+use planwire_event::{Clock, Event, EventType, IdGenerator, LogId, Payload, PlanId, Producer, SystemClock};
 use planwire_server::{Limits, Server, ServerConfig};
-use planwire_store::{OpenOptions, SqliteStore};
+use planwire_store::{
+    EventRepository, LogWriter, MemoryStore, OpenOptions, PostgresOptions, PostgresStore, SqliteStore,
+};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -35,8 +37,8 @@ pub(crate) struct Product {
     /// Ids of events and plans.
     pub(crate) ids: Arc<IdGenerator>,
     maker: EventMaker,
-    /// Removed with the product.
-    _folder: TempDir,
+    /// Removed with the product, if it has files of its own.
+    _folder: Option<TempDir>,
 }
 
 impl Product {
@@ -45,8 +47,30 @@ impl Product {
         let folder = tempfile::tempdir_in(folder)?;
         let path = folder.path().join("log.db");
         let (writer, repository) = SqliteStore::open(&path, &OpenOptions::default())?;
-        let log = Log::open(Box::new(writer), repository, Arc::new(SystemClock))?;
-        let bus = EventBus::open(log, Config::default())?;
+        Self::over(Box::new(writer), repository, Config::default(), Some(folder))
+    }
+
+    /// Opens the log at `url`, in PostgreSQL, and makes it if there is none.
+    pub(crate) fn open_postgres(url: &str) -> Result<Self> {
+        let (writer, repository) = PostgresStore::open(&url.parse()?, &PostgresOptions::default())?;
+        Self::over(Box::new(writer), repository, Config::default(), None)
+    }
+
+    /// Makes a log in memory whose bus keeps so many bytes of events for its readers.
+    pub(crate) fn in_memory(ring_bytes_max: usize) -> Result<Self> {
+        let (writer, repository) = MemoryStore::open(LogId::from_random(1));
+        let config = Config { ring_bytes_max, ..Config::default() };
+        Self::over(writer, repository, config, None)
+    }
+
+    fn over(
+        writer: Box<dyn LogWriter>,
+        repository: Arc<dyn EventRepository>,
+        config: Config,
+        folder: Option<TempDir>,
+    ) -> Result<Self> {
+        let log = Log::open(writer, repository, Arc::new(SystemClock))?;
+        let bus = EventBus::open(log, config)?;
         let publisher = bus.publisher(Producer::new("bench"));
         let ids = Arc::new(IdGenerator::system());
         let maker = EventMaker::new(Arc::clone(&ids))?;
@@ -166,6 +190,16 @@ impl EventMaker {
         Ok(maker)
     }
 
+    /// Makes events with ids of its own.
+    pub(crate) fn system() -> Result<Self> {
+        Self::new(Arc::new(IdGenerator::system()))
+    }
+
+    /// A plan that is not yet there.
+    pub(crate) fn plan_id(&self) -> PlanId {
+        self.ids.next_plan_id()
+    }
+
     /// The next event of `plan`.
     pub(crate) fn make(&self, plan: &PlanId) -> Result<Event> {
         let (id, payload) = (self.ids.next_id(), self.payload.clone());
@@ -173,17 +207,20 @@ impl EventMaker {
     }
 
     fn bytes(&self) -> Result<usize> {
-        let event = self.make(&self.ids.next_plan_id())?;
-        let json = format!(
-            r#"{{"event_id":"{}","event_type":"{}","plan_id":"{}","timestamp":"{}","payload":{}}}"#,
-            event.event_id(),
-            event.event_type(),
-            event.plan_id(),
-            event.timestamp(),
-            event.payload().as_str(),
-        );
-        Ok(json.len())
+        Ok(json(&self.make(&self.ids.next_plan_id())?).len())
     }
+}
+
+/// An event as its publisher sends it: what rivals store.
+pub(crate) fn json(event: &Event) -> String {
+    format!(
+        r#"{{"event_id":"{}","event_type":"{}","plan_id":"{}","timestamp":"{}","payload":{}}}"#,
+        event.event_id(),
+        event.event_type(),
+        event.plan_id(),
+        event.timestamp(),
+        event.payload().as_str(),
+    )
 }
 
 fn payload(filler: usize) -> Result<Payload> {

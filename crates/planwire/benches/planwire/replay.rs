@@ -19,7 +19,7 @@ use crate::sse_client::{Crowd, request};
 const BATCH_EVENTS: usize = 1_000;
 
 /// The log that is read, and a raw one of as many events.
-struct Replay {
+pub(crate) struct Replay {
     product: Product,
     raw: RawLog,
     serving: Serving,
@@ -38,24 +38,19 @@ pub(crate) fn from_the_store(setting: &Setting) -> Result<Vec<Row>> {
     ];
     for (name, way) in ways {
         println!("  {name}");
-        let blocks = blocks::alternate(setting, || replay.scan(), || way(&replay, setting))?;
-        rows.push(
-            Row::new(name, "events/s", "raw log, lines counted", blocks)
-                .note(format!("{} events", replay.events)),
-        );
+        let blocks =
+            blocks::alternate(setting, "raw log, lines counted", || replay.scan(), || way(&replay, setting))?;
+        rows.push(Row::new(name, "events/s", blocks).note(format!("{} events", replay.events)));
     }
-    setting.runtime.block_on(async {
-        replay.serving.close().await?;
-        replay.product.close().await;
-        anyhow::Ok(())
-    })?;
+    replay.close(setting)?;
     Ok(rows)
 }
 
 type Way = fn(&Replay, &Setting) -> Result<f64>;
 
 impl Replay {
-    fn fill(setting: &Setting, events: usize) -> Result<Self> {
+    /// Writes the log, and the raw one.
+    pub(crate) fn fill(setting: &Setting, events: usize) -> Result<Self> {
         let mut raw = RawLog::create(setting.folder())?;
         for _ in 0..events.div_ceil(BULK_EVENTS) {
             raw.append(BULK_EVENTS)?;
@@ -76,7 +71,8 @@ impl Replay {
         Ok(per_second(lines, begun.elapsed()))
     }
 
-    fn pages(&self, setting: &Setting) -> Result<f64> {
+    /// Events per second in pages of the store.
+    pub(crate) fn pages(&self, setting: &Setting) -> Result<f64> {
         let filter = Filter::plan(self.plan.clone());
         let begun = Instant::now();
         setting.runtime.block_on(async {
@@ -94,7 +90,8 @@ impl Replay {
         })
     }
 
-    fn subscription(&self, setting: &Setting) -> Result<f64> {
+    /// Events per second of a subscription.
+    pub(crate) fn subscription(&self, setting: &Setting) -> Result<f64> {
         let filter = Filter::plan(self.plan.clone());
         let begun = Instant::now();
         setting.runtime.block_on(async {
@@ -111,11 +108,21 @@ impl Replay {
         })
     }
 
-    fn stream(&self, _setting: &Setting) -> Result<f64> {
+    /// Events per second as an event stream to one client.
+    pub(crate) fn stream(&self, _setting: &Setting) -> Result<f64> {
         let begun = Instant::now();
         let counts = Crowd::connect(self.serving.address, &request(&self.plan, "start"), 1)?.finish()?;
         // The greeting and the end are no events.
         self.rate(counts[0].frames - 2, begun)
+    }
+
+    /// Ends the server and lets go of the log.
+    pub(crate) fn close(self, setting: &Setting) -> Result<()> {
+        setting.runtime.block_on(async {
+            self.serving.close().await?;
+            self.product.close().await;
+            anyhow::Ok(())
+        })
     }
 
     /// Start and end of the plan were read, too.

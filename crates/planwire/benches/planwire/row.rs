@@ -1,15 +1,17 @@
-//! One row of the table: a figure, the limit beside it, and what was to be reached.
+//! One row of the table: a figure, what stands beside it, and what was to be reached.
 
 use serde_json::{Value, json};
 
-use crate::blocks::Blocks;
-use crate::numbers::{Spread, grouped};
+use super::numbers::{Spread, grouped};
+use super::pairs::Blocks;
 
 /// What was to be reached.
 #[derive(Clone, Copy)]
 pub(crate) enum Target {
-    /// At least so many times the limit of the machine.
-    OfLimit(f64),
+    /// At least so many times what stands beside it.
+    Times(f64),
+    /// At most so many times what stands beside it.
+    AtMostTimes(f64),
     /// At least so much.
     AtLeast(f64),
     /// At most so much.
@@ -24,14 +26,16 @@ pub(crate) struct Row {
     pub(crate) name: &'static str,
     /// Of what the figures are: `events/s`, `ms`.
     pub(crate) unit: &'static str,
-    /// What the limit is.
+    /// What stands beside it: a limit of the machine, or a rival.
     pub(crate) limit_name: &'static str,
     /// The product.
     pub(crate) figure: Spread,
-    /// The machine.
+    /// What stands beside it.
     pub(crate) limit: Spread,
     /// Product over limit.
     pub(crate) ratio: Spread,
+    /// Milliseconds of an append + fdatasync around the blocks.
+    pub(crate) fdatasync_ms: Spread,
     /// What was to be reached.
     pub(crate) target: Target,
     /// What a reader of the figures has to know.
@@ -40,14 +44,25 @@ pub(crate) struct Row {
 
 impl Row {
     /// Makes a row of its blocks.
-    pub(crate) fn new(
-        name: &'static str,
-        unit: &'static str,
-        limit_name: &'static str,
-        blocks: Blocks,
-    ) -> Self {
-        let Blocks { limit, product, ratio, notes } = blocks;
-        Self { name, unit, limit_name, figure: product, limit, ratio, target: Target::Printed, notes }
+    pub(crate) fn new(name: &'static str, unit: &'static str, blocks: Blocks) -> Self {
+        let Blocks { limit_name, limit, product, ratio, fdatasync_ms, notes } = blocks;
+        let (figure, target) = (product, Target::Printed);
+        Self { name, unit, limit_name, figure, limit, ratio, fdatasync_ms, target, notes }
+    }
+
+    /// Makes a row of a figure with nothing beside it.
+    pub(crate) fn alone(name: &'static str, unit: &'static str, figure: Spread) -> Self {
+        Self {
+            name,
+            unit,
+            limit_name: "",
+            figure,
+            limit: Spread::default(),
+            ratio: Spread::default(),
+            fdatasync_ms: Spread::default(),
+            target: Target::Printed,
+            notes: Vec::new(),
+        }
     }
 
     /// Says what was to be reached.
@@ -61,22 +76,38 @@ impl Row {
         self
     }
 
-    /// Whether it was reached, if anything was to be.
-    fn met(&self) -> Option<bool> {
+    /// What was reached over what was to be, so that 1 and more is met; `None` if nothing was to be.
+    fn reached(&self) -> Option<f64> {
         match self.target {
-            Target::OfLimit(least) => Some(self.ratio.median() >= least),
-            Target::AtLeast(least) => Some(self.figure.median() >= least),
-            Target::AtMost(most) => Some(self.figure.median() <= most),
+            Target::Times(least) => Some(self.ratio.median() / least),
+            Target::AtMostTimes(most) => Some(most / self.ratio.median()),
+            Target::AtLeast(least) => Some(self.figure.median() / least),
+            Target::AtMost(most) => Some(most / self.figure.median()),
             Target::Printed => None,
         }
     }
 
+    /// Whether it was reached, if anything was to be.
+    pub(crate) fn met(&self) -> Option<bool> {
+        self.reached().map(|reached| reached >= 1.0)
+    }
+
     fn target_text(&self) -> String {
         match self.target {
-            Target::OfLimit(least) => format!(">= {least} x limit"),
+            Target::Times(least) => format!(">= {least} x"),
+            Target::AtMostTimes(most) => format!("<= {most} x"),
             Target::AtLeast(least) => format!(">= {}", grouped(least)),
             Target::AtMost(most) => format!("<= {}", grouped(most)),
             Target::Printed => "-".to_owned(),
+        }
+    }
+
+    /// Whether it was reached, and if not how much of it.
+    pub(crate) fn verdict(&self) -> String {
+        match self.reached() {
+            Some(reached) if reached >= 1.0 => "met".to_owned(),
+            Some(reached) => format!("MISSED: {reached:.2} of it"),
+            None => "-".to_owned(),
         }
     }
 
@@ -85,29 +116,19 @@ impl Row {
             let (lowest, highest) = figures.ends();
             format!("{} ({}..{})", grouped(figures.median()), grouped(lowest), grouped(highest))
         };
-        let limit = match self.limit.median().is_finite() {
-            true => format!("{} {}", spread(&self.limit), self.limit_name),
-            false => "-".to_owned(),
+        let (limit, ratio) = match self.limit.median().is_finite() {
+            true => (format!("{} {}", spread(&self.limit), self.limit_name), spread(&self.ratio)),
+            false => ("-".to_owned(), "-".to_owned()),
         };
-        let verdict = match self.met() {
-            Some(true) => "met",
-            Some(false) => "MISSED",
-            None => "-",
-        };
-        [
-            self.name.to_owned(),
-            format!("{} {}", spread(&self.figure), self.unit),
-            limit,
-            grouped(self.ratio.median()),
-            self.target_text(),
-            verdict.to_owned(),
-        ]
+        let figure = format!("{} {}", spread(&self.figure), self.unit);
+        [self.name.to_owned(), figure, limit, ratio, self.target_text(), self.verdict()]
     }
 }
 
 /// The rows as a table, with their notes below.
 pub(crate) fn table(rows: &[Row]) -> String {
-    let head = ["row", "figure: median (lowest..highest)", "limit in the same run", "ratio", "target", ""];
+    let head =
+        ["row", "figure: median (lowest..highest)", "beside it in the same run", "ratio", "target", ""];
     let mut lines = vec![head.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -132,6 +153,7 @@ pub(crate) fn table(rows: &[Row]) -> String {
 pub(crate) fn to_json(rows: &[Row]) -> Vec<Value> {
     let row_json = |row: &Row| {
         let limit = row.limit.median().is_finite();
+        let fdatasync = row.fdatasync_ms.median().is_finite();
         json!({
             "row": row.name,
             "unit": row.unit,
@@ -139,6 +161,7 @@ pub(crate) fn to_json(rows: &[Row]) -> Vec<Value> {
             "limit": limit.then(|| row.limit.to_json()),
             "limit_name": limit.then_some(row.limit_name),
             "ratio": limit.then(|| row.ratio.to_json()),
+            "fdatasync_ms": fdatasync.then(|| row.fdatasync_ms.to_json()),
             "target": row.target_text(),
             "met": row.met(),
             "notes": row.notes,

@@ -1,5 +1,6 @@
 //! How much is measured, where, and on what machine.
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,8 +15,8 @@ use crate::arguments::Arguments;
 use crate::numbers::grouped;
 use crate::raw_log;
 
-/// Files that a thousand clients and their server hold in one process, with room to spare.
-const FILES: u64 = 8_192;
+/// Files that five thousand clients and their server hold in one process, with room to spare.
+const FILES: u64 = 16_384;
 
 /// Blocks of one row that are kept.
 const ROUNDS: (usize, usize) = (5, 2);
@@ -28,9 +29,11 @@ pub(crate) struct Setting {
     /// What the rows run on, with as many workers as the machine has cores, as the product's own program has.
     pub(crate) runtime: Arc<Runtime>,
     quick: bool,
+    against: bool,
     folder: TempDir,
     load: String,
     fdatasync_ms: f64,
+    not_measured: RefCell<Vec<String>>,
 }
 
 impl Setting {
@@ -44,7 +47,9 @@ impl Setting {
             .with_context(|| format!("failed to make a folder in {}", parent.display()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let fdatasync_ms = raw_log::fdatasync_ms(folder.path())?;
-        Ok(Self { runtime: Arc::new(runtime), quick: arguments.quick, folder, load: load(), fdatasync_ms })
+        let (runtime, not_measured) = (Arc::new(runtime), RefCell::default());
+        let &Arguments { quick, against, .. } = arguments;
+        Ok(Self { runtime, quick, against, folder, load: load(), fdatasync_ms, not_measured })
     }
 
     /// Where the logs lie.
@@ -60,6 +65,21 @@ impl Setting {
     /// How many of something, as the run is a whole one or a quick one.
     pub(crate) const fn amount(&self, whole: usize, quick: usize) -> usize {
         if self.quick { quick } else { whole }
+    }
+
+    /// Says that something is not measured, and why.
+    pub(crate) fn not_measured(&self, what: impl Into<String>) {
+        let what = what.into();
+        println!("  not measured: {what}");
+        let mut all = self.not_measured.borrow_mut();
+        if !all.contains(&what) {
+            all.push(what);
+        }
+    }
+
+    /// What was not measured, and why.
+    pub(crate) fn all_not_measured(&self) -> Vec<String> {
+        self.not_measured.borrow().clone()
     }
 
     /// One line for people.
@@ -82,6 +102,7 @@ impl Setting {
             "fdatasync_ms": self.fdatasync_ms,
             "event_bytes": crate::product::EVENT_BYTES,
             "quick": self.quick,
+            "against": self.against,
             "rounds": self.rounds(),
             "version": env!("CARGO_PKG_VERSION"),
         })
@@ -98,7 +119,7 @@ pub(crate) fn load() -> String {
     text.split(' ').next().unwrap_or_default().to_owned()
 }
 
-/// Lets this process hold as many files as a thousand clients need, where it may.
+/// Lets this process hold as many files as the largest burst needs, where it may.
 pub(crate) fn allow_many_files() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current.is_some_and(|current| current < FILES) {

@@ -56,17 +56,53 @@ impl Count {
     }
 }
 
+/// When the clients of a crowd go, and what they note.
+#[derive(Clone, Copy)]
+enum Stay {
+    /// When the stream ends.
+    ToTheEnd,
+    /// After so many frames.
+    Frames(usize),
+    /// After so many frames besides the first; when each of these came is noted.
+    Timed(usize),
+}
+
+/// What one client of a crowd has.
+struct Followed {
+    count: Count,
+    arrived: Vec<Instant>,
+}
+
 /// Many clients of one stream, on one thread.
 pub(crate) struct Crowd {
-    thread: JoinHandle<Result<Vec<Count>>>,
+    thread: JoinHandle<Result<Vec<Followed>>>,
 }
 
 impl Crowd {
-    /// Connects them; returns when each has read its first frame.
+    /// Connects clients that stay until the stream ends; returns when each has read its first frame.
     pub(crate) fn connect(address: SocketAddr, request: &str, clients: usize) -> Result<Self> {
+        Self::start(address, request, clients, Stay::ToTheEnd)
+    }
+
+    /// The same for clients that go after so many frames.
+    pub(crate) fn connect_for(
+        address: SocketAddr,
+        request: &str,
+        clients: usize,
+        frames: usize,
+    ) -> Result<Self> {
+        Self::start(address, request, clients, Stay::Frames(frames))
+    }
+
+    /// The same for clients that note when each of so many frames, besides the first, arrived.
+    pub(crate) fn watch(address: SocketAddr, request: &str, clients: usize, frames: usize) -> Result<Self> {
+        Self::start(address, request, clients, Stay::Timed(frames))
+    }
+
+    fn start(address: SocketAddr, request: &str, clients: usize, stay: Stay) -> Result<Self> {
         let (ready, readies) = mpsc::channel();
         let request = request.to_owned();
-        let thread = std::thread::spawn(move || follow_all(address, &request, clients, &ready));
+        let thread = std::thread::spawn(move || follow_all(address, &request, clients, stay, &ready));
         for _ in 0..clients {
             if readies.recv_timeout(PATIENCE).is_err() {
                 return match thread.is_finished().then(|| thread.join()) {
@@ -78,20 +114,35 @@ impl Crowd {
         Ok(Self { thread })
     }
 
-    /// Waits until all streams have ended; what each of them brought.
+    /// Waits until all clients have gone; what each of them got.
     pub(crate) fn finish(self) -> Result<Vec<Count>> {
+        Ok(self.join()?.into_iter().map(|followed| followed.count).collect())
+    }
+
+    /// Waits until all clients have gone; when each of them got each frame.
+    pub(crate) fn finish_watch(self) -> Result<Vec<Vec<Instant>>> {
+        Ok(self.join()?.into_iter().map(|followed| followed.arrived).collect())
+    }
+
+    fn join(self) -> Result<Vec<Followed>> {
         self.thread.join().map_err(|_| anyhow::anyhow!("the clients panicked"))?
     }
 }
 
-fn follow_all(address: SocketAddr, request: &str, clients: usize, ready: &Sender<()>) -> Result<Vec<Count>> {
+fn follow_all(
+    address: SocketAddr,
+    request: &str,
+    clients: usize,
+    stay: Stay,
+    ready: &Sender<()>,
+) -> Result<Vec<Followed>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let buffer = Rc::new(RefCell::new(vec![0; READ_BYTES]));
     LocalSet::new().block_on(&runtime, async {
         let mut tasks = JoinSet::new();
         for _ in 0..clients {
             let (request, buffer, ready) = (request.to_owned(), Rc::clone(&buffer), ready.clone());
-            tasks.spawn_local(async move { follow(address, &request, &buffer, &ready).await });
+            tasks.spawn_local(async move { follow(address, &request, stay, &buffer, &ready).await });
         }
         tasks.join_all().await.into_iter().collect()
     })
@@ -100,19 +151,21 @@ fn follow_all(address: SocketAddr, request: &str, clients: usize, ready: &Sender
 async fn follow(
     address: SocketAddr,
     request: &str,
+    stay: Stay,
     buffer: &RefCell<Vec<u8>>,
     ready: &Sender<()>,
-) -> Result<Count> {
+) -> Result<Followed> {
     let stream = tokio::net::TcpStream::connect(address).await?;
     stream.writable().await?;
     ensure!(stream.try_write(request.as_bytes())? == request.len(), "the request was not taken");
-    let mut count = Count::default();
+    let (mut count, mut arrived) = (Count::default(), Vec::new());
     loop {
         stream.readable().await?;
         let before = count.frames;
         let read = stream.try_read(&mut buffer.borrow_mut());
         match read {
-            Ok(0) => return Ok(count),
+            Ok(0) if matches!(stay, Stay::ToTheEnd) => return Ok(Followed { count, arrived }),
+            Ok(0) => bail!("the stream ended after {} frames", count.frames),
             Ok(read) => count.take(&buffer.borrow()[..read])?,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
             Err(error) => return Err(error.into()),
@@ -120,6 +173,17 @@ async fn follow(
         if before == 0 && count.frames > 0 {
             // Who waits for it may have given up.
             let _ = ready.send(());
+        }
+        let wanted = match stay {
+            Stay::ToTheEnd => continue,
+            Stay::Frames(wanted) => wanted,
+            Stay::Timed(wanted) => {
+                arrived.resize(count.frames.saturating_sub(1), Instant::now());
+                wanted + 1
+            }
+        };
+        if count.frames >= wanted {
+            return Ok(Followed { count, arrived });
         }
     }
 }

@@ -27,6 +27,7 @@
 //! - [`questions`]: what plans ask, and answers
 //! - [`typescript`]: the TypeScript client, in Node and in a browser
 //! - [`openapi`]: what the server says of itself, and whether it keeps to it
+//! - [`figures`]: the arithmetic of the benchmark
 //! - [`faults`]: cut connections, a second server, signals, a browser left alone
 
 mod a2a_load;
@@ -47,6 +48,7 @@ mod demo;
 mod export;
 mod fatal;
 mod faults;
+mod figures;
 mod following;
 mod harness;
 mod http;
