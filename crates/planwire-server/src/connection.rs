@@ -1,7 +1,6 @@
 //! One connection: HTTP/1.1 with a limit on everything.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
