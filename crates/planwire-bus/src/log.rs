@@ -6,9 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use planwire_event::lifecycle::Fact;
-use planwire_event::{
-    Clock, Cursor, Digest, Event, EventId, LogId, Position, Producer, Refusal, Seq, StoredEvent,
-};
+use planwire_event::{Clock, Cursor, Digest, Event, EventId, LogId, Position, Producer, Seq, StoredEvent};
 use planwire_store::{
     AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, StoreError,
 };
@@ -423,18 +421,23 @@ impl Log {
         let mut published = Vec::with_capacity(request.events.len());
         for (index, incoming) in request.events.iter().enumerate() {
             let Incoming { event, fact, .. } = incoming;
-            let outcome = match self.find_duplicate(index, event, known, staged) {
+            let found = match self.find_duplicate(index, event, known, staged) {
                 Some(found) => found,
                 None => match self.state.place(event, fact, &request.producer) {
                     Ok(placed) => Ok(staged.add(incoming, placed, &request.producer)),
-                    // The event may have been stored before the plan came to where it would be refused, and so may
-                    // those before it.
-                    Err(refusal) => {
-                        let ids = request.events[..=index].iter().map(|of| of.event.event_id());
-                        known.look_up(&*self.repository, &ids.collect::<Vec<_>>())?;
-                        refused_unless_stored(index, event, refusal, known)
-                    }
+                    Err(refusal) => Err(PublishError::Rejected { index, refusal }),
                 },
+            };
+            let outcome = match found {
+                Ok(place) => Ok(place),
+                // The event may have been stored before the plan came to where it would be refused. So may those before
+                // it, and then they are what is wrong if they say something else.
+                Err(error) => {
+                    let ids = request.events[..=index].iter().map(|of| of.event.event_id());
+                    known.look_up(&*self.repository, &ids.collect::<Vec<_>>())?;
+                    let first = known.stored.get(&event.event_id());
+                    first.map_or(Err(error), |first| same_or_conflict(index, event, first))
+                }
             };
             match outcome {
                 Ok(place) => published.push(place),
@@ -464,18 +467,6 @@ impl Log {
         }
         let first = known.stored.get(&event.event_id()).or_else(|| staged.find(event.event_id()))?;
         Some(same_or_conflict(index, event, first))
-    }
-}
-
-fn refused_unless_stored(
-    index: usize,
-    event: &Event,
-    refusal: Refusal,
-    known: &Known,
-) -> Result<Published, PublishError> {
-    match known.stored.get(&event.event_id()) {
-        Some(first) => same_or_conflict(index, event, first),
-        None => Err(PublishError::Rejected { index, refusal }),
     }
 }
 

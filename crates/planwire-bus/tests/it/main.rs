@@ -13,6 +13,7 @@ mod lifecycle;
 mod opening;
 mod other_writers;
 mod postgres;
+mod properties;
 mod publish;
 mod read_faults;
 mod readers;

@@ -70,6 +70,9 @@ async fn another_content_under_the_same_id_is_a_conflict() {
     .unwrap();
     let error = kit.publisher("x").publish_all(vec![twice, changed]).await.unwrap_err();
     assert!(matches!(error, PublishError::Conflict { index: 1, .. }), "{error}");
+    // The first says something else than what is stored; the second says the same and is right.
+    let error = kit.publisher("x").publish_all(vec![other, start]).await.unwrap_err();
+    assert!(matches!(error, PublishError::Conflict { index: 0, .. }), "{error}");
 }
 
 #[tokio::test]

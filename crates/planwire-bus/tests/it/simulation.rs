@@ -12,7 +12,7 @@ mod chances;
 mod disk;
 mod executor;
 mod judge;
-mod model;
+pub(crate) mod model;
 mod others;
 #[cfg(feature = "planted")]
 mod planted;

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use planwire_event::vocabulary::{PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted};
-use planwire_event::{Event, EventId, EventType, Filter, PlanId, Position, Scope, StoredEvent};
+use planwire_event::{Event, EventId, EventType, Filter, PlanId, Position, Scope};
 
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
@@ -34,7 +34,7 @@ pub(crate) struct Model {
     pub(crate) plans: BTreeMap<PlanId, Plan>,
     ids: BTreeMap<EventId, Event>,
     /// Children that were announced and have not started, with who announced them.
-    announced: BTreeMap<PlanId, PlanId>,
+    pub(crate) announced: BTreeMap<PlanId, PlanId>,
 }
 
 impl Model {
@@ -144,11 +144,11 @@ impl Model {
     }
 
     /// Whether a filter wants an event, by the plain definition.
-    pub(crate) fn wants(&self, filter: &Filter, event: &StoredEvent) -> bool {
+    pub(crate) fn wants(&self, filter: &Filter, event: &Event) -> bool {
         let of_type = match &filter.types {
             planwire_event::EventTypes::All => true,
             planwire_event::EventTypes::Only(types) => {
-                types.iter().any(|one: &EventType| one.as_str() == event.event.event_type().as_str())
+                types.iter().any(|one: &EventType| one.as_str() == event.event_type().as_str())
             }
         };
         of_type

@@ -38,7 +38,7 @@ impl Judge {
         let log = &mut self.readers[reader];
         let after = usize::try_from(log.clear_to.get()).ok()?;
         for row in self.seen.iter().skip(after) {
-            if self.model.wants(&log.filter, row) {
+            if self.model.wants(&log.filter, &row.event) {
                 return Some(row.position);
             }
             log.clear_to = row.position;
@@ -66,7 +66,7 @@ impl Judge {
         if at <= log.place {
             return Err(format!("duplicate or reorder: {at} is handed out after {}", log.place));
         }
-        if !self.model.wants(&log.filter, event) {
+        if !self.model.wants(&log.filter, &event.event) {
             return Err(format!("leak: {at} is not of {:?}", log.filter));
         }
         if log.ended {
