@@ -2,10 +2,11 @@
 
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::response::Response;
+use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -89,6 +90,24 @@ async fn requests(
         }
     }
     Ok(None)
+}
+
+/// Prepares a thread that will answer requests, so that it goes on when the machine's clock is set to a time before
+/// 1970. Call it where the runtime starts its threads.
+///
+/// hyper keeps the text of `Date` for each thread, looks at the clock once more than a second has passed, and panics at
+/// a time that HTTP cannot write. A clock that stands before its last look makes it keep what it has: so each thread
+/// takes its first look here, while the clock is right.
+pub fn prepare_thread() {
+    if SystemTime::now() < UNIX_EPOCH {
+        return;
+    }
+    let nothing = service_fn(|_: hyper::Request<hyper::body::Incoming>| async {
+        Ok::<_, Infallible>(hyper::Response::new(Body::empty()))
+    });
+    let connection = http1::Builder::new().serve_connection(TokioIo::new(tokio::io::empty()), nothing);
+    // It has ended before it began, and has looked at the clock by then.
+    let _ = connection.now_or_never();
 }
 
 /// Sets what the kernel shall do with the socket.

@@ -50,5 +50,6 @@ mod write_deadline;
 
 pub use app::Gauges;
 pub use config::{BODY_BYTES_MAX, Limits, ServerConfig};
+pub use connection::prepare_thread;
 pub use openapi::openapi_json;
 pub use server::{BindError, Server};

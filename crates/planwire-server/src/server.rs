@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use planwire_bus::{EventBus, PlanStarter};
+use planwire_event::Timestamp;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -21,6 +22,9 @@ use crate::routes::Service;
 /// First and longest wait after the operating system gave no connection, as when file descriptors are used up.
 const ACCEPT_BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
+/// The first time that a `Date` can say.
+const EPOCH: Timestamp = Timestamp::from_micros_clamped(0);
+
 /// Why a server does not listen.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -32,6 +36,14 @@ pub enum BindError {
     NotLoopback {
         /// The address.
         address: SocketAddr,
+    },
+    /// The machine's clock shows a time that HTTP cannot write.
+    #[error(
+        "refusing to answer while the machine's clock shows {now}: HTTP has no dates before 1970; set the clock"
+    )]
+    Clock {
+        /// What it shows.
+        now: Timestamp,
     },
     /// A route of the A2A facade cannot be used.
     #[error("the routes of messages cannot be used: {0}")]
@@ -48,6 +60,8 @@ pub enum BindError {
 }
 
 /// A server that listens and does not answer yet; [`Server::run`] does.
+///
+/// It answers on the threads of the runtime that runs it, which should have begun with [`crate::prepare_thread`].
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
@@ -60,8 +74,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// [`BindError::NotLoopback`] for addresses that others could reach, [`BindError::Route`] for a route that cannot
-    /// be used, [`BindError::Listen`] if the operating system refuses.
+    /// [`BindError::NotLoopback`] for addresses that others could reach, [`BindError::Clock`] for a clock before 1970,
+    /// [`BindError::Route`] for a route that cannot be used, [`BindError::Listen`] if the operating system refuses.
     pub async fn bind(
         mut config: ServerConfig,
         bus: EventBus,
@@ -71,7 +85,11 @@ impl Server {
         if !address.ip().is_loopback() {
             return Err(BindError::NotLoopback { address });
         }
-        let a2a = A2a::new(&config.a2a, config.clock.now())?;
+        let now = config.clock.now();
+        if now < EPOCH {
+            return Err(BindError::Clock { now });
+        }
+        let a2a = A2a::new(&config.a2a, now)?;
         let failed = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;

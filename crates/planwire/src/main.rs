@@ -59,7 +59,8 @@ fn start(arguments: Arguments, output: Output) -> Result<Exit, Failure> {
     for warning in &settings.warnings {
         tracing::warn!("{}", escape(warning));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.enable_all().on_thread_start(planwire_server::prepare_thread).build()?;
     let exit = runtime.block_on(commands::run(arguments, settings, output));
     // A task that blocks, as a read of standard input does, must not keep the process.
     runtime.shutdown_background();

@@ -157,7 +157,7 @@ impl House {
     ///
     /// # Errors
     ///
-    /// Exit code 2 if the address is none that may be served, 1 if it is taken.
+    /// Exit code 2 if the address is none that may be served, 1 if it is taken or the clock stands before 1970.
     pub(crate) async fn serve(&self, config: ServerConfig) -> Result<Serving, Failure> {
         let token = token()?;
         let config = ServerConfig { token: Some(token.clone()), ids: Arc::clone(&self.ids), ..config };
@@ -166,6 +166,7 @@ impl House {
                 BindError::NotLoopback { .. } => Failure::new(Exit::Usage, error)
                     .hint("name another by --listen; `planwire config` shows where it is set"),
                 BindError::Route(_) => Failure::new(Exit::Usage, error),
+                BindError::Clock { .. } => Failure::new(Exit::Failed, error),
                 error => Failure::new(Exit::Failed, error)
                     .hint("another port: --listen 127.0.0.1:0 takes a free one"),
             })?;

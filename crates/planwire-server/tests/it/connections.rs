@@ -1,10 +1,11 @@
 //! Connections, from the first byte to the end of the server.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use planwire_bus::{Config, EventBus, Log};
-use planwire_event::SystemClock;
+use planwire_event::{ManualClock, SystemClock, Timestamp};
 use planwire_server::{BindError, Server, ServerConfig};
 use planwire_store::MemoryStore;
 
@@ -12,9 +13,9 @@ use crate::client::{Client, Stream, get};
 use crate::served::{Served, eventually};
 
 #[tokio::test]
-async fn addresses_that_others_could_reach_are_refused() {
+async fn addresses_that_others_could_reach_and_clocks_before_1970_are_refused() {
     let (writer, repository) = MemoryStore::open("7Q4M2K9A".parse().unwrap());
-    let log = Log::open(writer, repository, std::sync::Arc::new(SystemClock)).unwrap();
+    let log = Log::open(writer, repository, Arc::new(SystemClock)).unwrap();
     let bus = EventBus::open(log, Config::default()).unwrap();
     for address in ["0.0.0.0:0", "[::]:0", "192.168.1.1:0", "[::ffff:127.0.0.1]:0"] {
         let config = ServerConfig { listen: address.parse().unwrap(), ..ServerConfig::default() };
@@ -25,8 +26,12 @@ async fn addresses_that_others_could_reach_are_refused() {
     let first = ServerConfig { listen: "127.0.0.1:0".parse().unwrap(), ..ServerConfig::default() };
     let server = Server::bind(first.clone(), bus.clone(), None).await.unwrap();
     let second = ServerConfig { listen: server.address(), ..first };
-    let taken = Server::bind(second, bus, None).await.err().unwrap();
+    let taken = Server::bind(second, bus.clone(), None).await.err().unwrap();
     assert!(matches!(taken, BindError::Listen { .. }), "{taken}");
+    let clock = Arc::new(ManualClock::at(Timestamp::from_micros_clamped(-1)));
+    let early = ServerConfig { clock, ..ServerConfig::default() };
+    let early = Server::bind(early, bus, None).await.err().unwrap();
+    assert!(early.to_string().contains("clock shows 1969-12-31T23:59:59.999999Z"), "{early}");
 }
 
 #[tokio::test]
