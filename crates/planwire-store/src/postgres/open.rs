@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use planwire_event::{IdGenerator, LogId};
 use tokio::time::Instant;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
 
 use crate::contract::StoreError;
 use crate::moving::Moving;
@@ -109,6 +111,25 @@ pub enum PostgresOpenError {
         /// Where the log is.
         from: String,
     },
+    /// The role may look at the log, and may not write it.
+    #[error(
+        "the role of {url} may not write the log: it lacks {missing}; grant it, or name the owner of the schema"
+    )]
+    ReadOnly {
+        /// Where it is.
+        url: PostgresUrl,
+        /// The rights that it lacks.
+        missing: String,
+    },
+    /// The role may not do what opening the log takes.
+    #[error("the role of {url} may not open the log; grant it, or name the owner of the schema")]
+    Denied {
+        /// Where it is.
+        url: PostgresUrl,
+        /// What it may not.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// The operating system gave no threads for the connections.
     #[error("no thread could be started for connections")]
     NoThread(#[source] std::io::Error),
@@ -209,11 +230,11 @@ impl Opening {
         if matches!(found, Found::Nothing) || matches!(found, Found::Version(version) if version < VERSION) {
             let log_id = self.server.options.log_id.unwrap_or_else(random_log_id);
             let migrated = schema::migrate(&mut session.client, self.url.schema(), log_id).await;
-            let found = migrated.map_err(|error| self.failed(store_error(error)))?;
-            self.check(found)?;
+            self.check(migrated.map_err(|error| self.failed(error))?)?;
         } else {
             self.check(found)?;
         }
+        self.check_rights(&session).await?;
         Ok(session)
     }
 
@@ -229,7 +250,7 @@ impl Opening {
     async fn check_move(&self, session: &Session, what: Use) -> Result<(), PostgresOpenError> {
         let moving = moved::find(&session.client).await;
         let url = self.url.clone();
-        match moving.map_err(|error| self.failed(store_error(error)))? {
+        match moving.map_err(|error| self.failed(error))? {
             Some(Moving::Here { from }) => Err(PostgresOpenError::Arriving { url, from }),
             Some(Moving::Away { to }) if what == Use::Writing => Err(PostgresOpenError::Moved { url, to }),
             _ => Ok(()),
@@ -249,7 +270,15 @@ impl Opening {
 
     async fn find(&self, session: &Session) -> Result<Found, PostgresOpenError> {
         let found = schema::find(&session.client, self.url.schema()).await;
-        found.map_err(|error| self.failed(store_error(error)))
+        found.map_err(|error| self.failed(error))
+    }
+
+    /// Whether the role may write what is there.
+    async fn check_rights(&self, session: &Session) -> Result<(), PostgresOpenError> {
+        match schema::missing_rights(&session.client).await.map_err(|error| self.failed(error))? {
+            Some(missing) => Err(PostgresOpenError::ReadOnly { url: self.url.clone(), missing }),
+            None => Ok(()),
+        }
     }
 
     /// Whether what is there can be used as it is.
@@ -264,8 +293,14 @@ impl Opening {
         })
     }
 
-    fn failed(&self, source: StoreError) -> PostgresOpenError {
-        PostgresOpenError::Store { url: self.url.clone(), source }
+    fn failed(&self, error: Error) -> PostgresOpenError {
+        let url = self.url.clone();
+        match error.code() {
+            Some(&SqlState::INSUFFICIENT_PRIVILEGE) => {
+                PostgresOpenError::Denied { url, source: Box::new(error) }
+            }
+            _ => PostgresOpenError::Store { url, source: store_error(error) },
+        }
     }
 }
 

@@ -103,8 +103,18 @@ pub(crate) async fn find(client: &Client, schema: &str) -> Result<Found, tokio_p
     if ours == 0 {
         return Ok(if relations == 0 { Found::Nothing } else { Found::Foreign });
     }
-    let row = client.query_typed_one("SELECT version FROM planwire_schema", &[]).await?;
+    // By its full name, so that who may not enter the schema is told that and not that nothing is there.
+    let row =
+        client.query_typed_one(&format!("SELECT version FROM \"{schema}\".planwire_schema"), &[]).await?;
     Ok(Found::Version(row.try_get(0)?))
+}
+
+/// The rights that the session's role lacks to write the log, as people write them; none if it has all.
+pub(crate) async fn missing_rights(client: &Client) -> Result<Option<String>, tokio_postgres::Error> {
+    let sql = "SELECT string_agg(need || ' on ' || relation, ', ') FROM (VALUES ('planwire_log', 'UPDATE'), \
+                 ('plan_events', 'INSERT'), ('plans', 'INSERT'), ('plans', 'UPDATE'), ('plan_documents', 'INSERT'), \
+                 ('blobs', 'INSERT')) AS needed (relation, need) WHERE NOT has_table_privilege(relation, need)";
+    client.query_typed_one(sql, &[]).await?.try_get(0)
 }
 
 /// Brings `schema` to [`VERSION`], waits for others that do, and says what it found: `new_log` is the id of a log that

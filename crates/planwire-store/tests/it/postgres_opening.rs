@@ -132,7 +132,13 @@ fn schema_that_an_administrator_made_is_enough() {
     let mut author = two_trees();
     author.commit(&mut writer);
     assert_eq!(read_all(&*repository), author.events);
-    check(&refusal(&guest("other")), &["can not be opened", "permission denied"]);
+    check(&refusal(&guest("other")), &["may not open the log", "permission denied"]);
+    let looks = "GRANT USAGE ON SCHEMA theirs TO guest; GRANT SELECT ON ALL TABLES IN SCHEMA theirs TO guest";
+    drop(open_postgres(&cluster.url("theirs")));
+    check(&refusal(&guest("theirs")), &["may not open the log", "permission denied for schema theirs"]);
+    cluster.sql(looks);
+    check(&refusal(&guest("theirs")), &["may not write the log", "lacks UPDATE on planwire_log, INSERT on"]);
+    PostgresStore::open_read_only(&guest("theirs").parse().unwrap(), &postgres_options()).unwrap();
 }
 
 #[test]
