@@ -8,6 +8,7 @@
 mod author;
 mod awkward;
 mod block_on;
+#[expect(dead_code, reason = "the tests of the program bring faults about in it")]
 mod cluster;
 mod conformance;
 mod damage;

@@ -21,6 +21,8 @@ pub(crate) enum Mode {
     CutAnswerForGood,
     /// Takes no new connections; the others go on.
     Refuse,
+    /// Passes everything on except notifications.
+    Unheard,
 }
 
 #[derive(Debug, Default)]
@@ -112,9 +114,11 @@ impl Proxy {
     }
 
     fn pass_answers(&self, mut from: TcpStream, mut to: TcpStream) {
+        let mut answers = Answers::default();
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             let mut state = self.state.lock().unwrap();
+            let unheard = state.mode == Mode::Unheard;
             match state.mode {
                 Mode::CutAnswer => {
                     state.mode = Mode::Pass;
@@ -126,11 +130,44 @@ impl Proxy {
                 }
                 _ => drop(state),
             }
-            if to.write_all(&bytes[..read]).is_err() {
+            if to.write_all(&answers.pass(&bytes[..read], unheard)).is_err() {
                 break;
             }
         }
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    }
+}
+
+/// Cuts what a server answers into messages, so that notifications can be left out.
+#[derive(Default)]
+struct Answers {
+    /// The beginning of a message whose length has not come yet.
+    header: Vec<u8>,
+    /// Bytes of a message that are still to come.
+    left: usize,
+    dropped: bool,
+}
+
+impl Answers {
+    fn pass(&mut self, mut bytes: &[u8], unheard: bool) -> Vec<u8> {
+        let mut passed = Vec::with_capacity(bytes.len());
+        while !bytes.is_empty() {
+            if self.left == 0 {
+                let (first, rest) = bytes.split_at(bytes.len().min(5 - self.header.len()));
+                self.header.extend_from_slice(first);
+                bytes = rest;
+                let [kind, length @ ..] = &self.header[..] else { continue };
+                let Ok(length) = <[u8; 4]>::try_from(length) else { continue };
+                self.left = u32::from_be_bytes(length) as usize - 4;
+                self.dropped = unheard && *kind == b'A';
+                let header = std::mem::take(&mut self.header);
+                passed.extend(header.into_iter().filter(|_| !self.dropped));
+            }
+            let (body, rest) = bytes.split_at(bytes.len().min(self.left));
+            passed.extend_from_slice(if self.dropped { &[] } else { body });
+            (self.left, bytes) = (self.left - body.len(), rest);
+        }
+        passed
     }
 }
 

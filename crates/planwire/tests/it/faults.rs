@@ -12,6 +12,7 @@
 //! - [`flips`], [`older`]: damaged files, and files that are not those which a client knows
 //! - [`paused`], [`clock`], [`limits`], [`descriptors`], [`shutdown`]: SIGSTOP, clocks that jump, no memory, processes
 //!   or file descriptors left, servers that are asked to end
+//! - [`postgres`]: what happens to PostgreSQL below servers that share a log in it
 //! - [`cut`], [`curl`], [`page`]: a client cut at any byte, `curl -N`, the page in a browser
 //! - [`browser`]: what drives that browser
 //! - [`input`]: requests and documents that are none
@@ -36,6 +37,7 @@ mod older;
 mod page;
 mod paused;
 mod points;
+mod postgres;
 mod power;
 pub(crate) mod raw;
 pub(crate) mod row;

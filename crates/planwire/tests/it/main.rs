@@ -57,6 +57,9 @@ mod load;
 mod log;
 mod moving;
 mod openapi;
+#[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
+#[path = "../../../planwire-store/tests/it/proxy.rs"]
+mod proxy;
 mod python;
 mod questions;
 #[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]

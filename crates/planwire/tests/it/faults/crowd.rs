@@ -3,6 +3,7 @@
 //! Publishers write down what they were told, readers what they were given. After the last life the log is read from
 //! the file, and the one [`checker`](super::checker) holds all of it against each other.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -22,28 +23,37 @@ const GIVE_UP_ONCE_IN: u64 = 20;
 const BATCH_EVENTS_MAX: u64 = 4;
 /// Pause before somebody who found no server looks again.
 const RETRY_PAUSE: Duration = Duration::from_millis(1);
+/// The longest pause before somebody who was refused asks again; it doubles up to here.
+const REFUSED_PAUSE_MAX: Duration = Duration::from_millis(100);
 
 /// How many write and read.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Crowd {
     pub(crate) publishers: usize,
     pub(crate) readers: usize,
+    /// The longest pause between two requests of a publisher, in milliseconds.
+    pub(crate) pause_ms_max: u64,
 }
 
 impl Crowd {
     /// The crowd of FAULTS: 8 publishers and 20 readers.
-    pub(crate) const LARGE: Self = Self { publishers: 8, readers: 20 };
+    pub(crate) const LARGE: Self = Self { publishers: 8, readers: 20, pause_ms_max: 0 };
     /// Enough to share commits, where much else costs time.
-    pub(crate) const SMALL: Self = Self { publishers: 4, readers: 4 };
+    pub(crate) const SMALL: Self = Self { publishers: 4, readers: 4, pause_ms_max: 0 };
 }
 
 /// What publishers, readers and the one who brings the fault about know of each other.
 #[derive(Default)]
 pub(crate) struct Stage {
-    url: Mutex<Option<String>>,
+    /// Servers of the log; publishers and readers share them evenly.
+    urls: Mutex<Vec<String>>,
     acked: AtomicU64,
     /// Requests that were answered with 5xx.
     refused: AtomicU64,
+    /// The kinds of problems that these answers named.
+    kinds: Mutex<BTreeMap<String, u64>>,
+    /// Event streams that were served.
+    streams: AtomicU64,
     /// The longest time that a request was not answered, in milliseconds.
     slowest_ms: AtomicU64,
     finishing: AtomicBool,
@@ -55,8 +65,10 @@ pub(crate) struct Stage {
 }
 
 impl Stage {
-    fn url(&self) -> Option<String> {
-        self.url.lock().expect("no thread panicked").clone()
+    /// The server of the publisher or reader with this number.
+    fn url(&self, number: usize) -> Option<String> {
+        let urls = self.urls.lock().expect("no thread panicked");
+        urls.get(number % urls.len().max(1)).cloned()
     }
 
     /// Events that were acknowledged so far.
@@ -69,26 +81,48 @@ impl Stage {
         (self.refused.load(Ordering::Acquire), self.slowest_ms.load(Ordering::Acquire))
     }
 
+    fn was_refused(&self, kind: String) {
+        self.refused.fetch_add(1, Ordering::AcqRel);
+        *self.kinds.lock().expect("no thread panicked").entry(kind).or_default() += 1;
+    }
+
+    /// What was refused so far, by kind.
+    pub(crate) fn kinds(&self) -> BTreeMap<String, u64> {
+        self.kinds.lock().expect("no thread panicked").clone()
+    }
+
     /// Starts a server, waits until it takes events, and lets the crowd to it.
     pub(crate) fn begin(&self, place: &Place) -> Server {
+        let server = self.start(place);
+        self.admit(&server);
+        server
+    }
+
+    /// Starts a server and waits until it takes events.
+    pub(crate) fn start(&self, place: &Place) -> Server {
         let begun = Instant::now();
         let server = place.serve(&[]);
         while server.http.get("/readyz").status != 200 {
             assert!(begun.elapsed() < PATIENCE, "the server is never ready");
         }
         self.recoveries.lock().expect("no thread panicked").push(begun.elapsed());
-        self.admit(&server);
         server
     }
 
     /// Lets the crowd to a server.
     pub(crate) fn admit(&self, server: &Server) {
-        *self.url.lock().expect("no thread panicked") = Some(server.url.clone());
+        self.admit_all(std::slice::from_ref(server));
+    }
+
+    /// Lets the crowd to servers of one log.
+    pub(crate) fn admit_all(&self, servers: &[Server]) {
+        *self.urls.lock().expect("no thread panicked") =
+            servers.iter().map(|server| server.url.clone()).collect();
     }
 
     /// There is no server any more.
     pub(crate) fn gone(&self) {
-        *self.url.lock().expect("no thread panicked") = None;
+        self.admit_all(&[]);
     }
 
     /// Waits until so many more events are acknowledged, or the time is over; says whether they are.
@@ -125,21 +159,36 @@ pub(crate) struct Survived {
     pub(crate) counts: Counts,
     /// From the start of the process to `/readyz`.
     pub(crate) recoveries: Vec<Duration>,
+    /// Event streams that were served to readers, each of which needs one if none breaks.
+    pub(crate) streams: u64,
 }
 
 /// Lets `live` do to servers on one log what it does, while publishers write and readers follow.
 pub(crate) fn survive(
     place: &Place,
     crowd: Crowd,
-    mut chance: Chance,
+    chance: Chance,
     live: impl FnOnce(&Stage, &mut Chance),
+) -> Survived {
+    survive_on(place, crowd, chance, |stage, chance| {
+        live(stage, chance);
+        vec![stage.begin(place)]
+    })
+}
+
+/// The same where `live` leaves servers that the crowd may use to the end.
+pub(crate) fn survive_on(
+    place: &Place,
+    crowd: Crowd,
+    mut chance: Chance,
+    live: impl FnOnce(&Stage, &mut Chance) -> Vec<Server>,
 ) -> Survived {
     let stage = Stage::default();
     let (claims, readings) = std::thread::scope(|scope| {
         let publishers: Vec<_> = (0..crowd.publishers)
             .map(|number| {
                 let (stage, chance) = (&stage, chance.fork());
-                scope.spawn(move || Publisher::new(stage, number, chance).run())
+                scope.spawn(move || Publisher::new(stage, number, crowd, chance).run())
             })
             .collect();
         let readers: Vec<_> = (0..crowd.readers)
@@ -147,23 +196,26 @@ pub(crate) fn survive(
                 let plan =
                     number.is_multiple_of(PLAN_READER_EVERY).then(|| plan_of(number % crowd.publishers));
                 let stage = &stage;
-                scope.spawn(move || read(stage, plan))
+                scope.spawn(move || read(stage, number, plan))
             })
             .collect();
         let _abandon = Abandon(&stage);
-        live(&stage, &mut chance);
-        let server = stage.begin(place);
+        let servers = live(&stage, &mut chance);
         stage.finishing.store(true, Ordering::Release);
         let claims: Vec<Claim> =
             publishers.into_iter().flat_map(|thread| thread.join().expect("a publisher")).collect();
-        stage.head.get_or_init(|| head(&server));
+        // One that has not heard of the others' last events yet knows less.
+        stage.head.get_or_init(|| servers.iter().map(head).max().expect("a server is left"));
         let readings: Vec<Reading> =
             readers.into_iter().map(|thread| thread.join().expect("a reader")).collect();
-        assert_eq!(server.stop().code(), Some(0));
+        for server in servers {
+            assert_eq!(server.stop().code(), Some(0));
+        }
         (claims, readings)
     });
     let counts = check(&log_of(place), &claims, &readings);
-    Survived { counts, recoveries: stage.recoveries.into_inner().expect("no thread panicked") }
+    let recoveries = stage.recoveries.into_inner().expect("no thread panicked");
+    Survived { counts, recoveries, streams: stage.streams.into_inner() }
 }
 
 /// The log as the file has it.
@@ -184,6 +236,8 @@ fn plan_of(number: usize) -> String {
 /// Writes into one plan, each event until it knows what became of it.
 struct Publisher<'a> {
     stage: &'a Stage,
+    number: usize,
+    pause_ms_max: u64,
     plan_id: String,
     chance: Chance,
     ids: IdGenerator,
@@ -193,9 +247,11 @@ struct Publisher<'a> {
 }
 
 impl<'a> Publisher<'a> {
-    fn new(stage: &'a Stage, number: usize, chance: Chance) -> Self {
+    fn new(stage: &'a Stage, number: usize, crowd: Crowd, chance: Chance) -> Self {
         Self {
             stage,
+            number,
+            pause_ms_max: crowd.pause_ms_max,
             plan_id: plan_of(number),
             chance,
             ids: IdGenerator::system(),
@@ -213,6 +269,7 @@ impl<'a> Publisher<'a> {
         while !self.stage.finishing.load(Ordering::Acquire) {
             let events: Vec<_> = (0..self.chance.between(1, BATCH_EVENTS_MAX)).map(|_| self.note()).collect();
             self.publish(&events, GIVE_UP_ONCE_IN);
+            std::thread::sleep(Duration::from_millis(self.chance.between(0, self.pause_ms_max)));
         }
         let counts = json!({"decisions": 0, "events": 0, "retries": 0, "subplans": 0, "tool_calls": 0});
         self.publish_until_told(&[(
@@ -250,7 +307,7 @@ impl<'a> Publisher<'a> {
 
     /// Sends the same request until it is answered.
     fn ask(&mut self, body: &str, events: usize, give_up_once_in: u64) -> Vec<Told> {
-        let begun = Instant::now();
+        let (begun, mut pause) = (Instant::now(), RETRY_PAUSE);
         loop {
             if self.stage.abandoned.load(Ordering::Acquire) {
                 return vec![Told::Unknown; events];
@@ -270,9 +327,10 @@ impl<'a> Publisher<'a> {
                     return told(&answer);
                 }
                 // The server ends, or its disk fails: it has not said that they are not stored.
-                Ok((500.., _)) => {
-                    self.stage.refused.fetch_add(1, Ordering::AcqRel);
-                    std::thread::sleep(RETRY_PAUSE);
+                Ok((500.., answer)) => {
+                    self.stage.was_refused(kind_of(&answer));
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(REFUSED_PAUSE_MAX);
                 }
                 Ok(_) => {
                     std::thread::sleep(RETRY_PAUSE);
@@ -290,10 +348,17 @@ impl<'a> Publisher<'a> {
 
     fn connection(&mut self) -> Option<&mut Raw> {
         if self.connection.is_none() {
-            self.connection = Raw::connect(&self.stage.url()?).ok();
+            self.connection = Raw::connect(&self.stage.url(self.number)?).ok();
         }
         self.connection.as_mut()
     }
+}
+
+/// The kind of problem that an answer names.
+pub(crate) fn kind_of(answer: &[u8]) -> String {
+    let problem: Value = serde_json::from_slice(answer).expect("a problem in JSON");
+    let kind = problem["type"].as_str().and_then(|urn| urn.rsplit(':').next());
+    kind.expect("a problem has a type").to_owned()
 }
 
 /// What an answer of 200 says about each event.
@@ -307,18 +372,22 @@ pub(crate) fn told(answer: &[u8]) -> Vec<Told> {
 }
 
 /// Follows a plan, or all, over every break, until the end of the log or of the plan.
-fn read(stage: &Stage, plan: Option<String>) -> Reading {
+fn read(stage: &Stage, number: usize, plan: Option<String>) -> Reading {
     let path =
         plan.as_ref().map_or_else(|| "/v1/events".to_owned(), |plan| format!("/v1/plans/{plan}/events"));
     let mut reading = Reading { plan, delivered: Vec::new() };
     let mut cursor: Option<String> = None;
     while !stage.abandoned.load(Ordering::Acquire) {
-        let stream = stage.url().map(|url| RawStream::open(&url, &path, cursor.as_deref()));
+        let stream = stage.url(number).map(|url| RawStream::open(&url, &path, cursor.as_deref()));
         let Some(Ok(mut stream)) = stream else {
             std::thread::sleep(RETRY_PAUSE);
             continue;
         };
+        let mut counted = 0;
         while let Ok(Some(frames)) = stream.frames() {
+            let served = u64::from(stream.status() == Some(200));
+            stage.streams.fetch_add(served - counted, Ordering::AcqRel);
+            counted = served;
             for frame in frames {
                 if frame.event == "end" {
                     return reading;

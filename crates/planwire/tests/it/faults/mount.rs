@@ -3,22 +3,24 @@
 //! They lie below a temporary folder that carries this process's id. Dropping one unmounts it, also when a test fails;
 //! what a killed test left is unmounted by the next.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::chance::skip;
 
 const PREFIX: &str = "planwire-mount-";
-/// Kills a process and at once tells ext4 to write nothing any more (`EXT4_IOC_SHUTDOWN` without a flush of the journal):
+/// Kills processes and at once tells ext4 to write nothing any more (`EXT4_IOC_SHUTDOWN` without a flush of the journal):
 /// what only the page cache holds is gone with the mount.
 ///
-/// The process comes first, as the processor of a machine stops with its disk. A call to `fsync` that the shutdown meets
+/// The processes come first, as the processor of a machine stops with its disk. A call to `fsync` that the shutdown meets
 /// half way may return 0 with nothing on disk; no real program gets to see that answer, and neither may this one. From
 /// Python, since safe Rust has no door to the call.
 const CUT_POWER: &str = "import fcntl, os, struct, sys
 disk = os.open(sys.argv[1], os.O_RDONLY)
 request = struct.pack('I', 2)
-os.kill(int(sys.argv[2]), 9)
+for process in sys.argv[2:]: os.kill(int(process), 9)
 fcntl.ioctl(disk, 0x8004587D, request)";
 
 /// A mounted file system.
@@ -54,6 +56,8 @@ impl Mounted {
         sweep();
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let folder = tempfile::Builder::new().prefix(&prefix).tempdir().expect("a folder");
+        // A database that does not run as root reaches what is mounted here.
+        std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711)).expect("a folder of ours");
         std::fs::create_dir(folder.path().join("point")).expect("a folder");
         let image = in_a_file.then(|| folder.path().join("image"));
         Self { folder, image }
@@ -69,11 +73,16 @@ impl Mounted {
         self.folder.path().join("point")
     }
 
-    /// The process ends, and nothing that it did not flush reaches the disk any more.
-    pub(crate) fn cut_power(&self, process: u32) {
+    /// The processes end, and nothing that they did not flush reaches the disk any more.
+    pub(crate) fn cut_power(&self, processes: &[u32]) {
         let mut python = Command::new("python3");
-        python.args(["-c", CUT_POWER]).arg(self.point()).arg(process.to_string());
+        python.args(["-c", CUT_POWER]).arg(self.point()).args(processes.iter().map(u32::to_string));
         run(&mut python).expect("the power is cut");
+    }
+
+    /// Writes what there is so far to the disk.
+    pub(crate) fn sync(&self) {
+        run(Command::new("sync").arg("--file-system").arg(self.point())).expect("it is written");
     }
 
     /// Mounts it anew, as after a cut. Nobody may use it.

@@ -54,7 +54,7 @@ fn cut_again_and_again(place: &Place, disk: &Mounted, cuts: u64) -> Survived {
         for _ in 0..cuts {
             let server = stage.begin(place);
             stage.wait_for(chance.between(1, LIFE_EVENTS_MAX), LIFE_MAX);
-            disk.cut_power(server.running.pid());
+            disk.cut_power(&[server.running.pid()]);
             server.running.end();
             stage.gone();
             disk.remount();

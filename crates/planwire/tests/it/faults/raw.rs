@@ -127,8 +127,8 @@ impl RawStream {
 
     /// Reads until frames are whole; none at the end of the stream.
     pub(crate) fn frames(&mut self) -> io::Result<Option<Vec<RawFrame>>> {
-        // After the end the connection is kept for another request: nothing more comes.
-        while !self.decoder.ended {
+        // After the end, or an answer that is no stream, the connection is kept for another request: nothing more comes.
+        while !self.decoder.ended && self.status().is_none_or(|status| status == 200) {
             match self.read(READ_BYTES)? {
                 Some(frames) if frames.is_empty() => {}
                 other => return Ok(other),

@@ -41,8 +41,8 @@ impl Row {
 
     /// Percentiles of times.
     pub(crate) fn times(self, name: &str, times: &mut [Duration]) -> Self {
-        let (p50, p99) = (percentile(times, 50).as_millis(), percentile(times, 99).as_millis());
-        self.figure(format!("{name} p50 {p50} ms, p99 {p99} ms"))
+        let [p50, p99, max] = [50, 99, 100].map(|percent| percentile(times, percent).as_millis());
+        self.figure(format!("{name} p50 {p50} ms, p99 {p99} ms, max {max} ms"))
     }
 
     /// Tells, then demands that nothing is broken.
