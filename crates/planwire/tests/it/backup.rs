@@ -152,7 +152,10 @@ fn restored_log_goes_on_and_cursors_hold_as_far_as_the_backup_reaches() {
     // What was replaced is whole still, and the log takes events.
     let aside = told["replaced"].as_str().expect("a path");
     assert_eq!(place.run(&["--json", "verify", "--file", aside]).json(0)[0]["position"], 80);
-    place.run_with(&["import", "-"], &script(60)).text(0);
+    place.run_with(&["import", "-"], &script(90)).text(0);
+    assert_eq!(place.run(&["events", "--after", &late]).code, Some(2), "others are there");
+    assert_eq!(place.run(&["--json", "events", "--after", &early]).json(0).len(), 60);
+    assert!(cursor(&place, 90).starts_with(told["log_id"].as_str().expect("an id")));
     // A place whose database is gone is restored as it is.
     std::fs::remove_file(place.database()).expect("the database");
     assert_eq!(place.run(&["plans"]).code, Some(74), "the witness knows");
