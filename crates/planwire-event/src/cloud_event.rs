@@ -123,7 +123,7 @@ impl Draft {
         let plan_id = attributes.subject;
         let plan_id = plan_id
             .ok_or_else(|| malformed("the CloudEvent has no subject, which names its plan".to_owned()))?;
-        let kind = attributes.kind.trim_start_matches(TYPE_PREFIX).to_owned();
+        let kind = attributes.kind.strip_prefix(TYPE_PREFIX).unwrap_or(&attributes.kind).to_owned();
         Ok(Self::of_parts(
             attributes.id,
             kind,

@@ -83,6 +83,12 @@ pub enum MoveError {
         /// The source.
         from: String,
     },
+    /// Another move goes to the same place.
+    #[error("another move goes to {to} at this moment")]
+    Busy {
+        /// The destination.
+        to: String,
+    },
     /// A log is there already.
     #[error("there is a log at {to} already (its last event is at position {head}); name another place")]
     Occupied {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use planwire_event::Position;
 use planwire_event::normal::{Source, normalise};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Row};
 
 use crate::contract::{Head, StoreError};
@@ -31,6 +31,9 @@ use crate::verify::Flaw;
 const PATIENT: &str = "SET statement_timeout TO 0; SET idle_in_transaction_session_timeout TO 0";
 /// Writers need a weaker lock than this one; readers need none that it keeps from them.
 const HOLD: &str = "BEGIN; LOCK TABLE planwire_log IN SHARE ROW EXCLUSIVE MODE";
+/// Two moves to one place would take each other's rows for their own. The lock is the session's; its class is the one
+/// after that of migrations.
+const ALONE: &str = "SELECT pg_try_advisory_lock(1347180371, hashtext($1))";
 const HEAD: &str = "SELECT log_id, head, recorded_at, frontier, fence FROM planwire_log";
 
 async fn head(client: &Client) -> Result<Head, StoreError> {
@@ -52,6 +55,8 @@ impl PostgresOrigin {
 
     async fn hold(opening: Opening, url: &PostgresUrl) -> Result<Found, MoveError> {
         let (server, mut session) = opening.for_moving().await?;
+        session.client.batch_execute(PATIENT).await.map_err(store_error)?;
+        session.client.batch_execute(HOLD).await.map_err(store_error)?;
         if let Some(Moving::Away { to }) = moved::find(&session.client).await.map_err(store_error)? {
             return Ok(Found::Moved { to, head: head(&session.client).await? });
         }
@@ -59,8 +64,6 @@ impl PostgresOrigin {
         if others {
             return Err(MoveError::Open { from: url.to_string() });
         }
-        session.client.batch_execute(PATIENT).await.map_err(store_error)?;
-        session.client.batch_execute(HOLD).await.map_err(store_error)?;
         Ok(Found::Log(Box::new(Self { session, _server: server })))
     }
 }
@@ -150,6 +153,10 @@ impl PostgresDestination {
         let opening = Opening::start(url, &PostgresOptions::default())?;
         let (server, session) = wait(opening.for_arriving())?;
         wait(session.client.batch_execute(PATIENT)).map_err(store_error)?;
+        let alone = wait(session.client.query_typed_one(ALONE, &[(&url.schema(), Type::TEXT)]));
+        if !alone.and_then(|row| row.try_get::<_, bool>(0)).map_err(store_error)? {
+            return Err(MoveError::Busy { to: url.to_string() });
+        }
         Ok(Box::new(Self { session, server }))
     }
 }

@@ -184,6 +184,11 @@ fn both_ends_of_an_interrupted_move_in_postgresql_are_told_apart() {
     let open = moved(&there, &file).unwrap_err();
     assert!(matches!(open, MoveError::Open { .. }), "{open}");
     drop((writer, readers));
+    let mut other = cluster.session();
+    other.sql("SELECT pg_advisory_lock(1347180371, hashtext('elsewhere'))");
+    let elsewhere = Address::Postgres(cluster.url("elsewhere").parse().unwrap());
+    let busy = moved(&there, &elsewhere).unwrap_err();
+    assert!(matches!(busy, MoveError::Busy { .. }), "{busy}");
     let occupied = moved(&there, &file).unwrap_err();
     assert!(matches!(&occupied, MoveError::Occupied { head, .. } if head.get() == EVENTS), "{occupied}");
 }

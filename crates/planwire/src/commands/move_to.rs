@@ -68,6 +68,12 @@ fn say(moved: &Moved, from: &Address, target: &Place, output: Output) -> Result<
         HowMoved::Finished => format!("an earlier move was finished: log {log_id} is at {to}, {head} events"),
         HowMoved::Before => format!("log {log_id} was moved to {to} before"),
     })?;
-    output.line(&format!("{from} takes no events any more; name the new place by{}", target.flag()))?;
+    let instead = match from {
+        #[cfg(feature = "postgres")]
+        Address::Postgres(_) if target.database_url().is_none() => " instead of --db (PLANWIRE_DB, key `db`)",
+        _ => "",
+    };
+    let flag = target.flag();
+    output.line(&format!("{from} takes no events any more; name the new place by{flag}{instead}"))?;
     Ok(Exit::Completed)
 }
