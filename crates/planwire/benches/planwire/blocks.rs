@@ -10,7 +10,7 @@ use crate::raw_log;
 use crate::setting::Setting;
 
 /// A row begins no further block after this time, so that a restless disk does not keep it for ever.
-const ROW_MAX: Duration = Duration::from_secs(60);
+const ROW_MAX: Duration = Duration::from_secs(90);
 
 /// What stands beside the product in every block: a limit of the machine, or a rival.
 pub(crate) struct Side<'a> {
@@ -86,7 +86,7 @@ fn in_turns(
         before = after;
     }
     let names = sides.iter().map(|side| side.name).collect();
-    Ok(Run::of(names, kept, thrown))
+    Ok(Run::of(names, setting.rounds(), kept, thrown))
 }
 
 const DISCARDED: &str = ": the disk changed its state, thrown away";

@@ -53,8 +53,16 @@ pub(crate) struct Blocks {
 
 impl Run {
     /// Takes the steady blocks; the others only where there is no steady one.
-    pub(crate) fn of(names: Vec<&'static str>, mut kept: Vec<Block>, thrown: Vec<Block>) -> Self {
+    pub(crate) fn of(
+        names: Vec<&'static str>,
+        wanted: usize,
+        mut kept: Vec<Block>,
+        thrown: Vec<Block>,
+    ) -> Self {
         let mut notes = Vec::new();
+        if kept.len() < wanted {
+            notes.push(format!("{} of {wanted} blocks before the time was over", kept.len()));
+        }
         if !thrown.is_empty() {
             notes.push(format!("{} blocks thrown away, the disk changed its state", thrown.len()));
         }

@@ -112,7 +112,7 @@ fn take_answer(answers: &mut BufReader<TcpStream>) -> Result<()> {
     Ok(())
 }
 
-/// One worker: with two that share two cores with the clients it was slower.
+/// One worker: the other core is that of the clients.
 fn configure(module: &Path, address: SocketAddr) -> String {
     let user = if rustix::process::getuid().is_root() { "user root;" } else { "" };
     format!(
