@@ -83,15 +83,24 @@ impl Timestamp {
         let day = day - (153 * month + 2) / 5 + 1;
         let year = 400 * period + year + month / 10;
         let month = if month < 10 { month + 3 } else { month - 9 };
-        let seconds = micros / 1_000_000;
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
         *room = *b"0000-00-00T00:00:00.000000Z";
-        put_digits(&mut room[..4], year);
-        put_digits(&mut room[5..7], month);
-        put_digits(&mut room[8..10], day);
-        put_digits(&mut room[11..13], seconds / 3_600);
-        put_digits(&mut room[14..16], seconds / 60 % 60);
-        put_digits(&mut room[17..19], seconds % 60);
-        put_digits(&mut room[20..26], micros % 1_000_000);
+        let pairs = [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, seconds / 3_600),
+            (14, seconds / 60 % 60),
+            (17, seconds % 60),
+            (20, fraction / 10_000),
+            (22, fraction / 100 % 100),
+            (24, fraction % 100),
+        ];
+        for (place, number) in pairs {
+            let digits = usize::try_from(number).ok().and_then(|number| PAIRS.get(number)).unwrap_or(b"00");
+            room[place..place + 2].copy_from_slice(digits);
+        }
         str::from_utf8(room).unwrap_or_default()
     }
 
@@ -109,13 +118,17 @@ impl fmt::Display for Timestamp {
     }
 }
 
-/// The digits of `number`, as many as `place` has room for.
-fn put_digits(place: &mut [u8], mut number: i64) {
-    for digit in place.iter_mut().rev() {
-        *digit = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
+/// The numbers from 0 to 99 as two digits.
+static PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [*b"00"; 100];
+    let mut number = 1;
+    while number < pairs.len() {
+        let [tens, ones] = pairs[number - 1];
+        pairs[number] = if ones == b'9' { [tens + 1, b'0'] } else { [tens, ones + 1] };
+        number += 1;
     }
-}
+    pairs
+};
 
 impl FromStr for Timestamp {
     type Err = TimestampError;
