@@ -1,7 +1,7 @@
 //! The thread that owns the log: takes what is queued, commits it, tells readers, then publishers.
 //!
-//! It never sleeps on a timer. An idle bus commits each event by itself; a busy one commits all that gathered while
-//! the last commit was on its way to the disk, and looks a moment for those whom that commit has just answered.
+//! It never waits on a timer. An idle bus commits each event by itself; a busy one commits all that gathered while
+//! the last commit was on its way to the disk.
 
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -44,9 +44,9 @@ pub(crate) struct Queued {
 /// Bytes of requests that share a commit.
 const BATCH_BYTES_MAX: usize = REQUEST_BYTES_MAX;
 
-/// How long the writer looks for requests that it has reason to expect before it sleeps or commits without them. About
-/// what it takes to wake a thread, and a third of an fdatasync. In a model time does not pass.
-const PATIENCE_MAX: Duration = Duration::from_micros(if cfg!(feature = "models") { 0 } else { 50 });
+/// How long the writer looks for a request that it has reason to expect before it sleeps: about what it takes to wake a
+/// thread, and a third of an fdatasync. In a model time does not pass.
+const EXPECT_MAX: Duration = Duration::from_micros(if cfg!(feature = "models") { 0 } else { 50 });
 
 /// The writer between two messages: it owns the log. Dropping it says how it ended, also when it panicked: a bus that
 /// cannot write must not look as if it could.
@@ -60,10 +60,8 @@ pub(crate) struct Writer {
     batch_events_max: usize,
     /// The store failed for good: publishers are told that nothing is taken any more.
     failed: bool,
-    /// Requests that the last commit answered.
-    answered: usize,
-    /// How long the writer looks for what it expects; a moment at most, see [`PATIENCE_MAX`].
-    patience: Duration,
+    /// Whether the last commit was of one request.
+    was_alone: bool,
     /// How the writer ends if it ends now.
     health: Health,
 }
@@ -90,16 +88,13 @@ impl Writer {
             shared,
             batch_events_max,
             failed: false,
-            answered: 0,
-            // Nothing comes while its steps are taken by somebody else.
-            patience: Duration::ZERO,
+            was_alone: false,
             health,
         }
     }
 
     /// Runs until the bus is shut down or dropped.
     pub(crate) fn run(mut self) {
-        self.patience = PATIENCE_MAX;
         loop {
             let message = match self.left_over.take() {
                 Some(queued) => Some(Message::Publish(queued)),
@@ -114,11 +109,11 @@ impl Writer {
     /// What comes within a moment after a commit of one request: its publisher, if it waited, sends the next about now,
     /// and a thread that sleeps takes longer to wake than it takes to look.
     fn expect(&mut self) -> Option<Message> {
-        if self.answered != 1 {
+        if !self.was_alone {
             return None;
         }
         let begun = Instant::now();
-        while begun.elapsed() < self.patience {
+        while begun.elapsed() < EXPECT_MAX {
             match self.queue.try_recv() {
                 Ok(message) => return Some(message),
                 // The end of the queue is for the caller to find.
@@ -127,24 +122,6 @@ impl Writer {
             }
         }
         None
-    }
-
-    /// What is queued now, or within a moment as long as fewer are gathered than the last commit answered: those
-    /// publishers are on their way with their next, and would otherwise wait for a commit of the few that came first.
-    fn next_of(&mut self, gathered: usize, begun: &mut Option<Instant>) -> Option<Message> {
-        loop {
-            match self.queue.try_recv() {
-                Ok(message) => return Some(message),
-                Err(TryRecvError::Disconnected) => return None,
-                Err(TryRecvError::Empty) if gathered >= self.answered => return None,
-                Err(TryRecvError::Empty) => {
-                    if begun.get_or_insert_with(Instant::now).elapsed() >= self.patience {
-                        return None;
-                    }
-                    std::hint::spin_loop();
-                }
-            }
-        }
     }
 
     /// Takes one message, and what else is queued where it is a request; `None` stands for a queue that has ended.
@@ -156,7 +133,7 @@ impl Writer {
             }
             Some(Message::Publish(queued)) => {
                 let (gathered, head_seen) = self.gather(queued);
-                self.answered = gathered.len();
+                self.was_alone = gathered.len() == 1;
                 if let Some(health) = commit(&mut self.log, gathered, &self.shared) {
                     // Readers go on until the bus ends.
                     (self.failed, self.health) = (true, health);
@@ -196,27 +173,27 @@ impl Writer {
     /// to move.
     fn gather(&mut self, first: Queued) -> (Vec<Queued>, bool) {
         let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
-        let (mut gathered, mut head_seen, mut begun) = (vec![first], false, None);
+        let (mut gathered, mut head_seen) = (vec![first], false);
         while events < self.batch_events_max && bytes < BATCH_BYTES_MAX {
-            match self.next_of(gathered.len(), &mut begun) {
-                Some(Message::Publish(queued))
+            match self.queue.try_recv() {
+                Ok(Message::Publish(queued))
                     if events + queued.request.events.len() > self.batch_events_max =>
                 {
                     self.left_over = Some(queued);
                     break;
                 }
-                Some(Message::Publish(queued)) => {
+                Ok(Message::Publish(queued)) => {
                     events += queued.request.events.len();
                     bytes += queued.bytes;
                     gathered.push(queued);
                 }
-                Some(Message::HeadSeen) => head_seen = true,
-                Some(Message::Shutdown) => {
+                Ok(Message::HeadSeen) => head_seen = true,
+                Ok(Message::Shutdown) => {
                     // The door is closed: what follows is nothing, and the channel says so.
                     self.queue.close();
                     break;
                 }
-                None => break,
+                Err(_) => break,
             }
         }
         (gathered, head_seen)
