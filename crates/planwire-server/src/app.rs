@@ -15,6 +15,7 @@ use crate::a2a::open_plans::OpenPlans;
 use crate::config::{RETRY_MS, SSE_REPLAYS_MAX, STREAMS_MAX, ServerConfig};
 use crate::guard::Guard;
 use crate::problem::{Kind, Problem};
+use crate::sse_common::CommonChunks;
 use crate::states::States;
 
 /// Who asks, as long as there is no identity; the log notes it as the producer of what comes by HTTP.
@@ -42,6 +43,8 @@ pub(crate) struct App {
     streams: Arc<Semaphore>,
     /// Places for streams that are behind, see [`SSE_REPLAYS_MAX`].
     pub(crate) replays: Arc<Semaphore>,
+    /// What streams were given last, for others that get the same.
+    pub(crate) common: Arc<CommonChunks>,
 }
 
 /// Whether the server shuts down.
@@ -106,6 +109,7 @@ impl App {
             states: States::default(),
             streams: Arc::new(Semaphore::new(config.limits.streams_max.min(STREAMS_MAX))),
             replays: Arc::new(Semaphore::new(SSE_REPLAYS_MAX)),
+            common: Arc::default(),
             config,
         }
     }

@@ -81,7 +81,7 @@ async fn requests(
     tokio::select! {
         ended = &mut connection => ended?,
         () = closing.begun() => {
-            Pin::new(&mut connection).graceful_shutdown();
+            std::pin::Pin::new(&mut connection).graceful_shutdown();
             connection.await?;
         }
         Ok(response) = answered => {

@@ -94,7 +94,7 @@ async fn stream(app: &App, params: ReadParams) -> Result<Response, Problem> {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
     let first = sse_frame::hello(subscription.scanned(), app.next_retry_ms());
-    let frames = sse_frame::Native::new(params.form, plan);
+    let frames = sse_frame::Native::new(params.form, plan, Arc::clone(&app.common));
     Ok(sse_stream::answer(subscription, frames, first, sse_stream::Options::of(app, permit)))
 }
 

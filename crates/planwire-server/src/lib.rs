@@ -10,14 +10,14 @@
 //! - [`problem`]: every failure with its HTTP status.
 //! - `routes`, `app`: which path leads where, and what the routes share.
 //! - `openapi`: what every route takes and gives, as `/openapi.json`.
-//! - `events`, `sse_stream`, `sse_chunks`, `sse_frame`, `sse_connection`: reading events as pages and as streams.
+//! - `events`, `sse_stream`, `sse_chunks`, `sse_common`, `sse_frame`, `sse_connection`: reading events as pages and as streams.
 //! - `publish`, `plans`, `states`, `start`, `answer`, `blobs`, `health`, `page`: the other routes.
 //!
 //! # Memory
 //!
 //! An idle stream costs its connection's task and its cursor. A client that stops reading adds one chunk of
-//! [`config::SSE_CHUNK_BYTES_MAX`] and what is pending behind it, as much again; a single event larger than that counts
-//! once more. At most [`config::SSE_REPLAYS_MAX`] streams that are behind hold twice
+//! [`config::SSE_CHUNK_BYTES_MAX`] (one of HTTP/1.0 [`config::HEAD_BYTES_MAX`] more); a single event larger than that
+//! counts once more. At most [`config::SSE_REPLAYS_MAX`] streams that are behind hold twice
 //! [`config::SSE_REPLAY_BYTES_MAX`] besides: what is written, and the page that is read meanwhile. The kernel adds about
 //! [`config::UNSENT_BYTES_MAX`].
 
@@ -41,6 +41,7 @@ mod publish;
 mod routes;
 pub mod server;
 mod sse_chunks;
+mod sse_common;
 mod sse_connection;
 mod sse_frame;
 mod sse_stream;

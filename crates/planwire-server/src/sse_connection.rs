@@ -20,14 +20,15 @@ const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 /// Bytes that are read at a time of what a client sends during its stream: nothing that anybody looks at.
 const IGNORED_BYTES: usize = 64;
 
-/// Whether the answer of a request may leave hyper: one that is over with its head.
-pub(crate) fn may_take<B: hyper::body::Body>(request: &Request<B>) -> bool {
-    request.method() == Method::GET && request.version() == Version::HTTP_11 && request.body().is_end_stream()
+/// Whether a stream that answers this request may leave hyper. Older versions know no chunks, and HEAD gets no body.
+pub(crate) fn may_take<B>(request: &Request<B>) -> bool {
+    request.version() == Version::HTTP_11 && request.method() != Method::HEAD
 }
 
-/// Whether an answer is a stream.
+/// Whether an answer is a stream whose end is not known yet.
 pub(crate) fn is_stream(response: &Response<Body>) -> bool {
     response.headers().get(header::CONTENT_TYPE).is_some_and(|media| media == "text/event-stream")
+        && response.body().size_hint().exact().is_none()
 }
 
 /// Writes a stream, which was answered at `now`, until it ends or the client is gone.

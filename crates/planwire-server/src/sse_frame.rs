@@ -3,12 +3,15 @@
 //! One event is one frame and nothing in an event can begin another: ids, types and cursors hold no control
 //! character, JSON has none, and the three line ends that JSON allows (U+0085, U+2028, U+2029) are escaped.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use planwire_bus::{Batch, FrameForm, ReadError};
+use planwire_bus::{Batch, FrameForm, ReadError, Recorded};
 use planwire_event::cursor::CURSOR_CHARS;
 use planwire_event::{Cursor, PlanId, StoredEvent};
 
 use crate::sse_chunks::Chunks;
+use crate::sse_common::CommonChunks;
 use crate::sse_stream::Frames;
 
 /// Events as they are, each made once for all readers.
@@ -17,22 +20,33 @@ pub(crate) struct Native {
     form: FrameForm,
     /// The plan that the stream's filter names.
     plan: Option<PlanId>,
+    common: Arc<CommonChunks>,
     ended: bool,
 }
 
 impl Native {
-    pub(crate) const fn new(form: FrameForm, plan: Option<PlanId>) -> Self {
-        Self { form, plan, ended: false }
+    pub(crate) const fn new(form: FrameForm, plan: Option<PlanId>, common: Arc<CommonChunks>) -> Self {
+        Self { form, plan, common, ended: false }
+    }
+
+    /// Several events that others may get, too, in one piece if that is possible.
+    fn joined(&self, events: &[Arc<Recorded>]) -> Option<Bytes> {
+        let may_be_common = events.len() > 1 && events.iter().all(|recorded| recorded.is_shared());
+        may_be_common.then(|| self.common.get(self.form, events, |recorded| frame(self.form, recorded)))?
     }
 }
 
 impl Frames for Native {
     async fn write(&mut self, batch: &Batch, chunks: &mut Chunks) -> Result<(), ReadError> {
-        for recorded in &batch.events {
-            if recorded.is_shared() {
-                chunks.push(recorded.frame(self.form, |stored, json| event(self.form, stored, json)).clone());
-            } else {
-                chunks.push_written(|out| write_event(out, self.form, recorded));
+        if let Some(joined) = self.joined(&batch.events) {
+            chunks.push(joined);
+        } else {
+            for recorded in &batch.events {
+                if recorded.is_shared() {
+                    chunks.push(frame(self.form, recorded).clone());
+                } else {
+                    chunks.push_written(|out| write_event(out, self.form, recorded));
+                }
             }
         }
         if let Some(cursor) = batch.end {
@@ -49,6 +63,11 @@ impl Frames for Native {
     fn heartbeat(&self, scanned: Cursor) -> Bytes {
         heartbeat(scanned)
     }
+}
+
+/// The frame of an event that several readers have, made by the first of them.
+fn frame(form: FrameForm, recorded: &Recorded) -> &Bytes {
+    recorded.frame(form, |stored, json| event(form, stored, json))
 }
 
 /// The frame of an event whose JSON is made already.
@@ -129,7 +148,6 @@ pub(crate) fn push_line(frame: &mut String, json: &str) {
 mod tests {
     use super::*;
     use planwire_event::{Draft, IdGenerator, ManualClock, Meta, Position, Producer, Seq, Timestamp};
-    use std::sync::Arc;
 
     fn stored(payload: &str) -> StoredEvent {
         let clock = Arc::new(ManualClock::at(Timestamp::from_micros_clamped(1_500_000)));
@@ -149,7 +167,7 @@ mod tests {
     }
 
     /// The frame as both ways make it.
-    fn frame(form: FrameForm, payload: &str) -> String {
+    fn both(form: FrameForm, payload: &str) -> String {
         let stored = stored(payload);
         let mut written = b"before".to_vec();
         write_event(&mut written, form, &stored);
@@ -159,12 +177,12 @@ mod tests {
 
     #[test]
     fn event_is_one_frame() {
-        insta::assert_snapshot!(frame(FrameForm::Sse, r#"{"a":"é\nb"}"#));
+        insta::assert_snapshot!(both(FrameForm::Sse, r#"{"a":"é\nb"}"#));
     }
 
     #[test]
     fn event_field_can_be_left_out() {
-        insta::assert_snapshot!(frame(FrameForm::SseUnnamed, "{}"));
+        insta::assert_snapshot!(both(FrameForm::SseUnnamed, "{}"));
     }
 
     #[test]
@@ -178,7 +196,7 @@ mod tests {
 
     #[test]
     fn line_ends_of_unicode_do_not_end_the_line() {
-        let text = frame(FrameForm::Sse, "{\"a\":\"1\u{85}2\u{2028}3\u{2029}4é“\"}");
+        let text = both(FrameForm::Sse, "{\"a\":\"1\u{85}2\u{2028}3\u{2029}4é“\"}");
         assert!(text.contains(r#""a":"1\u00852\u20283\u20294é“""#), "{text}");
         assert_eq!(text.split(['\u{85}', '\u{2028}', '\u{2029}']).count(), 1);
         let data = text.lines().find_map(|line| line.strip_prefix("data: ")).unwrap();

@@ -11,7 +11,7 @@ use planwire_store::MemoryStore;
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 
-use crate::client::{Client, Stream, get, request};
+use crate::client::{Client, Stream, get, post, request};
 use crate::served::{FaultyRepository, Served, eventually};
 
 const SSE: &str = "Accept: text/event-stream";
@@ -328,6 +328,42 @@ async fn each_event_is_encoded_once_however_many_read() {
         }
     }
     assert_eq!(served.bus.counters().encodes - before, 10);
+}
+
+#[tokio::test]
+async fn what_streams_have_in_common_is_shared_by_those_alone_who_get_the_same() {
+    let served = Served::start().await;
+    served.start_plan("p").await;
+    let open = async |query: &str| {
+        let target = format!("/v1/plans/p/events?after=now{query}");
+        let mut stream = Stream::open(served.address, &target, &[]).await;
+        stream.frame().await.unwrap();
+        stream
+    };
+    let mut all = [open("").await, open("").await];
+    let mut notes = [open("&event_type=acme.note").await, open("&event_type=acme.note").await];
+    let mut unnamed = [open("&event_field=off").await, open("&event_field=off").await];
+    for round in 0..20 {
+        let event = |event_type: &str, n: usize| json!({"event_type": event_type, "plan_id": "p", "payload": {"n": n}});
+        // The first and the last are the same for everybody.
+        let events = [event("acme.note", round), event("acme.other", round), event("acme.note", round)];
+        post(served.address, "/v1/events", &json!({ "events": events }).to_string()).await;
+        for stream in all.iter_mut().chain(&mut notes).chain(&mut unnamed) {
+            assert_eq!(stream.event().await.unwrap().data["event_type"], "acme.note");
+        }
+        for stream in all.iter_mut().chain(&mut unnamed) {
+            assert_eq!(stream.event().await.unwrap().data["event_type"], "acme.other");
+        }
+        for stream in &mut all {
+            assert_eq!(stream.event().await.unwrap().event.as_deref(), Some("acme.note"));
+        }
+        for stream in &mut unnamed {
+            assert_eq!(stream.event().await.unwrap().event, None);
+        }
+        for stream in &mut notes {
+            assert_eq!(stream.event().await.unwrap().data["payload"]["n"], round);
+        }
+    }
 }
 
 #[tokio::test]
