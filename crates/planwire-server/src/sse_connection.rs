@@ -11,6 +11,7 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Method, Request, Response, Version, header};
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
+use hyper::body::Body as _;
 use planwire_event::Timestamp;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
