@@ -48,12 +48,22 @@ impl Count {
         }
         let [first, ..] = read else { return Ok(()) };
         self.frames += usize::from(self.last == b'\n' && *first == b'\n');
-        self.frames +=
-            read.iter().zip(&read[1..]).filter(|(one, next)| **one == b'\n' && **next == b'\n').count();
+        self.frames += empty_lines(read);
         self.bytes += read.len();
         self.last = read.last().copied().unwrap_or_default();
         Ok(())
     }
+}
+
+/// How often one line feed follows another. Counted in bytes, so that the processor compares many at once: the client
+/// shares the machine with what it measures.
+fn empty_lines(read: &[u8]) -> usize {
+    let counted = usize::from(u8::MAX);
+    let parts = read.chunks(counted).zip(read[1..].chunks(counted));
+    let count = |(part, behind): (&[u8], &[u8])| -> u8 {
+        part.iter().zip(behind).map(|(one, next)| u8::from((*one == b'\n') & (*next == b'\n'))).sum()
+    };
+    parts.map(|part| usize::from(count(part))).sum()
 }
 
 /// When the clients of a crowd go, and what they note.
