@@ -257,10 +257,10 @@ impl Opening {
         }
     }
 
-    /// Connects; a server that is about to be there is waited for.
+    /// Connects; a server that is about to be there is waited for, and one that did not answer in time is asked again.
     async fn connect(&self) -> Result<Session, PostgresOpenError> {
         let url = self.url.clone();
-        let deadline = Instant::now() + self.server.options.connect_max;
+        let deadline = Instant::now() + 2 * self.server.options.connect_max;
         self.server.connect_until(deadline).await.map_err(|error| match error {
             ConnectError::Unreachable(source) => PostgresOpenError::Unreachable { url, source },
             ConnectError::Refused(source) => PostgresOpenError::Refused { url, source: Box::new(source) },

@@ -126,9 +126,11 @@ pub(crate) async fn migrate(
 ) -> Result<Found, tokio_postgres::Error> {
     let transaction = client.transaction().await?;
     let wait = MIGRATION_WAIT_MAX.as_millis();
+    // It holds the head of no log that others write, so a moment in which it is slow keeps nobody waiting.
     transaction
         .batch_execute(&format!(
             "SET LOCAL lock_timeout TO {wait}; SET LOCAL statement_timeout TO {wait};\
+             SET LOCAL idle_in_transaction_session_timeout TO {wait};\
              SELECT pg_advisory_xact_lock({LOCK_CLASS}, hashtext('{schema}'))"
         ))
         .await?;
