@@ -63,6 +63,11 @@ impl Drop for Checkpointer {
     }
 }
 
+/// Moves the whole WAL into the database and empties it; true if somebody reads an older state, and it has to stay.
+pub(crate) fn empty_wal(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+}
+
 /// An error in the hook would look like one of the commit, which has happened: so there is none.
 fn hook(writer: &mut Connection, nudge: SyncSender<()>, moved: Arc<AtomicI32>) -> rusqlite::Result<()> {
     let mut pace = Pace::new(moved);

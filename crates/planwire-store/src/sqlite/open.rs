@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use crate::contract::{Head, StoreError};
 use crate::lock::{LockError, LockFile, LockInfo, private};
-use crate::sqlite::checkpoint::Checkpointer;
+use crate::sqlite::checkpoint::{Checkpointer, empty_wal};
 use crate::sqlite::error::store_error;
 use crate::sqlite::heed;
 use crate::sqlite::loss::Loss;
@@ -352,14 +352,11 @@ pub(crate) fn settle(path: &Path) -> Result<(), OpenError> {
 /// Brings every frame of the WAL to disk, and moves all that nobody reads into the database: a killed process may
 /// leave frames that only the page cache holds.
 fn checkpoint(path: &Path, connection: &Connection) -> Result<(), OpenError> {
-    let busy: bool = connection
-        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
-        .map_err(|error| open_error(path, error))?;
-    if !busy {
-        return Ok(());
+    match empty_wal(connection).map_err(|error| open_error(path, error))? {
+        false => Ok(()),
+        // Another process reads an older state, so the WAL has to stay; then it is synced as it is.
+        true => sync_wal(path),
     }
-    // Another process reads an older state, so the WAL has to stay; then it is synced as it is.
-    sync_wal(path)
 }
 
 /// Syncs the WAL where it lies; one that is gone has been moved into the database, and synced, by whoever removed it.

@@ -10,6 +10,7 @@ use crate::copying::{Existing, Told};
 use crate::lock::LockFile;
 use crate::sqlite::accept::go_on_as;
 use crate::sqlite::backup::{Copy, CopyError, beside, file_error, remove, watch};
+use crate::sqlite::checkpoint::empty_wal;
 use crate::sqlite::error::store_error;
 use crate::sqlite::moved;
 use crate::sqlite::open::{
@@ -84,7 +85,7 @@ fn set_aside(path: &Path, log_id: LogId) -> Result<Option<PathBuf>, CopyError> {
     if there {
         // What its WAL holds goes into it, if it is a database: then it is one file.
         if let Ok(connection) = connect(path) {
-            let _ = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+            let _ = empty_wal(&connection);
         }
         let seen = witness::path_of(path);
         if seen.exists() {

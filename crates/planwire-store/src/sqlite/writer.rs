@@ -17,7 +17,7 @@ use crate::contract::{
 };
 use crate::lock::LockFile;
 use crate::row::Members;
-use crate::sqlite::checkpoint::Checkpointer;
+use crate::sqlite::checkpoint::{Checkpointer, empty_wal};
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
 use crate::sqlite::witness::Witness;
@@ -270,10 +270,10 @@ impl Drop for SqliteWriter {
             return;
         }
         // A reader that is in the middle of a page keeps the WAL; whoever opens the log next moves it then.
-        let moved =
-            self.rollback().and_then(|()| self.connection.busy_timeout(Duration::ZERO)).and_then(|()| {
-                self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
-            });
+        let moved = self
+            .rollback()
+            .and_then(|()| self.connection.busy_timeout(Duration::ZERO))
+            .and_then(|()| empty_wal(&self.connection));
         if let Err(error) = moved {
             tracing::warn!(%error, "the log's WAL could not be moved into its database; it holds what it held");
         }
