@@ -51,6 +51,8 @@ export interface PlanStarted extends Open {
   context_id?: string;
   /** The executor that runs the plan. */
   executor_id?: string;
+  /** Where relative paths of the tree start; absolute. */
+  folder?: string;
   /** Who asked for the plan, and how. */
   origin?: Origin;
 }
@@ -118,6 +120,8 @@ export interface DecisionMade extends Open {
   decided_by: "rule" | "model" | "person";
   /** What takes the place of the missing output, if the decision recovers from a failure. */
   output?: unknown;
+  /** The failure that is decided about. */
+  error?: Failure;
 }
 
 /** A tool is about to run. */
@@ -260,6 +264,16 @@ export interface CancelRequested extends Open {
   reason?: string;
 }
 
+/** Another executor runs the tree from now on. An event of the root. */
+export interface PlanAdopted extends Open {
+  /** Who runs it from now on. */
+  executor_id: string;
+  /** Who ran it until now. */
+  previous: string;
+  /** Why. */
+  reason?: string;
+}
+
 /** Payload by event type. */
 export interface Payloads {
   PlanStarted: PlanStarted;
@@ -274,4 +288,5 @@ export interface Payloads {
   InputRequested: InputRequested;
   InputReceived: InputReceived;
   CancelRequested: CancelRequested;
+  PlanAdopted: PlanAdopted;
 }

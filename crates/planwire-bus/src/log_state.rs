@@ -9,7 +9,7 @@ use std::sync::Arc;
 use planwire_event::lifecycle::{Fact, Known, Undo};
 use planwire_event::vocabulary::SubplanSpawned;
 use planwire_event::{
-    Event, Filter, Lineage, PlanId, PlanLifecycle, PlanStatus, Producer, Refusal, Seq, StoredEvent,
+    Event, EventType, Filter, Lineage, PlanId, PlanLifecycle, PlanStatus, Producer, Refusal, Seq, StoredEvent,
 };
 use planwire_store::{
     EventRepository, PAGE_EVENTS_MAX, PageLimits, PlanQuery, PlanRow, PlanScope, StoreError,
@@ -48,6 +48,8 @@ enum Step {
     /// A child, and who had announced it before.
     Announced(PlanId, Option<PlanId>),
     TreeCount(PlanId, Option<u64>),
+    /// A plan of a tree that was adopted, and who owned it before.
+    Adopted(PlanId, Option<Arc<str>>),
 }
 
 /// Where an event that may follow stands.
@@ -260,10 +262,26 @@ impl LogState {
         let ended = !cached.lifecycle.status().is_open();
         let root = cached.lifecycle.lineage().root_plan_id.clone();
         let mut placed = placed(&cached.lifecycle, None);
+        if let (Fact::Adopted { .. }, Some(owner)) = (fact, &placed.owner) {
+            self.adopt_tree(plan, owner);
+        }
         if ended {
             placed.tree_ended = self.count_end(&root);
         }
         Ok(placed)
+    }
+
+    /// All plans of a tree that are open have the owner of their root.
+    fn adopt_tree(&mut self, root: &PlanId, owner: &Arc<str>) {
+        let of_tree = self.plans.iter_mut().map(|(plan, cached)| (plan, &mut cached.lifecycle)).filter(
+            |(plan, lifecycle)| {
+                *plan != root && lifecycle.lineage().root_plan_id == *root && lifecycle.status().is_open()
+            },
+        );
+        for (plan, lifecycle) in of_tree {
+            let before = lifecycle.adopt(Some(Arc::clone(owner)));
+            self.undo.push(Step::Adopted(plan.clone(), before));
+        }
     }
 
     fn count_start(&mut self, lineage: &Lineage) {
@@ -300,6 +318,11 @@ impl LogState {
                 Some(Step::Applied(plan, undo)) => {
                     if let Some(cached) = self.plans.get_mut(&plan) {
                         cached.lifecycle.revert(undo);
+                    }
+                }
+                Some(Step::Adopted(plan, before)) => {
+                    if let Some(cached) = self.plans.get_mut(&plan) {
+                        cached.lifecycle.adopt(before);
                     }
                 }
                 Some(Step::Started(plan)) => {
@@ -359,6 +382,10 @@ impl LogState {
         }
         // What it changes is read from the store when an event names the plan again.
         self.plans.remove(event.plan_id());
+        if *event.event.event_type() == EventType::PlanAdopted {
+            let root = event.plan_id();
+            self.plans.retain(|_, cached| cached.lifecycle.lineage().root_plan_id != *root);
+        }
         self.open_in_tree.remove(&event.root_plan_id);
         if let Some(parent) = &event.parent_plan_id {
             self.plans.remove(parent);

@@ -100,7 +100,11 @@ impl Staged {
                 position: event.position,
                 seq: event.seq,
                 ended_at: event.event.timestamp(),
+                owner: placed.owner.clone(),
             });
+        } else if let (Fact::Adopted { executor_id, .. }, Some(_)) = (fact, &placed.owner) {
+            let (root_plan_id, owner) = (event.plan_id().clone(), Arc::clone(executor_id));
+            self.batch.plans.push(PlanChange::Adopted { root_plan_id, owner });
         }
     }
 

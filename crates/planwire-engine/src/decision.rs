@@ -16,6 +16,20 @@ pub const CHOICE: &str = "choice";
 /// `decision_type` of the decision about a failed step.
 pub const RECOVERY: &str = "recovery";
 
+/// The id of the decision about a failed step, or about one failed item of it.
+pub(crate) fn recovery_id(step: &str, item: Option<usize>) -> String {
+    match item {
+        Some(index) => format!("{step}-{index}-recovery"),
+        None => format!("{step}-recovery"),
+    }
+}
+
+/// The item that a decision about a failure is about; none if it is about its whole step.
+pub(crate) fn item_of(made: &DecisionMade) -> Option<usize> {
+    let about = made.decision_id.strip_prefix(&made.step)?.strip_suffix("-recovery")?;
+    about.strip_prefix('-')?.parse().ok()
+}
+
 /// What is decided.
 pub(crate) struct Question<'a> {
     pub(crate) decision: &'a Decision,
@@ -58,6 +72,7 @@ pub(crate) fn decide(
         confidence: None,
         decided_by: DecidedBy::Rule,
         output: None,
+        error: None,
     })
 }
 

@@ -4,6 +4,9 @@
 //! that it starts. Requests to end a plan and answers to questions are events that it follows, wherever they were
 //! published.
 
+mod recovery;
+mod succession;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -15,26 +18,30 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use planwire_bus::{
-    CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, PublishError, Published, Recorded,
-    StartError, StartRequest, Started, SubscribeError, SubscriptionId,
+    CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, PublishError, Published, StartError,
+    StartRequest, Started, SubscribeError, SubscriptionId,
 };
-use planwire_event::vocabulary::{CancelRequested, InputReceived, PlanStarted};
-use planwire_event::{Clock, Event, EventType, Filter, IdGenerator, PlanId, Producer, Refusal};
-use planwire_store::{PlanQuery, PlanScope};
+use planwire_event::vocabulary::PlanStarted;
+use planwire_event::{Clock, Event, Filter, IdGenerator, PlanId, Refusal};
+use planwire_store::{Executors, PlanQuery, PlanScope};
 use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
 use crate::catalog;
 use crate::document::{Diagnostic, Document, Folder, Resolved};
-use crate::effect::BeforeEffect;
 use crate::executor::{Plan, PlanEnd, run_plan};
+use crate::moment::AtMoment;
 use crate::orphans::{self, OrphansError};
 use crate::redaction::Edges;
 use crate::secrets::Secrets;
-use crate::shared::{Shared, Tree};
+use crate::shared::{Entry, FOLLOWED, Shared, Tree};
 use crate::stop::{StopReason, Stopper};
 use crate::tool::ToolSet;
+use succession::Beating;
+
+pub use recovery::{Recovered, RecoveryError, ResumeError};
+pub use succession::{BEAT, GONE_AFTER_DEFAULT, GONE_AFTER_MIN, JoinError, Succession};
 
 /// Trees that run at a time when the configuration does not say.
 pub const PLANS_MAX_DEFAULT: usize = 64;
@@ -62,8 +69,13 @@ pub struct EngineConfig {
     pub tools: ToolSet,
     /// What documents may name by `secret("NAME")`. Default: none.
     pub secrets: Secrets,
-    /// Is called between an event and its effect, for tests of crashes. Default: none.
-    pub before_effect: Option<BeforeEffect>,
+    /// The executors of the log, where other processes may run plans of it too. Default: none, there are no others.
+    pub executors: Option<Arc<dyn Executors>>,
+    /// Time after which an executor that was not seen may be succeeded; at least [`GONE_AFTER_MIN`]. Default:
+    /// [`GONE_AFTER_DEFAULT`].
+    pub gone_after: Duration,
+    /// Is called around each publish, for tests of crashes. Default: none.
+    pub at_moment: Option<AtMoment>,
 }
 
 impl Default for EngineConfig {
@@ -74,7 +86,9 @@ impl Default for EngineConfig {
             plans_max: PLANS_MAX_DEFAULT,
             tools: ToolSet::standard(),
             secrets: Secrets::none(),
-            before_effect: None,
+            executors: None,
+            gone_after: GONE_AFTER_DEFAULT,
+            at_moment: None,
         }
     }
 }
@@ -130,6 +144,9 @@ struct Inner {
     documents: BTreeMap<String, Resolved>,
     folder: Arc<Path>,
     plans_max: usize,
+    executors: Option<Arc<dyn Executors>>,
+    gone_after: Duration,
+    beating: Mutex<Option<Beating>>,
     closed: AtomicBool,
     roots: Mutex<HashMap<PlanId, Option<AbortHandle>>>,
     open_roots: watch::Sender<usize>,
@@ -147,18 +164,13 @@ impl Engine {
         ids: Arc<IdGenerator>,
         config: EngineConfig,
     ) -> Result<Self, SubscribeError> {
-        let executor_id: Arc<str> = ids.next_id().to_string().into();
-        let publisher = bus.publisher(Producer::new(Arc::clone(&executor_id)));
-        let (tools, secrets, before_effect) = (config.tools, config.secrets, config.before_effect);
-        let shared = Shared::new(publisher, executor_id, clock, ids, tools, secrets, before_effect);
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared::new(bus, clock, ids, &config));
         let followed = Arc::clone(&shared);
         let follow = Handler::future(move |event| {
-            followed_event(&followed, &event);
+            followed.follow(&event.event);
             std::future::ready(Ok(()))
         });
-        let types = [EventType::CancelRequested, EventType::InputReceived];
-        let commands = bus.subscribe(follow, Filter::all().with_types(types))?;
+        let commands = bus.subscribe(follow, Filter::all().with_types(FOLLOWED))?;
         let inner = Arc::new(Inner {
             bus: bus.clone(),
             commands,
@@ -166,6 +178,9 @@ impl Engine {
             documents: config.documents,
             folder: config.folder.into(),
             plans_max: config.plans_max,
+            executors: config.executors,
+            gone_after: config.gone_after.max(GONE_AFTER_MIN),
+            beating: Mutex::default(),
             closed: AtomicBool::new(false),
             roots: Mutex::default(),
             open_roots: watch::Sender::new(0),
@@ -203,16 +218,18 @@ impl Engine {
             tracing::error!("plans did not end in time; they end at the next start");
             self.inner.roots().values().flatten().for_each(AbortHandle::abort);
         }
+        self.inner.leave().await;
     }
 
-    /// Ends the plans that a former process of this log left open, with `PlanFailed{interrupted}`, leaves first.
-    /// Says how many. To be called once, before the first start.
-    ///
-    /// # Errors
-    ///
-    /// [`OrphansError`] if the log cannot be read or does not take the events.
-    pub async fn end_orphans(&self) -> Result<usize, OrphansError> {
-        orphans::end_all(&self.inner.bus, &self.inner.shared).await
+    /// Refuses new plans, and stops at once: tools are ended, and open plans stay open, to be gone on with at the
+    /// next start.
+    pub async fn suspend(&self) {
+        self.inner.closed.store(true, Ordering::Release);
+        self.inner.roots().values().flatten().for_each(AbortHandle::abort);
+        let mut open = self.inner.open_roots.subscribe();
+        // What was aborted lets go of its place as soon as it is scheduled; nothing else takes one any more.
+        let _ = tokio::time::timeout(SHUTDOWN_GRACE, open.wait_for(|open| *open == 0)).await;
+        self.inner.leave().await;
     }
 
     /// `plan_id`: the caller's own; it may have been started before.
@@ -242,6 +259,7 @@ impl Engine {
             parent_plan_id: None,
             context_id: request.context_id,
             executor_id: Some(inner.shared.executor_id.to_string()),
+            folder: Some(folder.to_string_lossy().into_owned()),
             origin: Some(request.origin),
         };
         let event = inner.shared.event(&plan_id, &payload).map_err(|error| inner.inputs_refused(&error))?;
@@ -263,20 +281,12 @@ impl Engine {
             stopper,
             above: Arc::default(),
             waiting_above: None,
+            past: None,
         };
         let begin = Begin { event, resolved, tree, plan };
         let (answer, started) = tokio::sync::oneshot::channel();
         // A task of its own from here on: a caller that goes away does not leave a plan behind that nobody runs.
-        let task = tokio::spawn(async move {
-            let _entry = entry;
-            let inner = Arc::clone(&place.inner);
-            let run = begin.run(Arc::clone(&inner.shared), answer);
-            match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(Some(PlanEnd::Completed(_) | PlanEnd::Failed(..)) | None) => {}
-                Ok(Some(PlanEnd::Lost)) | Err(_) => inner.end_lost(&place.plan_id).await,
-            }
-        });
-        inner.may_abort(&plan_id, task.abort_handle());
+        inner.spawn_root(place, entry, begin.run(Arc::clone(&inner.shared), answer));
         let published = started.await.map_err(|_| StartError::Closed)?.map_err(|error| match error {
             PublishError::Rejected { refusal: Refusal::AlreadyStarted { plan_id }, .. } => {
                 StartError::Exists { plan_id }
@@ -380,6 +390,10 @@ impl Inner {
         StartError::Invalid { message: redactor.text(message).into_owned(), diagnostics }
     }
 
+    fn beating(&self) -> MutexGuard<'_, Option<Beating>> {
+        self.beating.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn roots(&self) -> MutexGuard<'_, HashMap<PlanId, Option<AbortHandle>>> {
         self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -407,9 +421,24 @@ impl Inner {
         if roots.len() >= self.plans_max {
             return Err(StartError::TooMany { max: self.plans_max });
         }
+        Ok(self.place_in(&mut roots, plan_id))
+    }
+
+    /// Takes a place for a tree that was started before, whether there is one or not; none while the engine ends.
+    fn keep_place(self: &Arc<Self>, plan_id: &PlanId) -> Option<Place> {
+        let mut roots = self.roots();
+        let closed = self.closed.load(Ordering::Acquire) || roots.contains_key(plan_id);
+        (!closed).then(|| self.place_in(&mut roots, plan_id))
+    }
+
+    fn place_in(
+        self: &Arc<Self>,
+        roots: &mut HashMap<PlanId, Option<AbortHandle>>,
+        plan_id: &PlanId,
+    ) -> Place {
         roots.insert(plan_id.clone(), None);
         self.open_roots.send_replace(roots.len());
-        Ok(Place { inner: Arc::clone(self), plan_id: plan_id.clone() })
+        Place { inner: Arc::clone(self), plan_id: plan_id.clone() }
     }
 
     /// Ends a tree that could not go on, so that whoever follows it sees its end. Goes on trying while the log is
@@ -436,9 +465,24 @@ impl Inner {
         }
     }
 
-    fn may_abort(&self, plan_id: &PlanId, handle: AbortHandle) {
-        if let Some(place) = self.roots().get_mut(plan_id) {
-            *place = Some(handle);
+    /// Runs a root to its end, as a task that keeps its place.
+    fn spawn_root(
+        self: &Arc<Self>,
+        place: Place,
+        entry: Entry,
+        run: impl Future<Output = Option<PlanEnd>> + Send + 'static,
+    ) {
+        let plan_id = place.plan_id.clone();
+        let inner = Arc::clone(self);
+        let task = tokio::spawn(async move {
+            let _entry = entry;
+            match AssertUnwindSafe(run).catch_unwind().await {
+                Ok(Some(PlanEnd::Completed(_) | PlanEnd::Failed(..)) | None) => {}
+                Ok(Some(PlanEnd::Lost)) | Err(_) => inner.end_lost(&place.plan_id).await,
+            }
+        });
+        if let Some(place) = self.roots().get_mut(&plan_id) {
+            *place = Some(task.abort_handle());
         }
     }
 }
@@ -454,16 +498,6 @@ impl Drop for Place {
         let mut roots = self.inner.roots();
         roots.remove(&self.plan_id);
         self.inner.open_roots.send_replace(roots.len());
-    }
-}
-
-/// What others publish and plans of ours follow.
-fn followed_event(shared: &Shared, event: &Recorded) {
-    if let Some(request) = event.event.read::<CancelRequested>() {
-        let reason = StopReason::Cancelled { by: request.requested_by, reason: request.reason };
-        shared.stop(event.plan_id(), reason);
-    } else if let Some(answer) = event.event.read::<InputReceived>() {
-        shared.waiters.answered(event.plan_id(), answer);
     }
 }
 

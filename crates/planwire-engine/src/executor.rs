@@ -16,13 +16,16 @@
 //! - `values`: what expressions see.
 //! - `steps`: where each step stands.
 //! - `run`: the loop; `advance`: what is ready; `settle`: what ended; `finish`: outputs and the terminal event.
+//! - `facts`, `recall`: a plan that a former executor left open is taken up from its events.
 //! - `ask`: questions and their answers; `artifacts`: what is left for people; `clock`: time until the timeout.
 
 mod advance;
 mod artifacts;
 mod ask;
 mod clock;
+mod facts;
 mod finish;
+mod recall;
 mod run;
 mod settle;
 mod steps;
@@ -32,10 +35,11 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use planwire_event::vocabulary::{Failure, FailureReason, Object};
+use planwire_event::vocabulary::{Failure, Object};
 use planwire_event::{PlanId, Timestamp};
 
 use crate::document::Document;
+use crate::history::PlanHistory;
 use crate::shared::{Shared, Tree};
 use crate::stop::Stopper;
 
@@ -58,6 +62,15 @@ pub(crate) struct Plan {
     pub(crate) above: Arc<[PlanId]>,
     /// Where it tells its parent whether it waits for nothing but people.
     pub(crate) waiting_above: Option<Arc<WaitingBelow>>,
+    /// What a former executor did of it.
+    pub(crate) past: Option<Past>,
+}
+
+/// What a former executor did of a plan.
+pub(crate) struct Past {
+    pub(crate) history: PlanHistory,
+    /// When the plan is taken up, as its event says.
+    pub(crate) now: Timestamp,
 }
 
 /// How a plan ended.
@@ -66,7 +79,7 @@ pub(crate) enum PlanEnd {
     /// With these outputs.
     Completed(Object),
     /// Otherwise.
-    Failed(FailureReason, Failure),
+    Failed(Failure),
     /// The log takes its events no more: it is open there, and ends at the next start.
     Lost,
 }

@@ -11,6 +11,9 @@ use crate::tool::ToolError;
 /// Characters of one message in an event.
 pub(crate) const MESSAGE_CHARS_MAX: usize = 4_000;
 
+/// `code` of what used more than it may.
+const LIMIT_EXCEEDED: &str = "limit_exceeded";
+
 /// Why a step failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StepFailure {
@@ -27,7 +30,16 @@ impl StepFailure {
 
     /// The plan used more than it may.
     pub(crate) fn limit(message: impl Into<String>) -> Self {
-        Self { reason: FailureReason::LimitExceeded, ..Self::new("limit_exceeded", message) }
+        Self { reason: FailureReason::LimitExceeded, ..Self::new(LIMIT_EXCEEDED, message) }
+    }
+
+    /// What an event says of a subplan that failed, or of a step that a decision let fail. It has the code alone.
+    pub(crate) fn of_plan(failure: Failure) -> Self {
+        let reason = match failure.code.as_str() {
+            LIMIT_EXCEEDED => FailureReason::LimitExceeded,
+            _ => FailureReason::Error,
+        };
+        Self { reason, ..Self::from(failure) }
     }
 
     /// An expression has no value.

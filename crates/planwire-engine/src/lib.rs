@@ -5,22 +5,24 @@
 //! steps see is exactly what the events say.
 //!
 //! - [`document`], [`template`]: plan documents: from text to something that can be walked.
-//! - [`engine`]: starts plans, ends them on request, and ends what a former process left open ([`orphans`]).
+//! - [`engine`]: starts plans, ends them on request, and goes on with those that a former process left open, from
+//!   `history`; [`orphans`] ends those that cannot go on.
 //! - [`executor`]: one plan, from its first event to its last.
 //! - [`decision`], [`tool_runner`], [`spawner`], [`question`]: the other four that publish.
 //! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`stop`]: the request to end, handed down a tree.
-//! - [`effect`]: the moment between an event and its effect, for tests of crashes.
+//! - [`moment`]: the moments around a publish, for tests of crashes.
 
 mod base64;
 mod catalog;
 pub mod decision;
 pub mod document;
-pub mod effect;
 pub mod engine;
 pub mod executor;
 mod failure;
+mod history;
+pub mod moment;
 pub mod orphans;
 pub mod output;
 pub mod question;
@@ -34,8 +36,8 @@ pub mod tool;
 pub mod tool_runner;
 pub mod tools;
 
-pub use effect::{BeforeEffect, EffectPoint, Module};
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, ResumeError, Succession};
+pub use moment::{AtMoment, Moment, Stage};
 pub use redaction::Redactor;
 pub use secrets::{Secrets, SecretsError};
 pub use tool::{Tool, ToolSet};

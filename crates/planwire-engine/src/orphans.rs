@@ -32,13 +32,19 @@ pub enum OrphansError {
     Payload(#[from] PayloadError),
 }
 
-/// Ends all open plans of other executors; says how many. Plans without owner are run from outside and stay, and so
-/// does, with a word in the log of the program, a plan whose end the log rejects: nothing else has to wait for it.
-pub(crate) async fn end_all(bus: &EventBus, shared: &Shared) -> Result<usize, OrphansError> {
-    let of_others = |owner: &str| *owner != *shared.executor_id;
-    let (ended, _) =
-        end_where(bus, shared, PlanScope::All, of_others, "its executor ended before it did").await?;
-    Ok(ended)
+/// Ends what is open of a tree whose root has ended, whoever owned it; says how many plans that were.
+///
+/// To be called when no other executor of the log is alive. Plans without owner are run from outside and stay.
+pub(crate) async fn end_former(
+    bus: &EventBus,
+    shared: &Shared,
+    root: &PlanId,
+) -> Result<usize, OrphansError> {
+    let scope = PlanScope::Tree(root.clone());
+    match end_where(bus, shared, scope, |_| true, "its executor ended before it did").await? {
+        (ended, None) => Ok(ended),
+        (_, Some(error)) => Err(error),
+    }
 }
 
 /// Ends what is open of a tree of our own that nobody runs any more; says how many plans that were.

@@ -15,6 +15,7 @@ use planwire_event::{Event, PayloadError, PlanId, Refusal};
 use tokio::sync::oneshot::{self, Receiver, Sender};
 use tokio::time::{Instant, sleep_until};
 
+use crate::history::OpenQuestions;
 use crate::shared::{Shared, Tree};
 use crate::stop::Stop;
 
@@ -102,6 +103,8 @@ pub(crate) struct Question {
     pub(crate) deadline: Instant,
     plan_id: PlanId,
     above: Arc<[PlanId]>,
+    /// Where this round is repeated.
+    repeated_on: Arc<[PlanId]>,
     waiter: Waiter,
     _place: Place,
 }
@@ -126,7 +129,26 @@ impl Question {
         let (plan_id, above) = (asker.plan_id.clone(), Arc::clone(asker.above));
         let waiter = Waiter::enter(asker.shared, (plan_id.clone(), asked.request_id.clone()));
         let text = asked.question.clone();
-        Self { step, asked, text, round: 1, deadline, plan_id, above, waiter, _place: place }
+        let repeated_on = Arc::clone(&above);
+        Self { step, asked, text, round: 1, deadline, plan_id, above, repeated_on, waiter, _place: place }
+    }
+
+    /// A question that was asked by a former executor, first with `text` and now in this round. It is closed where it
+    /// is open.
+    pub(crate) fn taken_up(mut self, text: String, round: u32, open: &OpenQuestions) -> Self {
+        let is_open = |plan: &&PlanId| open.contains(&((*plan).clone(), self.asked.request_id.clone()));
+        self.repeated_on = self.above.iter().filter(is_open).cloned().collect();
+        (self.text, self.round) = (text, round);
+        self
+    }
+
+    /// The events that repeat it on the plans above where it is not open, for one whose own event is all that was
+    /// stored.
+    pub(crate) fn missing_above(&mut self) -> Result<Vec<Event>, PayloadError> {
+        let missing: Vec<_> =
+            self.above.iter().filter(|plan| !self.repeated_on.contains(plan)).cloned().collect();
+        self.repeated_on = Arc::clone(&self.above);
+        self.repeats_on(&missing)
     }
 
     /// The same question once more, with what was wrong with the last answer.
@@ -137,24 +159,26 @@ impl Question {
         let question = crate::failure::text(shared.secrets.redactor(), &question);
         let asked = InputRequested { request_id: request_id.clone(), question, ..self.asked };
         let waiter = Waiter::enter(&shared, (self.plan_id.clone(), request_id));
-        Self { asked, round: self.round + 1, waiter, ..self }
+        let repeated_on = Arc::clone(&self.above);
+        Self { asked, round: self.round + 1, repeated_on, waiter, ..self }
     }
 
     /// The events that ask it: on its own plan, then on those above.
     pub(crate) fn requested(&self) -> Result<Vec<Event>, PayloadError> {
-        let shared = &self.waiter.shared;
-        let mut events = vec![shared.event(&self.plan_id, &self.asked)?];
-        let repeated = InputRequested { for_plan_id: Some(self.plan_id.clone()), ..self.asked.clone() };
-        for plan in &*self.above {
-            events.push(shared.event(plan, &repeated)?);
-        }
+        let mut events = vec![self.waiter.shared.event(&self.plan_id, &self.asked)?];
+        events.extend(self.repeats_on(&self.repeated_on)?);
         Ok(events)
+    }
+
+    fn repeats_on(&self, plans: &[PlanId]) -> Result<Vec<Event>, PayloadError> {
+        let repeated = InputRequested { for_plan_id: Some(self.plan_id.clone()), ..self.asked.clone() };
+        plans.iter().map(|plan| self.waiter.shared.event(plan, &repeated)).collect()
     }
 
     /// The events that repeat the answer above.
     pub(crate) fn repeated(&self, answer: &InputReceived) -> Result<Vec<Event>, PayloadError> {
         let repeat = |answer: &InputReceived| -> Result<Vec<Event>, PayloadError> {
-            self.above.iter().map(|plan| self.waiter.shared.event(plan, answer)).collect()
+            self.repeated_on.iter().map(|plan| self.waiter.shared.event(plan, answer)).collect()
         };
         // What fits on its own plan fits above, unless it is full of secrets: markers are longer.
         repeat(answer).or_else(|_| {

@@ -6,14 +6,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use planwire_bus::{Attachments, PublishError, Published, Publisher};
-use planwire_event::vocabulary::TypedPayload;
-use planwire_event::{Clock, Digest, Event, IdGenerator, Payload, PayloadError, PlanId, Timestamp};
-use planwire_store::{Blob, Document};
+use planwire_bus::{Attachments, EventBus, PublishError, Published, Publisher};
+use planwire_event::vocabulary::{CancelRequested, InputReceived, PlanAdopted, TypedPayload};
+use planwire_event::{
+    Clock, Digest, Event, EventType, IdGenerator, Payload, PayloadError, PlanId, Position, Producer,
+    Timestamp,
+};
+use planwire_store::{Blob, Document, EventRepository, PageLimits, PlanQuery, PlanScope, StoreError};
 use tokio::sync::Semaphore;
 
 use crate::document::Resolved;
-use crate::effect::{BeforeEffect, EffectPoint};
+use crate::engine::EngineConfig;
+use crate::moment::{AtMoment, Moment, Stage};
 use crate::question::{TREE_QUESTIONS_MAX, Waiters};
 use crate::redaction::redact_payload;
 use crate::secrets::Secrets;
@@ -39,9 +43,14 @@ const _: () = assert!(REQUEST_EVENTS <= planwire_bus::REQUEST_EVENTS_MAX);
 const _: () =
     assert!(REQUEST_BYTES + planwire_event::limits::PAYLOAD_BYTES_MAX < planwire_bus::REQUEST_BYTES_MAX);
 
+/// What others publish about plans and their executor follows.
+pub(crate) const FOLLOWED: [EventType; 3] =
+    [EventType::CancelRequested, EventType::InputReceived, EventType::PlanAdopted];
+
 /// What all plans of one engine share.
 pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
+    pub(crate) repository: Arc<dyn EventRepository>,
     /// The producer of everything that the engine publishes, and the owner of its trees.
     pub(crate) executor_id: Arc<str>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -49,7 +58,9 @@ pub(crate) struct Shared {
     pub(crate) tools: ToolSet,
     pub(crate) secrets: Secrets,
     pub(crate) calls: Semaphore,
-    pub(crate) before_effect: Option<BeforeEffect>,
+    pub(crate) at_moment: Option<AtMoment>,
+    /// Whether other executors may run plans of the log.
+    pub(crate) is_log_shared: bool,
     /// Who waits for answers.
     pub(crate) waiters: Waiters,
     open: Mutex<HashMap<PlanId, Stopper>>,
@@ -57,18 +68,26 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(
-        publisher: Publisher,
-        executor_id: Arc<str>,
+        bus: &EventBus,
         clock: Arc<dyn Clock>,
         ids: Arc<IdGenerator>,
-        tools: ToolSet,
-        secrets: Secrets,
-        before_effect: Option<BeforeEffect>,
+        config: &EngineConfig,
     ) -> Self {
-        let calls = Semaphore::new(crate::tool_runner::CALLS_MAX);
-        let tools = tools.with_secrets(secrets.clone());
-        let (waiters, open) = (Waiters::default(), Mutex::default());
-        Self { publisher, executor_id, clock, ids, tools, secrets, calls, before_effect, waiters, open }
+        let executor_id: Arc<str> = ids.next_id().to_string().into();
+        Self {
+            publisher: bus.publisher(Producer::new(Arc::clone(&executor_id))),
+            repository: Arc::clone(bus.repository()),
+            executor_id,
+            clock,
+            ids,
+            tools: config.tools.clone().with_secrets(config.secrets.clone()),
+            secrets: config.secrets.clone(),
+            calls: Semaphore::new(crate::tool_runner::CALLS_MAX),
+            at_moment: config.at_moment.clone(),
+            is_log_shared: config.executors.is_some(),
+            waiters: Waiters::default(),
+            open: Mutex::default(),
+        }
     }
 
     /// Makes an event of a payload, now. No value of a secret is in it.
@@ -118,10 +137,11 @@ impl Shared {
         events: Vec<Event>,
         attachments: Attachments,
     ) -> Result<Vec<Published>, PublishError> {
-        let points: Vec<_> = match &self.before_effect {
-            Some(_) => events.iter().filter_map(EffectPoint::of).collect(),
-            None => Vec::new(),
-        };
+        let hook = self.at_moment.as_ref();
+        let durable = hook.map(|_| Moment::all(Stage::Durable, &events)).unwrap_or_default();
+        if let Some(hook) = hook {
+            hook.call(&Moment::all(Stage::Before, &events));
+        }
         let mut published = Vec::with_capacity(events.len());
         let mut attachments = Some(attachments);
         for request in requests(events) {
@@ -129,8 +149,8 @@ impl Shared {
             let attached = attachments.take().unwrap_or_default();
             published.extend(self.publish_request(request, attached).await?);
         }
-        if let Some(hook) = &self.before_effect {
-            points.iter().for_each(|point| hook.call(point));
+        if let Some(hook) = hook {
+            hook.call(&durable);
         }
         Ok(published)
     }
@@ -165,6 +185,50 @@ impl Shared {
             stopper.stop(reason);
             true
         })
+    }
+
+    /// Follows what anybody published about a plan: a request to end it, an answer.
+    pub(crate) fn follow(&self, event: &Event) {
+        if let Some(request) = event.read::<CancelRequested>() {
+            let reason = StopReason::Cancelled { by: request.requested_by, reason: request.reason };
+            self.stop(event.plan_id(), reason);
+        } else if let Some(answer) = event.read::<InputReceived>() {
+            self.waiters.answered(event.plan_id(), answer);
+        } else if let Some(adopted) =
+            event.read::<PlanAdopted>().filter(|it| *it.executor_id != *self.executor_id)
+        {
+            // Nothing of it can be published here any more; its tools end as soon as they can.
+            let why = format!("executor {} took its tree over", adopted.executor_id);
+            self.stop(event.plan_id(), StopReason::Interrupted(why));
+        }
+    }
+
+    /// Follows what was published about a plan after a position.
+    pub(crate) async fn hear(&self, plan: &PlanId, mut after: Position) -> Result<(), StoreError> {
+        loop {
+            let types = FOLLOWED.into_iter().collect();
+            let page = self.repository.list_by_plan(plan, types, after, PageLimits::default()).await?;
+            page.events.iter().for_each(|stored| self.follow(&stored.event));
+            if page.at_head {
+                return Ok(());
+            }
+            after = page.scanned_to;
+        }
+    }
+
+    /// Whether the log says that the plan is ours. Asked where others may own plans of the log.
+    pub(crate) async fn owns(&self, plan: &PlanId) -> bool {
+        if !self.is_log_shared {
+            return true;
+        }
+        let scope = PlanScope::These(vec![plan.clone()]);
+        match self.repository.plans(&PlanQuery { scope, ..PlanQuery::default() }).await {
+            Ok(page) => page.plans.iter().any(|row| row.owner.as_deref() == Some(&*self.executor_id)),
+            Err(error) => {
+                tracing::warn!(%plan, %error, "it cannot be found out who owns the plan");
+                false
+            }
+        }
     }
 
     /// Asks for the end of all open plans.
@@ -224,6 +288,12 @@ impl Tree {
     pub(crate) fn new(folder: Arc<Path>) -> Self {
         let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
         Self { folder, plans, open, questions, stored: Mutex::default() }
+    }
+
+    /// A tree of which there are `plans`, of which `open` are open, already.
+    pub(crate) fn taken_up(folder: Arc<Path>, plans: usize, open: usize) -> Self {
+        let (plans, open) = (AtomicUsize::new(plans), AtomicUsize::new(open));
+        Self { plans, open, ..Self::new(folder) }
     }
 
     /// Counts one plan more, if there may be.

@@ -10,7 +10,7 @@ use planwire_event::vocabulary::{Object, Origin, PlanStarted, SubplanCompleted, 
 use planwire_event::{PlanId, Timestamp};
 
 use crate::document::Resolved;
-use crate::executor::{Plan, PlanEnd, WaitingBelow, run_plan};
+use crate::executor::{Past, Plan, PlanEnd, WaitingBelow, run_plan};
 use crate::shared::{Shared, Tree};
 use crate::stop::Stopper;
 
@@ -57,7 +57,24 @@ impl Child {
             parent_plan_id: self.above.first().cloned(),
             context_id: None,
             executor_id: Some(executor_id.into()),
+            folder: None,
             origin: Some(Origin { protocol: "engine".into(), principal: executor_id.into(), message: None }),
+        }
+    }
+}
+
+impl Child {
+    fn into_plan(self, started_at: Timestamp, stopper: Stopper) -> Plan {
+        Plan {
+            plan_id: self.plan_id,
+            document: self.document.document,
+            inputs: self.inputs,
+            depth_left: self.depth_left,
+            started_at,
+            stopper,
+            above: self.above,
+            waiting_above: Some(self.waiting_above),
+            past: None,
         }
     }
 }
@@ -77,7 +94,7 @@ impl ChildEnded {
     pub(crate) fn completed(&self) -> Option<SubplanCompleted> {
         let (outputs, error) = match &self.end {
             PlanEnd::Completed(outputs) => (Some(outputs.clone()), None),
-            PlanEnd::Failed(_, failure) => (None, Some(failure.clone())),
+            PlanEnd::Failed(failure) => (None, Some(failure.clone())),
             PlanEnd::Lost => return None,
         };
         Some(SubplanCompleted {
@@ -111,6 +128,27 @@ pub(crate) async fn run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stop
     ChildEnded { plan_id, step, index, end, duration_ms }
 }
 
+/// Goes on with a subplan of a former executor, to its end.
+pub(crate) async fn resume(
+    shared: Arc<Shared>,
+    tree: Arc<Tree>,
+    child: Child,
+    past: Past,
+    stopper: Stopper,
+) -> ChildEnded {
+    let _counted = Counted(Arc::clone(&tree));
+    let (plan_id, step, index, spawned_at) =
+        (child.plan_id.clone(), child.step, child.index, child.spawned_at);
+    let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
+    let mut plan = child.into_plan(past.history.started_at, stopper);
+    // What its start says, which is what its announcement said.
+    plan.inputs.clone_from(&past.history.started.inputs);
+    plan.past = Some(past);
+    let end = run_plan(Arc::clone(&shared), tree, plan).await;
+    let duration_ms = shared.clock.now().millis_since(spawned_at);
+    ChildEnded { plan_id, step, index, end, duration_ms }
+}
+
 async fn start_and_run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> PlanEnd {
     // Known before it is visible: whoever sees the plan can ask for its end.
     let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
@@ -129,15 +167,5 @@ async fn start_and_run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopp
         return PlanEnd::Lost;
     }
     tree.is_stored(child.document.digest);
-    let plan = Plan {
-        plan_id: child.plan_id,
-        document: child.document.document,
-        inputs: child.inputs,
-        depth_left: child.depth_left,
-        started_at: now,
-        stopper,
-        above: child.above,
-        waiting_above: Some(child.waiting_above),
-    };
-    run_plan(shared, tree, plan).await
+    run_plan(shared, tree, child.into_plan(now, stopper)).await
 }

@@ -5,11 +5,11 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use planwire_event::Timestamp;
 use planwire_event::vocabulary::{Object, ToolCompleted};
+use planwire_event::{PlanId, Timestamp};
 use tokio::time::{sleep, timeout};
 
 use crate::failure::failure;
@@ -26,9 +26,19 @@ pub const STOP_GRACE: Duration = Duration::from_secs(3);
 /// Tool calls of one engine that run at a time; others wait, and their timeout has not begun.
 pub const CALLS_MAX: usize = 64;
 
+/// `code` of a call that ended with its executor.
+pub(crate) const INTERRUPTED: &str = "interrupted";
+
+/// Age of an acknowledgement beyond which the log is asked who owns the plan before a tool runs: the process may have
+/// been stopped meanwhile, and another may have taken the plan over. Below the time after which one may.
+pub const STALE_AFTER: Duration = Duration::from_secs(1);
+
+const _: () = assert!(STALE_AFTER.as_millis() < crate::engine::GONE_AFTER_MIN.as_millis());
+
 /// One call, as its `ToolCalled` says it.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    pub(crate) plan_id: PlanId,
     pub(crate) call_id: String,
     pub(crate) step: String,
     pub(crate) tool: String,
@@ -39,6 +49,8 @@ pub(crate) struct Call {
     /// Timestamp of its `ToolCalled`.
     pub(crate) called_at: Timestamp,
     pub(crate) timeout: Duration,
+    /// Not later than the log took its `ToolCalled`.
+    pub(crate) announced: Instant,
 }
 
 /// How a call ended.
@@ -112,6 +124,9 @@ async fn attempt(
         reason = stop.wait() => return Err(stopped(&reason)),
         permit = shared.calls.acquire() => permit,
     };
+    if call.announced.elapsed() > STALE_AFTER && !shared.owns(&call.plan_id).await {
+        return Err(ToolError::new(INTERRUPTED, "another executor may have taken the plan over"));
+    }
     let inner = Stopper::new();
     let redactor = shared.secrets.redactor().clone();
     let context = ToolContext { folder: folder.into(), stop: inner.handle(), redactor };
@@ -135,7 +150,7 @@ fn timed_out(call: &Call) -> ToolError {
 
 fn stopped(reason: &StopReason) -> ToolError {
     match reason {
-        StopReason::Interrupted(why) => ToolError::new("interrupted", format!("the executor ended: {why}")),
+        StopReason::Interrupted(why) => ToolError::new(INTERRUPTED, format!("the executor ended: {why}")),
         StopReason::Cancelled { .. } | StopReason::TimedOut | StopReason::ParentEnds(_) => {
             ToolError::stopped()
         }

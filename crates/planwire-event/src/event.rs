@@ -317,6 +317,18 @@ impl Producer {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is the executor `executor_id`, and so may own the trees that it starts.
+    ///
+    /// What comes in from outside never is, whatever it says of itself: names with a colon are those of doors, as
+    /// `http:anonymous`, and [`Producer::NO_EXECUTORS`] are those of people and programs.
+    #[must_use]
+    pub fn is_executor(&self, executor_id: &str) -> bool {
+        *self.0 == *executor_id && !self.0.contains(':') && !Self::NO_EXECUTORS.contains(&&*self.0)
+    }
+
+    /// Names of producers that run nothing: what people type, what is imported, what a program publishes by itself.
+    pub const NO_EXECUTORS: [&'static str; 3] = ["cli", "import", "library"];
 }
 
 /// What is stored beside an event and is not part of its wire form.

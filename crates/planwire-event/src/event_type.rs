@@ -44,6 +44,8 @@ pub enum EventType {
     InputReceived,
     /// Somebody asked that the plan and all below it end.
     CancelRequested,
+    /// Another executor runs the tree from now on; an event of the root.
+    PlanAdopted,
     /// A type of somebody else's; its name has a dot.
     Custom(CustomType),
 }
@@ -94,6 +96,7 @@ impl EventType {
         Self::InputRequested,
         Self::InputReceived,
         Self::CancelRequested,
+        Self::PlanAdopted,
     ];
 
     /// The name on every wire.
@@ -112,6 +115,7 @@ impl EventType {
             Self::InputRequested => "InputRequested",
             Self::InputReceived => "InputReceived",
             Self::CancelRequested => "CancelRequested",
+            Self::PlanAdopted => "PlanAdopted",
             Self::Custom(name) => &name.0,
         }
     }

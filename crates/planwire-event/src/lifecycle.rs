@@ -81,6 +81,7 @@ enum Change {
     ChildEnded(PlanId),
     Asked(Arc<str>),
     Answered(Arc<str>, Option<Question>),
+    Adopted(Option<Arc<str>>),
     Ended { open: Open, children: HashMap<PlanId, Child> },
 }
 
@@ -103,7 +104,7 @@ impl PlanLifecycle {
         let Fact::Started(started) = fact else {
             return Err(Refusal::PlanNotStarted { plan_id: plan_id.clone() });
         };
-        let own = started.executor_id.as_deref().filter(|id| *id == producer.as_str()).map(Arc::from);
+        let own = started.executor_id.as_deref().filter(|id| producer.is_executor(id)).map(Arc::from);
         // An owned tree is owned to its leaves, whether a child's PlanStarted says so or not.
         let owner = match (&started.parent_plan_id, parent) {
             (Some(_), Known::Plan(parent)) => parent.owner.clone().or(own),
@@ -200,6 +201,9 @@ impl PlanLifecycle {
         self.check_open()?;
         if let Fact::Answered { request_id, outcome, arguments_digest } = fact {
             return self.check_answer(request_id, *outcome, arguments_digest.as_ref(), producer);
+        }
+        if let Fact::Adopted { executor_id, previous } = fact {
+            return self.check_adoption(executor_id, previous, producer);
         }
         let anybody = event_type.is_command() || matches!(event_type, EventType::Custom(_));
         self.check_owner(producer, anybody)?;
@@ -298,6 +302,21 @@ impl PlanLifecycle {
         }
     }
 
+    /// An executor takes over the tree of the one that it names, for itself and from its root. On a tree that nobody
+    /// owns it is told what happened elsewhere.
+    fn check_adoption(&self, executor_id: &str, previous: &str, producer: &Producer) -> Result<(), Refusal> {
+        if self.lineage.parent_plan_id.is_some() {
+            let message = format!("its tree is adopted at its root {}", self.lineage.root_plan_id);
+            return Err(Refusal::LineageConflict { plan_id: self.plan_id.clone(), message });
+        }
+        match &self.owner {
+            Some(owner) if **owner != *previous || !producer.is_executor(executor_id) => {
+                Err(Refusal::NotOwner { plan_id: self.plan_id.clone(), owner: owner.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn check_room(&self, open: usize, what: &str) -> Result<(), Refusal> {
         if open < OPEN_ITEMS_MAX { Ok(()) } else { Err(self.exceeds(OPEN_ITEMS_MAX, what)) }
     }
@@ -347,8 +366,18 @@ impl PlanLifecycle {
                 let question = self.open.questions.remove(request_id);
                 Change::Answered(Arc::clone(request_id), question)
             }
-            Fact::Started(_) | Fact::Other => Change::Nothing,
+            Fact::Adopted { executor_id, .. } if self.owner.is_some() => {
+                Change::Adopted(self.owner.replace(Arc::clone(executor_id)))
+            }
+            Fact::Adopted { .. } | Fact::Started(_) | Fact::Other => Change::Nothing,
         })
+    }
+
+    /// Follows its root, whose tree another executor has taken over; gives who owned it before.
+    ///
+    /// No event of the plan says so: [`Fact::Adopted`] is one of the root.
+    pub fn adopt(&mut self, owner: Option<Arc<str>>) -> Option<Arc<str>> {
+        std::mem::replace(&mut self.owner, owner)
     }
 
     fn end(&mut self, status: PlanStatus) -> Change {
@@ -379,6 +408,7 @@ impl PlanLifecycle {
             Change::ChildEnded(child) => {
                 self.children.insert(child, Child::Spawned);
             }
+            Change::Adopted(owner) => self.owner = owner,
             Change::Ended { open, children } => {
                 self.status = PlanStatus::Open;
                 (self.open, self.children) = (open, children);

@@ -38,6 +38,7 @@ typed!(
     InputRequested,
     InputReceived,
     CancelRequested,
+    PlanAdopted,
 );
 
 /// A plan began.
@@ -64,6 +65,9 @@ pub struct PlanStarted {
     /// The executor that runs the plan; only what that executor itself publishes makes it the owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_id: Option<String>,
+    /// Where relative paths of the plan's tree start; absolute. Only the engine's roots say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
     /// Who asked for the plan, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,
@@ -206,6 +210,9 @@ pub struct DecisionMade {
     /// What takes the place of the missing output, if the decision recovers from a failure; may be null.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub output: Option<Value>,
+    /// The failure that is decided about, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
 }
 
 /// A member that is null is there, one that is missing is not.
@@ -375,6 +382,20 @@ pub enum ArtifactPart {
         /// Bytes.
         size_bytes: u64,
     },
+}
+
+/// Another executor runs the tree from now on. An event of the root; it holds for all plans of the tree.
+///
+/// On a tree that no executor owns it says what happened elsewhere and changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlanAdopted {
+    /// Who runs it from now on.
+    pub executor_id: String,
+    /// Who ran it until now.
+    pub previous: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Somebody asked that the plan and all below it end.

@@ -103,6 +103,15 @@ pub enum PlanChange {
         seq: Seq,
         /// Timestamp of the terminal event.
         ended_at: Timestamp,
+        /// The executor that owned it then.
+        owner: Option<Arc<str>>,
+    },
+    /// Another executor took a tree over: it owns all plans of it that are open.
+    Adopted {
+        /// The root of the tree.
+        root_plan_id: PlanId,
+        /// Who owns them from now on.
+        owner: Arc<str>,
     },
 }
 

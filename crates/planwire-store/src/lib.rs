@@ -8,6 +8,7 @@
 //! - `proven`: events in exports with what proves them.
 //! - `row`, `decoder`, `scan`: what rows and pages have in common in every store: checksum, the events that rows are,
 //!   and where a read stops.
+//! - `executors`: who runs plans of a log that several processes write.
 //! - [`memory`]: a log that is gone with the process.
 //! - [`sqlite`]: a log in a file. [`lock`]: who holds that file.
 //! - `postgres` (feature): a log in a database that several processes write.
@@ -15,6 +16,7 @@
 pub mod contract;
 mod copying;
 mod decoder;
+mod executors;
 pub mod lock;
 pub mod memory;
 pub mod merkle;
@@ -32,6 +34,7 @@ pub mod verify;
 
 pub use contract::*;
 pub use copying::{Existing, Stage, Told};
+pub use executors::{Executors, SeenExecutor};
 pub use lock::{LockError, LockFile, LockInfo};
 pub use memory::MemoryStore;
 pub use merkle::{Frontier, InclusionProof, Outline, Prover, leaf};

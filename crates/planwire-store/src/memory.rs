@@ -172,6 +172,7 @@ impl Log {
                     self.started.contains_key(plan_id) || new.contains(plan_id),
                     "a plan ends that is unknown",
                 ),
+                PlanChange::Adopted { .. } => (true, ""),
             };
             if !good {
                 return Err(StoreError::Failed(what.into()));
@@ -205,14 +206,19 @@ impl Log {
                 self.started.insert(plan.plan_id.clone(), plan.first_position);
                 self.plans.insert(plan.first_position, (**plan).clone());
             }
-            PlanChange::Ended { plan_id, status, position, seq, ended_at } => {
+            PlanChange::Ended { plan_id, status, position, seq, ended_at, owner } => {
                 let first = self.started.get(plan_id).copied().unwrap_or_default();
                 if let Some(plan) = self.plans.get_mut(&first) {
                     plan.status = *status;
                     plan.last_position = Some(*position);
                     plan.last_seq = Some(*seq);
                     plan.ended_at = Some(*ended_at);
+                    plan.owner.clone_from(owner);
                 }
+            }
+            PlanChange::Adopted { root_plan_id, owner } => {
+                let open = |plan: &&mut PlanRow| plan.root_plan_id == *root_plan_id && plan.status.is_open();
+                self.plans.values_mut().filter(open).for_each(|plan| plan.owner = Some(Arc::clone(owner)));
             }
         }
     }

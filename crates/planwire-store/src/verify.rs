@@ -193,7 +193,11 @@ async fn finish(
         return Ok(Some(Flaw::Pruned { position: pruned_to }));
     }
     let beyond = page.rows.last().map(|row| row.event.position).filter(|last| *last > now.position);
-    Ok(beyond.map(|_| Flaw::Beyond { position: now.position.next() }))
+    if beyond.is_some() {
+        return Ok(Some(Flaw::Beyond { position: now.position.next() }));
+    }
+    // Who owns an open plan may have changed behind the head.
+    Ok(walk.check_owners().err().filter(|_| now.position == head.position))
 }
 
 /// Rows of `plans` in the order of their start.

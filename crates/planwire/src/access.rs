@@ -1,6 +1,7 @@
 //! How a command gets at the log for writing: by this process, or by the one that holds it.
 
 use planwire_bus::{DocumentSource, Health, StartAt, StartError, StartRequest};
+use planwire_engine::Succession;
 use planwire_event::vocabulary::{Object, Origin};
 use planwire_event::{Filter, PlanId, PlanStatus};
 use serde_json::json;
@@ -15,7 +16,7 @@ use crate::output::{Output, tell};
 use crate::place::Place;
 use crate::signals::Signals;
 use crate::watch::{Outcome, Watch};
-use crate::wiring::{House, Serving, Steering, publish_failure};
+use crate::wiring::{House, OpenPlans, Serving, Steering, publish_failure};
 
 /// How long a plan is followed whose process is gone, before following it is given up.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(10);
@@ -47,7 +48,7 @@ impl Access {
             // Those of a folder are read by `serve` alone: one that is broken must not be in the way of another.
             let tools = settings.tools(|name| std::env::var_os(name))?;
             let documents = documents::registered(None, &tools)?;
-            house.start_engine(settings.engine(tools, documents)?).await?;
+            house.start_engine(settings.engine(tools, documents)?, Succession::Leaves).await?;
         }
         Ok(access)
     }
@@ -173,7 +174,7 @@ impl Access {
     /// Ends what runs here and lets go of the log.
     pub(crate) async fn end(self, serving: Option<Serving>) {
         if let Self::Here(house) = self {
-            house.end(serving).await;
+            house.end(serving, OpenPlans::Interrupted).await;
         }
     }
 }

@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Run a plan and follow it until it ends.
     Run(RunArguments),
+    /// Go on with a plan whose process is gone, and show it until it ends.
+    Resume(ResumeArguments),
     /// Serve the log over HTTP: publish, follow by SSE, start plans, see them on a page.
     Serve(ServeArguments),
     /// List plans, newest first.
@@ -141,6 +143,18 @@ pub(crate) struct RunArguments {
     /// An input of the plan; repeatable. Read as JSON where the document does not say string or path.
     #[arg(long = "input", short = 'i', value_name = "NAME=VALUE")]
     pub(crate) inputs: Vec<String>,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Steps that are done are not run again. A call that was in flight is repeated if its step is \
+`idempotent`, else it ends as `interrupted`, and `on_error` decides. `planwire serve` goes on with all open plans by itself."
+)]
+pub(crate) struct ResumeArguments {
+    /// A plan; its whole tree goes on.
+    #[arg(value_name = "PLAN")]
+    pub(crate) plan: PlanId,
 }
 
 /// Arguments of `serve`.

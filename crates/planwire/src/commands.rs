@@ -17,6 +17,7 @@ pub(crate) mod move_to;
 pub(crate) mod plans;
 pub(crate) mod publish;
 pub(crate) mod restore;
+pub(crate) mod resume;
 pub(crate) mod run;
 pub(crate) mod schema;
 pub(crate) mod serve;
@@ -61,6 +62,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Completions(arguments) => completions::print(arguments, output),
         Command::Demo(arguments) => demo::demo(arguments, &settings, &place()?, output).await,
         Command::Run(arguments) => run::run(arguments, &settings, &place()?, output).await,
+        Command::Resume(arguments) => resume::resume(arguments, &settings, &place()?, output).await,
         Command::Serve(_) => serve::serve(&settings, &place()?, output).await,
     }
 }

@@ -24,7 +24,7 @@ pub(crate) mod tables;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use planwire_engine::engine::PLANS_MAX_DEFAULT;
+use planwire_engine::engine::{GONE_AFTER_DEFAULT, PLANS_MAX_DEFAULT};
 use planwire_server::a2a::A2aConfig;
 use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
@@ -72,6 +72,8 @@ pub(crate) struct EngineSettings {
     /// Where relative paths of those documents start; none: the working folder.
     pub(crate) folder: Option<PathBuf>,
     pub(crate) plans_max: u64,
+    /// Time after which an executor that was not seen may be succeeded.
+    pub(crate) gone_after_ms: u64,
     /// Hosts and networks that the `http` tool may reach although they are private.
     pub(crate) http_allow_private: Vec<String>,
     pub(crate) secrets: Vec<Secret>,
@@ -93,6 +95,9 @@ pub(crate) struct A2aSettings {
     pub(crate) routes: Vec<Route>,
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "some seconds")]
+const GONE_AFTER_MS_DEFAULT: u64 = GONE_AFTER_DEFAULT.as_millis() as u64;
+
 impl Default for Config {
     fn default() -> Self {
         let server = ServerSettings {
@@ -108,6 +113,7 @@ impl Default for Config {
             plans: None,
             folder: None,
             plans_max: PLANS_MAX_DEFAULT as u64,
+            gone_after_ms: GONE_AFTER_MS_DEFAULT,
             http_allow_private: Vec::new(),
             secrets: Vec::new(),
         };

@@ -153,7 +153,7 @@ impl PlaceFollower {
             _ if held => self.unheld_since = None,
             Some(patience) if since.elapsed() > patience => {
                 return Err(Failure::failed("the process that ran the plan has ended")
-                    .hint("the next `planwire serve` ends the plan as interrupted"));
+                    .hint("`planwire resume` or the next `planwire serve` goes on with the plan"));
             }
             _ => {}
         }

@@ -7,11 +7,11 @@ use std::time::Duration;
 use planwire_bus::{
     Config, EventBus, Log, PlanStarter, PublishError, Publisher, StartError, StartRequest, Started,
 };
-use planwire_engine::{Engine, EngineConfig};
+use planwire_engine::{Engine, EngineConfig, Recovered, ResumeError, Succession};
 use planwire_event::vocabulary::CancelRequested;
 use planwire_event::{Event, IdGenerator, PlanId, Producer, SystemClock};
 use planwire_server::{BindError, Server, ServerConfig};
-use planwire_store::{EventRepository, LockFile, LockInfo, LogWriter, OpenOptions, SqliteStore, StoreError};
+use planwire_store::{EventRepository, Executors, LockFile, LockInfo, LogWriter, OpenOptions, SqliteStore};
 #[cfg(feature = "postgres")]
 use planwire_store::{PostgresOptions, PostgresRepository, PostgresStore};
 use tokio::sync::oneshot;
@@ -55,12 +55,12 @@ impl Home {
         }
     }
 
-    /// Whether other processes may run plans in the same log.
-    async fn is_open_elsewhere(&self) -> Result<bool, StoreError> {
+    /// Who else may run plans of the same log, where others may.
+    fn executors(&self) -> Option<Arc<dyn Executors>> {
         match self {
-            Self::File(_) => Ok(false),
+            Self::File(_) => None,
             #[cfg(feature = "postgres")]
-            Self::Database(repository) => repository.is_open_elsewhere().await,
+            Self::Database(repository) => Some(Arc::clone(repository) as _),
         }
     }
 }
@@ -104,27 +104,50 @@ impl House {
         Ok(Self { bus, ids: Arc::new(IdGenerator::system()), home, engine: None })
     }
 
-    /// Starts the engine, and ends the plans that a former process left open, unless others have the log open.
+    /// Starts the engine. What a former process left open stays as it is, unless the engine is told to adopt it.
+    ///
+    /// # Errors
+    ///
+    /// If the events that the engine follows cannot be read; exit code 74 if the log cannot be written.
+    pub(crate) async fn start_engine(
+        &mut self,
+        config: EngineConfig,
+        succession: Succession,
+    ) -> Result<(), Failure> {
+        let config = EngineConfig { executors: self.home.executors(), ..config };
+        let engine = Engine::new(&self.bus, Arc::new(SystemClock), Arc::clone(&self.ids), config)
+            .map_err(|error| Failure::new(Exit::Failed, error))?;
+        engine.join(succession).await.map_err(|error| Failure::new(Exit::Storage, error))?;
+        self.engine = Some(engine);
+        Ok(())
+    }
+
+    /// Goes on with the plans that executors which are gone left open.
     ///
     /// # Errors
     ///
     /// Exit code 74 if the log cannot be read or does not take the events.
-    pub(crate) async fn start_engine(&mut self, config: EngineConfig) -> Result<(), Failure> {
-        let engine = Engine::new(&self.bus, Arc::new(SystemClock), Arc::clone(&self.ids), config)
-            .map_err(|error| Failure::new(Exit::Failed, error))?;
-        // Whoever else has the log open may run the plans that are open.
-        let ended = match self.home.is_open_elsewhere().await? {
-            true => 0,
-            false => engine.end_orphans().await.map_err(|error| Failure::new(Exit::Storage, error))?,
-        };
-        if ended > 0 {
-            tracing::warn!(
-                plans = ended,
-                "plans that were left open by a former process were ended as interrupted"
-            );
+    pub(crate) async fn recover(&self) -> Result<Recovered, Failure> {
+        match &self.engine {
+            Some(engine) => engine.recover().await.map_err(|error| Failure::new(Exit::Storage, error)),
+            None => Ok(Recovered::default()),
         }
-        self.engine = Some(engine);
-        Ok(())
+    }
+
+    /// Goes on with the tree of one plan that a former process left open; gives its root.
+    ///
+    /// # Errors
+    ///
+    /// If the plan is unknown, has ended, or is run by somebody else.
+    pub(crate) async fn resume(&self, plan: &PlanId) -> Result<PlanId, Failure> {
+        let Some(engine) = &self.engine else { return Err(Failure::failed("no plans are run here")) };
+        engine.resume(plan).await.map_err(|error| match error {
+            ResumeError::Recovery(error) => Failure::new(Exit::Storage, error),
+            error @ ResumeError::Runs { .. } => {
+                Failure::new(Exit::Failed, error).hint("follow it with `planwire events --tree`")
+            }
+            error => Failure::new(Exit::Failed, error),
+        })
     }
 
     /// Starts a plan.
@@ -190,17 +213,32 @@ impl House {
         Ok(Serving { address, lock, close, task })
     }
 
-    /// Ends running plans as interrupted, then the server, then writes what is queued and lets go of the log.
-    pub(crate) async fn end(self, serving: Option<Serving>) {
+    /// Does with running plans what `plans` says, ends the server, writes what is queued and lets go of the log.
+    pub(crate) async fn end(self, serving: Option<Serving>, plans: OpenPlans) {
         if let Some(engine) = self.engine {
-            // Readers see the plans end before their streams do.
-            let _ = tokio::time::timeout(PLANS_END_MAX, engine.shutdown("planwire was ended")).await;
+            let ended = async {
+                match plans {
+                    // Readers see the plans end before their streams do.
+                    OpenPlans::Interrupted => engine.shutdown("planwire was ended").await,
+                    OpenPlans::Left => engine.suspend().await,
+                }
+            };
+            let _ = tokio::time::timeout(PLANS_END_MAX, ended).await;
         }
         if let Some(serving) = serving {
             let _ = tokio::time::timeout(SERVER_END_MAX, serving.close()).await;
         }
         self.bus.shutdown().await;
     }
+}
+
+/// What becomes of plans that run when their process ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OpenPlans {
+    /// They end as interrupted: nobody is expected to go on with them.
+    Interrupted,
+    /// They stay open, and the next server goes on with them.
+    Left,
 }
 
 /// A server of this process.

@@ -86,6 +86,7 @@ class PlanStarted(BaseEvent):
     parent_plan_id: Optional[str] = None
     context_id: Optional[str] = None
     executor_id: Optional[str] = None
+    folder: Optional[str] = None
     origin: Optional[Origin] = field(default=None, metadata=of(Origin))
 
 
@@ -128,6 +129,7 @@ class DecisionMade(BaseEvent):
     rationale: str = ""
     confidence: Optional[float] = None
     output: Any = None
+    error: Optional[Failure] = field(default=None, metadata=of(Failure))
 
 
 @dataclass
@@ -237,6 +239,16 @@ class CancelRequested(BaseEvent):
     reason: str = ""
 
 
+@dataclass
+class PlanAdopted(BaseEvent):
+    """Another executor runs the tree from now on. An event of the root."""
+
+    event_type: str = field(default="PlanAdopted", init=False)
+    executor_id: str
+    previous: str
+    reason: str = ""
+
+
 EVENT_CLASSES.update(
     (each.__name__, each)
     for each in (
@@ -252,5 +264,6 @@ EVENT_CLASSES.update(
         InputRequested,
         InputReceived,
         CancelRequested,
+        PlanAdopted,
     )
 )

@@ -387,6 +387,7 @@ pub(crate) fn start(parent: Option<&str>) -> PlanStarted {
         parent_plan_id: parent.map(id),
         context_id: None,
         executor_id: None,
+        folder: None,
         origin: None,
     }
 }

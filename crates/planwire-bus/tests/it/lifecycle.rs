@@ -1,7 +1,7 @@
 //! What may follow what, for every publisher, also after a restart and with a cold cache.
 
 use planwire_bus::{Config, EventBus, Log, PublishError};
-use planwire_event::vocabulary::PlanStarted;
+use planwire_event::vocabulary::{PlanAdopted, PlanStarted};
 use planwire_event::{Event, Refusal, SystemClock};
 
 use crate::kit::{Kit, start};
@@ -113,6 +113,51 @@ async fn only_the_owner_publishes_on_its_tree_except_commands_and_custom_types()
         ])
         .await
         .unwrap();
+}
+
+/// Whether the executor may publish this now.
+async fn may(kit: &Kit, executor: &str, event: Event) -> bool {
+    match kit.publisher(executor).publish(event).await {
+        Ok(_) => true,
+        Err(PublishError::Rejected { refusal: Refusal::NotOwner { .. }, .. }) => false,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+#[tokio::test]
+async fn adopted_tree_belongs_to_its_new_executor_to_its_leaves() {
+    let kit = Kit::new();
+    let owned = PlanStarted { executor_id: Some("exec1".into()), ..start(None) };
+    let first = kit.publisher("exec1");
+    first.publish(kit.event("a", &owned)).await.unwrap();
+    first
+        .publish_all(vec![kit.spawned("a", "c"), kit.child_started("c", "a"), kit.spawned("c", "d")])
+        .await
+        .unwrap();
+    let adopted = |executor: &str, previous: &str| PlanAdopted {
+        executor_id: executor.into(),
+        previous: previous.into(),
+        reason: String::new(),
+    };
+    // A request that is refused takes the adoption back that stands in it.
+    let request = vec![kit.event("a", &adopted("exec2", "exec1")), kit.call_ended("a", "nothing")];
+    kit.publisher("exec2").publish_all(request).await.unwrap_err();
+    assert!(may(&kit, "exec1", kit.called("c", "1")).await);
+    assert!(may(&kit, "exec2", kit.event("a", &adopted("exec2", "exec1"))).await);
+    assert!(!may(&kit, "exec3", kit.event("a", &adopted("exec3", "exec1"))).await);
+    for (plan, call) in [("a", "1"), ("c", "2")] {
+        assert!(!may(&kit, "exec1", kit.called(plan, call)).await);
+        assert!(may(&kit, "exec2", kit.called(plan, call)).await);
+    }
+    assert!(!may(&kit, "exec1", kit.child_started("d", "c")).await);
+    assert!(may(&kit, "exec2", kit.child_started("d", "c")).await);
+    let error = kit.publisher("exec3").publish(kit.event("c", &adopted("exec3", "exec2"))).await.unwrap_err();
+    assert!(error.to_string().contains("its tree is adopted at its root a"), "{error}");
+    let kit = restarted(kit).await;
+    assert!(!may(&kit, "exec1", kit.called("d", "1")).await);
+    assert!(may(&kit, "exec2", kit.called("d", "1")).await);
+    let rows = kit.bus.repository().plans(&Default::default()).await.unwrap().plans;
+    assert!(rows.iter().all(|row| row.owner.as_deref() == Some("exec2")), "{rows:?}");
 }
 
 #[tokio::test]

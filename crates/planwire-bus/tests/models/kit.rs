@@ -172,6 +172,7 @@ impl Kit {
             parent_plan_id: None,
             context_id: None,
             executor_id: None,
+            folder: None,
             origin: None,
         };
         self.event(planwire_event::EventType::PlanStarted, plan, Payload::of(&started).unwrap())

@@ -1,6 +1,7 @@
 //! What is ready: begins steps whose needs are done, as far as there is room.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use planwire_event::Event;
 use planwire_event::expression::Variables;
@@ -145,7 +146,7 @@ impl Run {
         true
     }
 
-    fn items_of(&self, subplan: &SubplanStep) -> Result<Option<Vec<Value>>, StepFailure> {
+    pub(super) fn items_of(&self, subplan: &SubplanStep) -> Result<Option<Vec<Value>>, StepFailure> {
         let Some(for_each) = &subplan.for_each else { return self.may_nest().map(|()| None) };
         let value = for_each
             .items
@@ -208,6 +209,7 @@ impl Run {
         };
         let (event, called) = self.said(&called)?;
         let call = Call {
+            plan_id: self.plan.plan_id.clone(),
             call_id: called.call_id,
             step: called.step,
             tool: called.tool,
@@ -216,6 +218,7 @@ impl Run {
             attempt,
             called_at: event.timestamp(),
             timeout: tool.timeout,
+            announced: Instant::now(),
         };
         Ok((event, call))
     }

@@ -32,7 +32,11 @@ impl Run {
     /// The events of an artifact, in order. What is kept beside the log counts from now on.
     pub(super) fn artifact(&mut self, artifact: &Artifact) -> Result<Vec<Produced>, StepFailure> {
         let produced = self.parts_of(artifact).and_then(|parts| self.events_of(artifact, parts));
-        let produced = produced.map_err(|failure| failure.within(&format!("artifact {}", artifact.id)))?;
+        let mut produced =
+            produced.map_err(|failure| failure.within(&format!("artifact {}", artifact.id)))?;
+        // Parts that were stored before the plan was taken up are not said again.
+        let stored = self.parts_produced.remove(&artifact.id).unwrap_or_default();
+        produced.drain(..stored.min(produced.len()));
         let bytes = |produced: &[Produced]| -> usize {
             produced.iter().filter_map(|(_, blob)| blob.as_ref()).map(|blob| blob.body.len()).sum()
         };

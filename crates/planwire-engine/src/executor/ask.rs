@@ -99,10 +99,14 @@ impl Run {
     fn put(&mut self, question: Question) -> Result<(), StepFailure> {
         let events = question.requested().map_err(|error| StepFailure::payload("the question", &error))?;
         self.batch.extend(events);
+        self.wait_for_answer(question);
+        Ok(())
+    }
+
+    pub(super) fn wait_for_answer(&mut self, question: Question) {
         let stopper = Stopper::new();
         self.states[question.step] = State::Asking(stopper.clone());
         self.effects.push(Effect::Ask(Box::new(question), stopper.handle()));
-        Ok(())
     }
 
     /// Takes in what came of a question.

@@ -21,6 +21,11 @@ impl PlanClock {
         Self { left: timeout, since: Some(Instant::now()) }
     }
 
+    /// Counts time that ran before this process took the plan up.
+    pub(super) fn has_run(&mut self, time: Duration) {
+        self.left = self.left.saturating_sub(time);
+    }
+
     /// Runs on.
     pub(super) fn run(&mut self) {
         self.since.get_or_insert_with(Instant::now);

@@ -34,7 +34,7 @@ impl Run {
             }
             // The artifacts of the document belong to plans that complete.
             Err((reason, failure)) => match self.failed(reason, &failure) {
-                Ok(last) => (last, PlanEnd::Failed(reason, failure)),
+                Ok(last) => (last, PlanEnd::Failed(failure)),
                 Err(Lost) => return PlanEnd::Lost,
             },
         };

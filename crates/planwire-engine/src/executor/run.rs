@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use planwire_bus::{Attachments, PublishError};
 use planwire_event::vocabulary::{Counts, Failure, FailureReason};
-use planwire_event::{Event, PlanId};
+use planwire_event::{Event, PlanId, Position, Timestamp};
 use planwire_store::Blob;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -17,8 +17,9 @@ use super::ask::Approved;
 use super::clock::{PlanClock, WaitingBelow, Waits};
 use super::steps::{Room, State};
 use super::values::Values;
-use super::{Plan, PlanEnd};
+use super::{Past, Plan, PlanEnd};
 use crate::failure::of_stop;
+use crate::history::PlanHistory;
 use crate::question::{self, Outcome, Question};
 use crate::redaction::Redactor;
 use crate::shared::{Shared, Tree};
@@ -30,7 +31,14 @@ use crate::tool_runner::{self, Call, Called};
 pub(super) enum Effect {
     Call(usize, Call, Stop),
     Spawn(Child, Stopper),
-    Pause { step: usize, attempt: u32, pause: Duration, stop: Stop },
+    /// Goes on with a subplan that a former executor ran, from its events.
+    Resume(Child, Box<PlanHistory>, Timestamp, Stopper),
+    Pause {
+        step: usize,
+        attempt: u32,
+        pause: Duration,
+        stop: Stop,
+    },
     Ask(Box<Question>, Stop),
 }
 
@@ -64,6 +72,8 @@ pub(super) struct Run {
     pub(super) blobs: Vec<Blob>,
     /// Bytes of all that was kept beside the log.
     pub(super) artifact_bytes: usize,
+    /// Parts of artifacts that are in the log already.
+    pub(super) parts_produced: HashMap<String, usize>,
     pub(super) effects: Vec<Effect>,
     /// What was asked to be approved, by step.
     pub(super) approved: HashMap<usize, Approved>,
@@ -72,7 +82,7 @@ pub(super) struct Run {
     /// The children that wait for nothing but people.
     pub(super) waiting_below: Arc<WaitingBelow>,
     waits: Waits,
-    clock: PlanClock,
+    pub(super) clock: PlanClock,
     tasks: JoinSet<Done>,
 }
 
@@ -93,6 +103,7 @@ impl Run {
             effects: Vec::new(),
             blobs: Vec::new(),
             artifact_bytes: 0,
+            parts_produced: HashMap::new(),
             approved: HashMap::new(),
             above_children: [&plan.plan_id].into_iter().chain(&*plan.above).cloned().collect(),
             waiting_below: Arc::default(),
@@ -123,6 +134,12 @@ impl Run {
     async fn run_steps(&mut self) -> Result<(), Lost> {
         let stop = self.plan.stopper.handle();
         let waiting_below = Arc::clone(&self.waiting_below);
+        if let Some(past) = self.plan.past.take() {
+            self.notice(&stop);
+            let until = past.history.position;
+            self.take_up(past.history, past.now)?;
+            self.hear(until).await?;
+        }
         loop {
             self.notice(&stop);
             self.advance();
@@ -149,6 +166,15 @@ impl Run {
                 self.take(Some(done))?;
             }
         }
+    }
+
+    /// Follows what others published between the position up to which the plan was read and now: from here on
+    /// it is heard.
+    async fn hear(&mut self, after: Position) -> Result<(), Lost> {
+        self.shared.hear(&self.plan.plan_id, after).await.map_err(|error| {
+            tracing::error!(plan = %self.plan.plan_id, %error, "the events of the plan cannot be read");
+            Lost
+        })
     }
 
     /// Time counts as long as anything but people is waited for, here or below.
@@ -201,6 +227,10 @@ impl Run {
                 Effect::Spawn(child, stopper) => {
                     Done::Child(spawner::run(shared, tree, child, stopper).await)
                 }
+                Effect::Resume(child, history, now, stopper) => {
+                    let past = Past { history: *history, now };
+                    Done::Child(spawner::resume(shared, tree, child, past, stopper).await)
+                }
                 Effect::Pause { step, attempt, pause, stop } => {
                     tokio::select! {
                         () = sleep(pause) => {}
@@ -218,7 +248,7 @@ impl Run {
     }
 
     /// Ends the plan early if it was asked to end.
-    fn notice(&mut self, stop: &Stop) {
+    pub(super) fn notice(&mut self, stop: &Stop) {
         if self.ending.is_none()
             && let Some(reason) = stop.reason()
         {

@@ -4,7 +4,6 @@ use planwire_event::Event;
 use planwire_event::vocabulary::{DecisionMade, SubplanCompleted, ToolCompleted};
 use serde_json::{Value, json};
 
-use super::PlanEnd;
 use super::run::{Done, Effect, Lost, Run};
 use super::steps::{State, member_of};
 use super::values::Seen;
@@ -15,7 +14,7 @@ use crate::output::fit;
 use crate::redaction::Edges;
 use crate::spawner::ChildEnded;
 use crate::stop::{StopReason, Stopper};
-use crate::tool_runner::Called;
+use crate::tool_runner::{Called, INTERRUPTED};
 
 impl Run {
     /// Takes in what ended. Fails if the log has lost the plan.
@@ -61,7 +60,7 @@ impl Run {
         event.ok().and_then(|event| event.read::<ToolCompleted>().map(|said| (event, said))).ok_or(Lost)
     }
 
-    fn attempt_failed(&mut self, at: usize, step: &Step, attempt: u32, failure: StepFailure) {
+    pub(super) fn attempt_failed(&mut self, at: usize, step: &Step, attempt: u32, failure: StepFailure) {
         if self.ending.is_some() {
             self.states[at] = State::Done;
             return;
@@ -89,7 +88,8 @@ impl Run {
         if attempt >= tool.retry.attempts {
             return Ok(false);
         }
-        let Some(when) = &tool.retry.when else { return Ok(true) };
+        // A call that may have run in part is repeated only where the document says so.
+        let Some(when) = &tool.retry.when else { return Ok(failure.code != INTERRUPTED) };
         let (error, attempt) = (failure.to_value(self.redactor()), json!(attempt));
         let variables = self.values.variables().with("error", &error).with("attempt", &attempt);
         match when.evaluate(&variables) {
@@ -109,20 +109,12 @@ impl Run {
         let step = &document.steps[ended.step];
         let State::Spawning(children) = &mut self.states[ended.step] else { return Ok(()) };
         children.running.remove(&ended.plan_id);
-        match (completed.error, ended.end) {
-            (None, _) => {
+        match completed.error {
+            None => {
                 let outputs = Value::Object(completed.outputs.unwrap_or_default());
                 self.item_done(ended.step, step, ended.index, outputs);
             }
-            (Some(error), end) => {
-                let mut failure = StepFailure::from(error);
-                if let PlanEnd::Failed(reason @ planwire_event::vocabulary::FailureReason::LimitExceeded, _) =
-                    end
-                {
-                    failure.reason = reason;
-                }
-                self.item_failed(ended.step, step, ended.index, failure);
-            }
+            Some(error) => self.item_failed(ended.step, step, ended.index, StepFailure::of_plan(error)),
         }
         Ok(())
     }
@@ -182,13 +174,9 @@ impl Run {
     ) -> Option<Result<Value, StepFailure>> {
         let recovery = step.on_error.as_ref()?;
         let error = failure.to_value(self.redactor());
-        let decision_id = match index {
-            Some(index) => format!("{}-{index}-recovery", step.id),
-            None => format!("{}-recovery", step.id),
-        };
         let question = Question {
             decision: &recovery.decision,
-            decision_id,
+            decision_id: decision::recovery_id(&step.id, index),
             decision_type: decision::RECOVERY,
             step: &step.id,
         };
@@ -198,7 +186,9 @@ impl Run {
                 Some(Outcome::Output(template)) => Some(self.fitted(template.evaluate(&variables)?)),
                 Some(Outcome::Fail) | None => None,
             };
-            self.decision_made(&DecisionMade { output, ..made })
+            // The event alone says what later steps see.
+            let error = Some(failure.clone().into_failure(self.redactor(), Some(&step.id)));
+            self.decision_made(&DecisionMade { output, error, ..made })
         });
         match decided {
             Ok(event) => {

@@ -4,9 +4,9 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::FutureExt as _;
 use planwire_bus::{Item, PublishError, StartAt};
-use planwire_engine::{BeforeEffect, Engine, EngineConfig, Module};
+use planwire_engine::{AtMoment, Engine, EngineConfig, Stage};
 use planwire_event::vocabulary::{CancelRequested, SubplanSpawned};
-use planwire_event::{Event, Filter, IdGenerator, LogId, SystemClock};
+use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, SystemClock};
 use planwire_store::MemoryStore;
 
 use crate::house::House;
@@ -20,33 +20,35 @@ steps:
   choice: { decide: q, options: { a: x, b: y }, choose: "'a'" }
   below: { when: "steps.choice.chosen == 'a'", plan: { plan: below, goal: g, steps: { a: { tool: test.echo } } } }
 "#;
-    for module in [Module::Executor, Module::DecisionEngine, Module::ToolRunner, Module::SubplanSpawner] {
+    for announces in
+        [EventType::PlanStarted, EventType::DecisionMade, EventType::ToolCalled, EventType::SubplanSpawned]
+    {
         let engine: Arc<OnceLock<Engine>> = Arc::default();
-        let asked = Arc::clone(&engine);
+        let (asked, hooked) = (Arc::clone(&engine), announces.clone());
         // The request comes between an event and its effect; only to ask takes no waiting.
-        let hook = BeforeEffect::new(move |point| {
-            if point.module == module {
+        let hook = AtMoment::new(move |moment| {
+            if moment.stage == Stage::Durable && moment.event_type == hooked {
                 let _ = asked.get().unwrap().shutdown("SIGTERM").now_or_never();
             }
         });
         let store = MemoryStore::new(LogId::from_random(3));
-        let house = House::with(store, |config| EngineConfig { before_effect: Some(hook), ..config });
+        let house = House::with(store, |config| EngineConfig { at_moment: Some(hook), ..config });
         assert!(engine.set(house.engine.clone()).is_ok());
         let events = house.run(document).await;
         assert_eq!(events.failed().reason.as_str(), "interrupted");
-        assert!(house.probe.calls().is_empty(), "{module:?}");
-        assert_eq!(events.count("ToolCalled"), usize::from(module == Module::ToolRunner));
+        assert!(house.probe.calls().is_empty(), "{announces}");
+        assert_eq!(events.count("ToolCalled"), usize::from(announces == EventType::ToolCalled));
     }
 }
 
 #[tokio::test]
 async fn plan_whose_task_dies_ends_for_those_who_follow_it() {
-    for module in [Module::DecisionEngine, Module::ToolRunner, Module::SubplanSpawner] {
-        let hook = BeforeEffect::new(move |point| {
-            assert!(point.module != module, "as asked");
+    for announces in [EventType::DecisionMade, EventType::ToolCalled, EventType::SubplanSpawned] {
+        let hook = AtMoment::new(move |moment| {
+            assert!(moment.stage == Stage::Before || moment.event_type != announces, "as asked");
         });
         let store = MemoryStore::new(LogId::from_random(3));
-        let house = House::with(store, |config| EngineConfig { before_effect: Some(hook), ..config });
+        let house = House::with(store, |config| EngineConfig { at_moment: Some(hook), ..config });
         let document = r#"
 plan: above
 goal: g

@@ -15,7 +15,7 @@ use planwire_event::vocabulary::{
     CancelRequested, Object, Origin, PlanCompleted, PlanFailed, SubplanCompleted, ToolCalled, ToolCompleted,
     TypedPayload,
 };
-use planwire_event::{Event, Filter, IdGenerator, LogId, PlanId, StoredEvent, SystemClock};
+use planwire_event::{Clock, Event, Filter, IdGenerator, LogId, PlanId, StoredEvent, SystemClock};
 use planwire_store::MemoryStore;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
@@ -146,6 +146,15 @@ impl House {
 
     /// A process over a log of any kind.
     pub(crate) fn over(log: Log, change: impl FnOnce(EngineConfig) -> EngineConfig) -> Self {
+        Self::at(Arc::new(SystemClock), log, change)
+    }
+
+    /// The same, whose engine has a clock of its own.
+    pub(crate) fn at(
+        clock: Arc<dyn Clock>,
+        log: Log,
+        change: impl FnOnce(EngineConfig) -> EngineConfig,
+    ) -> Self {
         let bus = EventBus::open(log, Config::default()).unwrap();
         let probe = Arc::new(Probe::default());
         let folder = tempfile::tempdir().unwrap();
@@ -155,8 +164,7 @@ impl House {
             documents: BTreeMap::new(),
             ..EngineConfig::default()
         });
-        let engine =
-            Engine::new(&bus, Arc::new(SystemClock), Arc::new(IdGenerator::system()), config).unwrap();
+        let engine = Engine::new(&bus, clock, Arc::new(IdGenerator::system()), config).unwrap();
         Self { bus, engine, probe, folder }
     }
 

@@ -119,11 +119,12 @@ async fn plans_without_owner_are_left_to_their_publisher() {
         parent_plan_id: None,
         context_id: None,
         executor_id: Some("somebody".into()),
+        folder: None,
         origin: None,
     };
     let event = Event::of(&IdGenerator::system(), &SystemClock, plan, &started).unwrap();
     house.bus.publish(event).await.unwrap();
-    assert_eq!(house.engine.end_orphans().await.unwrap(), 0);
+    assert_eq!(house.engine.recover().await.unwrap(), Default::default());
 }
 
 #[tokio::test]
@@ -140,6 +141,7 @@ async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_o
         parent_plan_id: None,
         context_id: None,
         executor_id: Some("former".into()),
+        folder: None,
         origin: None,
     };
     let spawned = SubplanSpawned {
@@ -154,7 +156,7 @@ async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_o
         Event::of(&ids, &SystemClock, plan.clone(), &spawned).unwrap(),
     ];
     publisher.publish_all(events).await.unwrap();
-    assert_eq!(house.engine.end_orphans().await.unwrap(), 1);
+    assert_eq!(house.engine.recover().await.unwrap().ended, 1);
     let page = house.bus.repository().plans(&Default::default()).await.unwrap();
     assert_eq!(page.plans[0].status.reason(), Some("interrupted"));
 }
@@ -172,6 +174,7 @@ async fn ends_of_orphans_go_out_however_much_their_subplans_gave() {
         parent_plan_id: parent.cloned(),
         context_id: None,
         executor_id: Some("former".into()),
+        folder: None,
         origin: None,
     };
     let first = Event::of(&ids, &SystemClock, above.clone(), &started(None)).unwrap();
@@ -196,7 +199,7 @@ async fn ends_of_orphans_go_out_however_much_their_subplans_gave() {
         ];
         publisher.publish_all(events).await.unwrap();
     }
-    assert_eq!(house.engine.end_orphans().await.unwrap(), 1);
+    assert_eq!(house.engine.recover().await.unwrap().ended, 1);
     let page = house.bus.repository().plans(&Default::default()).await.unwrap();
     assert!(page.plans.iter().all(|plan| !plan.status.is_open()));
 }

@@ -391,9 +391,11 @@ outputs: { numbers: "${steps.each.outputs.map(o, o.n)}" }
     drop(first);
 
     let second = open();
-    assert_eq!(second.engine.end_orphans().await.unwrap(), 13);
+    assert_eq!(second.engine.recover().await.unwrap().resumed, 1);
     let events = second.tree(&held).await;
-    assert_eq!(events.failed().reason.as_str(), "interrupted");
+    // Its calls may have run in part, and nothing says that they may run again.
+    assert_eq!(events.failed().error.code, "interrupted");
+    assert_eq!(events.count("PlanFailed"), 13);
     assert_eq!(second.tree(&done).await.outputs()["numbers"], numbers);
     second.bus.shutdown().await;
 }

@@ -2,7 +2,6 @@
 
 use planwire_bus::PublishError;
 use planwire_engine::question::{ROUNDS_MAX, TREE_QUESTIONS_MAX};
-use planwire_event::state::PlanState;
 use planwire_event::vocabulary::{
     AnswerOutcome, CancelRequested, InputReceived, InputRequested, QuestionKind,
 };
@@ -402,23 +401,18 @@ async fn engine_that_shuts_down_withdraws_its_questions() {
 }
 
 #[tokio::test]
-async fn questions_of_a_former_process_end_with_their_plans() {
+async fn questions_of_a_former_process_are_answered_to_the_next_one() {
     let store = MemoryStore::new(LogId::from_random(5));
     let former = House::with(store.clone(), |config| config);
     let (root, question, plans) = nested(&former, "1h").await;
-    // The process is gone: nobody publishes for it any more.
+    // The process is gone: nobody waits for the answer any more.
     former.bus.shutdown().await;
+    let between = House::with(store.clone(), |config| config);
+    publish(&between, &plans[0], &answer_of(&question, json!("a"))).await.unwrap();
+    between.bus.shutdown().await;
     let house = House::with(store, |config| config);
-    assert_eq!(house.engine.end_orphans().await.unwrap(), 3);
+    assert_eq!(house.engine.recover().await.unwrap().resumed, 1);
     let events = house.tree(&root).await;
-    assert_eq!(events.failed().reason.as_str(), "interrupted");
-    for plan in &plans {
-        let stored: Vec<StoredEvent> = of_plan(&events, plan).cloned().collect();
-        assert!(!PlanState::fold(&stored).unwrap().questions.is_any_open());
-    }
-    let late = publish(&house, &plans[0], &answer_of(&question, json!("a"))).await;
-    assert!(
-        matches!(&late, Err(PublishError::Rejected { refusal: Refusal::PlanEnded { .. }, .. })),
-        "{late:?}"
-    );
+    events.outputs();
+    closed_once(&events, &plans, AnswerOutcome::Answered);
 }

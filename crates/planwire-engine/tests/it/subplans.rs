@@ -3,12 +3,12 @@
 use std::sync::{Arc, Mutex};
 
 use planwire_engine::document::{Document, Folder};
-use planwire_engine::{BeforeEffect, EngineConfig, Module};
+use planwire_engine::{AtMoment, EngineConfig, Stage};
 use planwire_event::vocabulary::{
     ArtifactPart, ArtifactProduced, DecisionMade, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
     ToolCompleted,
 };
-use planwire_event::{Digest, LogId, PlanId};
+use planwire_event::{Digest, EventType, LogId, PlanId};
 use planwire_store::MemoryStore;
 use serde_json::{Value, json};
 
@@ -213,7 +213,7 @@ async fn shutdown_interrupts_open_plans_leaves_first_and_refuses_new_ones() {
 }
 
 #[tokio::test]
-async fn next_start_ends_what_a_killed_process_left_open() {
+async fn next_start_goes_on_with_what_a_killed_process_left_open() {
     let store = MemoryStore::new(LogId::from_random(9));
     let first = House::with(store.clone(), |config| config);
     let root = first.start(&nested(2, "test.gate")).await;
@@ -223,15 +223,15 @@ async fn next_start_ends_what_a_killed_process_left_open() {
 
     let second = House::with(store, |config| config);
     let running = second.start(&nested(0, "test.gate")).await;
-    assert_eq!(second.engine.end_orphans().await.unwrap(), 3);
+    assert_eq!(second.engine.recover().await.unwrap().resumed, 1);
     let events = second.tree(&root).await;
-    assert_eq!(reasons(&events), ["interrupted"; 3]);
+    assert_eq!(reasons(&events), ["error"; 3]);
     assert_eq!(events.all::<ToolCompleted>()[0].error.as_ref().unwrap().code, "interrupted");
     assert!(events.all::<SubplanCompleted>().iter().all(|completed| !completed.ok));
     // Its own plans go on.
     second.probe.gate.add_permits(1);
     second.tree(&running).await.outputs();
-    assert_eq!(second.engine.end_orphans().await.unwrap(), 0);
+    assert_eq!(second.engine.recover().await.unwrap(), Default::default());
 }
 
 #[tokio::test]
@@ -249,7 +249,7 @@ steps:
     first.probe.until_running(1).await;
     first.bus.shutdown().await;
     let second = House::with(store, |config| config);
-    assert_eq!(second.engine.end_orphans().await.unwrap(), 1);
+    assert_eq!(second.engine.recover().await.unwrap().resumed, 1);
     let events = second.tree(&root).await;
     assert_eq!(events.all::<SubplanCompleted>()[0].outputs.as_ref().unwrap()["a"], 7);
 }
@@ -360,14 +360,17 @@ async fn nothing_begins_before_the_event_that_announces_it_is_durable() {
     let store = MemoryStore::new(LogId::from_random(3));
     let hook = {
         let (seen, repository) = (Arc::clone(&seen), store.repository());
-        BeforeEffect::new(move |point| {
+        AtMoment::new(move |moment| {
+            if moment.stage == Stage::Before {
+                return;
+            }
             // What the hook is told is in the store already.
             let known = futures_util::FutureExt::now_or_never(repository.plans(&Default::default()));
             let open = known.unwrap().unwrap().plans.len();
-            seen.lock().unwrap().push((point.module, open));
+            seen.lock().unwrap().push((moment.event_type.clone(), open));
         })
     };
-    let house = House::with(store, |config| EngineConfig { before_effect: Some(hook), ..config });
+    let house = House::with(store, |config| EngineConfig { at_moment: Some(hook), ..config });
     let document = r#"
 plan: above
 goal: g
@@ -376,10 +379,21 @@ steps:
   below: { when: "steps.choice.chosen == 'a'", plan: { plan: below, goal: g, steps: { a: { tool: test.echo } } } }
 "#;
     house.run(document).await.outputs();
+    while house.engine.open_trees() > 0 {
+        tokio::task::yield_now().await;
+    }
     let seen: Vec<_> = seen.lock().unwrap().clone();
-    use Module::{DecisionEngine, Executor, SubplanSpawner, ToolRunner};
-    assert_eq!(
-        seen,
-        [(Executor, 1), (DecisionEngine, 1), (SubplanSpawner, 1), (Executor, 2), (ToolRunner, 2)]
-    );
+    let expected = [
+        ("PlanStarted", 1),
+        ("DecisionMade", 1),
+        ("SubplanSpawned", 1),
+        ("PlanStarted", 2),
+        ("ToolCalled", 2),
+        ("ToolCompleted", 2),
+        ("PlanCompleted", 2),
+        ("SubplanCompleted", 2),
+        ("PlanCompleted", 2),
+    ];
+    let expected = expected.map(|(event_type, plans)| (event_type.parse::<EventType>().unwrap(), plans));
+    assert_eq!(seen, expected);
 }

@@ -7,8 +7,8 @@ use crate::ids::PlanId;
 use crate::payload::{Payload, PayloadError};
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, FailureReason, InputReceived,
-    InputRequested, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled,
-    ToolCompleted,
+    InputRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
+    ToolCalled, ToolCompleted,
 };
 
 /// The part of an event that decides what may follow.
@@ -43,6 +43,13 @@ pub enum Fact {
         outcome: AnswerOutcome,
         /// The digest of the arguments that the answer is about.
         arguments_digest: Option<Arc<str>>,
+    },
+    /// Another executor takes the tree over.
+    Adopted {
+        /// Who runs it from now on.
+        executor_id: Arc<str>,
+        /// Who ran it until now.
+        previous: Arc<str>,
     },
     /// Nothing that matters here.
     Other,
@@ -112,6 +119,10 @@ impl Fact {
             EventType::CancelRequested => {
                 payload.read::<CancelRequested>().map_err(shape)?;
                 Self::Other
+            }
+            EventType::PlanAdopted => {
+                let adopted = payload.read::<PlanAdopted>().map_err(shape)?;
+                Self::Adopted { executor_id: adopted.executor_id.into(), previous: adopted.previous.into() }
             }
             EventType::Custom(_) => Self::Other,
         })

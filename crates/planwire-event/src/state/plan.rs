@@ -20,8 +20,8 @@ use crate::limits::{OPEN_ID_BYTES_MAX, OPEN_ITEMS_MAX};
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, InputReceived,
-    InputRequested, Object, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
-    ToolCalled, ToolCompleted,
+    InputRequested, Object, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted,
+    SubplanSpawned, ToolCalled, ToolCompleted,
 };
 
 /// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
@@ -58,7 +58,7 @@ pub struct PlanState {
     pub context_id: Option<String>,
     /// SHA-256 of its document.
     pub document_digest: Option<String>,
-    /// The executor that its PlanStarted names.
+    /// The executor that its PlanStarted names; at a root, the one that adopted its tree last.
     pub executor_id: Option<String>,
     /// Whether it runs, and how it ended if not.
     #[serde(flatten, serialize_with = "status_members")]
@@ -209,6 +209,7 @@ impl PlanState {
             EventType::InputRequested => self.input_requested(event.read(), stored),
             EventType::InputReceived => self.input_received(event.read()),
             EventType::CancelRequested => self.cancel_requested(event.read(), event.timestamp()),
+            EventType::PlanAdopted => self.adopted(event.read()),
             EventType::Custom(_) => self.counts.custom += 1,
             // The writer accepts one PlanStarted in each plan.
             EventType::PlanStarted => {}
@@ -226,6 +227,12 @@ impl PlanState {
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         !self.status.is_open()
+    }
+
+    fn adopted(&mut self, payload: Option<PlanAdopted>) {
+        if let Some(adopted) = payload {
+            self.executor_id = Some(self.detail.text(&adopted.executor_id));
+        }
     }
 
     fn completed(&mut self, payload: Option<PlanCompleted>, at: Timestamp) {

@@ -135,7 +135,11 @@ fn the_tree_that_is_shown_is_accepted_to_its_end() {
     }
     assert!(log.plans.values().all(|plan| !plan.status().is_open()));
     let left: Vec<_> = unseen.into_iter().collect();
-    assert_eq!(left, ["CancelRequested", "PlanFailed"], "every other type is shown in its place");
+    assert_eq!(
+        left,
+        ["CancelRequested", "PlanAdopted", "PlanFailed"],
+        "every other type is shown in its place"
+    );
 }
 
 #[test]

@@ -204,6 +204,41 @@ fn naming_an_executor_does_not_make_it_the_owner() {
 }
 
 #[test]
+fn what_comes_through_a_door_is_no_executor_whatever_it_says() {
+    for door in ["http:me", "import", "cli", "library"] {
+        let claims = format!(r#"{door} root PlanStarted {{"name":"r","executor_id":"{door}"}}"#);
+        check(&after(&[&claims, CALLED]), "accepted");
+    }
+}
+
+#[test]
+fn tree_is_adopted_from_the_owner_that_it_has() {
+    let adopted = |producer: &str, new: &str, previous: &str| {
+        format!(r#"{producer} root PlanAdopted {{"executor_id":"{new}","previous":"{previous}"}}"#)
+    };
+    let refused = "plan root is run by executor exec1; only it may publish this";
+    check(&after(&[OWNED, &adopted("exec2", "exec2", "exec1")]), "accepted");
+    check(&after(&[OWNED, &adopted("exec2", "exec2", "exec3")]), refused);
+    check(&after(&[OWNED, &adopted("exec2", "exec3", "exec1")]), refused);
+    check(&after(&[OWNED, &adopted("http:me", "http:me", "exec1")]), refused);
+    let taken = adopted("exec2", "exec2", "exec1");
+    let late = "exec1 root PlanCompleted {}";
+    check(&after(&[OWNED, &taken, late]), "plan root is run by executor exec2; only it may publish this");
+    check(&after(&[OWNED, &taken, "exec2 root PlanCompleted {}"]), "accepted");
+    check(
+        &after(&[OWNED, &taken, &adopted("exec3", "exec3", "exec1")]),
+        "plan root is run by executor exec2; only it may publish this",
+    );
+}
+
+#[test]
+fn adoption_of_a_tree_without_owner_changes_nothing() {
+    let started = r#"import root PlanStarted {"name":"r","executor_id":"exec1"}"#;
+    let adopted = r#"import root PlanAdopted {"executor_id":"exec2","previous":"exec1"}"#;
+    check(&after(&[started, adopted, CALLED]), "accepted");
+}
+
+#[test]
 fn open_calls_and_subplans_have_a_limit() {
     let mut log = Log::default();
     log.put("root", "PlanStarted", json!({"name": "r"}));

@@ -45,14 +45,17 @@ const APPEND_ALL: &str = concat!(
          $27::text[], $28::bytea[], $29::text[], $30::text[], $31::bigint[], $32::bigint[], $33::bigint[], \
          $34::timestamptz[], $35::timestamptz[], $36::text[]) AS new), \
      ended AS (UPDATE plans SET state = new.state, reason = new.reason, last_position = new.last_position, \
-         last_seq = new.last_seq, ended_at = new.ended_at \
-       FROM moved, unnest($37::text[], $38::text[], $39::text[], $40::bigint[], $41::bigint[], $42::timestamptz[]) \
-         AS new (plan_id, state, reason, last_position, last_seq, ended_at) \
+         last_seq = new.last_seq, ended_at = new.ended_at, owner = new.owner \
+       FROM moved, unnest($37::text[], $38::text[], $39::text[], $40::bigint[], $41::bigint[], $42::timestamptz[], \
+         $43::text[]) AS new (plan_id, state, reason, last_position, last_seq, ended_at, owner) \
        WHERE plans.plan_id = new.plan_id RETURNING 1), \
+     adopted AS (UPDATE plans SET owner = new.owner \
+       FROM moved, unnest($44::text[], $45::text[]) AS new (root_plan_id, owner) \
+       WHERE plans.root_plan_id = new.root_plan_id AND plans.state = 'open' AND plans.plan_id <> ALL ($37::text[])), \
      documents AS (INSERT INTO plan_documents (digest, body) \
-       SELECT new.* FROM moved, unnest($43::bytea[], $44::text[]) AS new ON CONFLICT DO NOTHING), \
+       SELECT new.* FROM moved, unnest($46::bytea[], $47::text[]) AS new ON CONFLICT DO NOTHING), \
      chunks AS (INSERT INTO blobs (digest, chunk, body) \
-       SELECT new.* FROM moved, unnest($45::bytea[], $46::integer[], $47::bytea[]) AS new ON CONFLICT DO NOTHING) \
+       SELECT new.* FROM moved, unnest($48::bytea[], $49::integer[], $50::bytea[]) AS new ON CONFLICT DO NOTHING) \
      SELECT CASE WHEN moves = 0 OR ends = cardinality($37::text[]) THEN moves \
        ELSE planwire_refuse('a plan ends that is unknown') END \
      FROM (SELECT (SELECT count(*) FROM moved) AS moves, (SELECT count(*) FROM ended) AS ends) AS done"
@@ -214,7 +217,7 @@ fn sql_depth(depth: u32) -> i32 {
     i32::try_from(depth).unwrap_or(i32::MAX)
 }
 
-/// Columns of all other tables, parameters 22 to 47.
+/// Columns of all other tables, parameters 22 to 50.
 #[derive(Default)]
 struct OtherColumns<'a> {
     started: StartedColumns<'a>,
@@ -224,6 +227,10 @@ struct OtherColumns<'a> {
     ended_position: Vec<i64>,
     ended_seq: Vec<i64>,
     ended_at: Vec<Instant>,
+    ended_owner: Vec<Option<&'a str>>,
+    adopted: HashMap<&'a str, &'a str>,
+    adopted_root: Vec<&'a str>,
+    adopted_owner: Vec<&'a str>,
     document_digest: Vec<&'a [u8]>,
     document_body: Vec<&'a str>,
     blob_digest: Vec<&'a [u8]>,
@@ -302,8 +309,10 @@ impl<'a> OtherColumns<'a> {
                     columns.started.push(plan);
                 }
                 ended @ PlanChange::Ended { plan_id, .. } => columns.end(ended, fresh.get(plan_id).copied()),
+                PlanChange::Adopted { root_plan_id, owner } => columns.adopt(root_plan_id, owner),
             }
         }
+        (columns.adopted_root, columns.adopted_owner) = columns.adopted.iter().unzip();
         for document in &batch.documents {
             columns.document_digest.push(document.digest.as_bytes());
             columns.document_body.push(&document.body);
@@ -322,7 +331,7 @@ impl<'a> OtherColumns<'a> {
 
     /// Takes in an end: of a plan that `fresh` says was started before in this batch, or of an older one.
     fn end(&mut self, change: &'a PlanChange, fresh: Option<usize>) {
-        let PlanChange::Ended { plan_id, status, position, seq, ended_at } = change else { return };
+        let PlanChange::Ended { plan_id, status, position, seq, ended_at, owner } = change else { return };
         let (position, seq) = (sql_number(position.get()), sql_number(seq.get()));
         match fresh {
             Some(at) => {
@@ -330,6 +339,7 @@ impl<'a> OtherColumns<'a> {
                 (started.state[at], started.reason[at]) = (status.state(), status.reason());
                 (started.last_position[at], started.last_seq[at]) = (Some(position), Some(seq));
                 started.ended_at[at] = Some(Instant(*ended_at));
+                started.owner[at] = owner.as_deref();
             }
             None => {
                 self.ended_plan_id.push(plan_id.as_str());
@@ -338,8 +348,22 @@ impl<'a> OtherColumns<'a> {
                 self.ended_position.push(position);
                 self.ended_seq.push(seq);
                 self.ended_at.push(Instant(*ended_at));
+                self.ended_owner.push(owner.as_deref());
             }
         }
+    }
+
+    /// Takes in who owns a tree from now on; what started or ended before in this batch is not in the table yet, or
+    /// left as it is.
+    fn adopt(&mut self, root: &'a PlanId, owner: &'a str) {
+        let started = &mut self.started;
+        for at in 0..started.plan_id.len() {
+            if started.root_plan_id[at] == root.as_str() && started.ended_at[at].is_none() {
+                started.owner[at] = Some(owner);
+            }
+        }
+        // One row is changed once in a statement: the last owner counts.
+        self.adopted.insert(root.as_str(), owner);
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {
@@ -351,6 +375,9 @@ impl<'a> OtherColumns<'a> {
             &self.ended_position,
             &self.ended_seq,
             &self.ended_at,
+            &self.ended_owner,
+            &self.adopted_root,
+            &self.adopted_owner,
             &self.document_digest,
             &self.document_body,
             &self.blob_digest,

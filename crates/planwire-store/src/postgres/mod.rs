@@ -18,6 +18,7 @@ mod audit;
 mod backoff;
 mod decode;
 mod error;
+mod executors;
 mod instant;
 pub mod limits;
 mod moved;

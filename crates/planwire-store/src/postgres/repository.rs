@@ -29,21 +29,6 @@ impl PostgresRepository {
         &self.pool
     }
 
-    /// Whether other processes have the log open just now, whatever they do with it.
-    ///
-    /// # Errors
-    ///
-    /// [`StoreError`] if the server cannot be asked.
-    pub async fn is_open_elsewhere(&self) -> Result<bool, StoreError> {
-        let own: Arc<str> = self.pool.server().name().into();
-        self.pool
-            .run(&move |session| {
-                let own = Arc::clone(&own);
-                async move { query::other_sessions(session, &own).await }.boxed()
-            })
-            .await
-    }
-
     fn page(
         &self,
         after: Position,

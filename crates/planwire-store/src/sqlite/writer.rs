@@ -32,8 +32,9 @@ const FIND_EVENT: &str = "SELECT 1 FROM plan_events WHERE event_id = ?1 AND id <
 const INSERT_PLAN: &str = "INSERT INTO plans (plan_id, root_plan_id, parent_plan_id, depth, name, context_id, \
     document_digest, state, reason, first_position, last_position, last_seq, started_at, ended_at, owner, hold) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, 0)";
-const END_PLAN: &str = "UPDATE plans SET state = ?2, reason = ?3, last_position = ?4, last_seq = ?5, ended_at = ?6 \
-    WHERE plan_id = ?1";
+const END_PLAN: &str = "UPDATE plans SET state = ?2, reason = ?3, last_position = ?4, last_seq = ?5, ended_at = ?6, \
+    owner = ?7 WHERE plan_id = ?1";
+const ADOPT_TREE: &str = "UPDATE plans SET owner = ?2 WHERE root_plan_id = ?1 AND state = 'open'";
 const INSERT_DOCUMENT: &str =
     "INSERT INTO plan_documents (digest, body) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
 const INSERT_CHUNK: &str =
@@ -212,7 +213,7 @@ impl SqliteWriter {
     fn change_plan(&self, change: &PlanChange) -> Result<(), StoreError> {
         match change {
             PlanChange::Started(plan) => self.insert_plan(plan).map_err(store_error),
-            PlanChange::Ended { plan_id, status, position, seq, ended_at } => {
+            PlanChange::Ended { plan_id, status, position, seq, ended_at, owner } => {
                 let mut end = self.connection.prepare_cached(END_PLAN).map_err(store_error)?;
                 let changed = end.execute(params![
                     plan_id.as_str(),
@@ -221,11 +222,16 @@ impl SqliteWriter {
                     sql_number(position.get()),
                     sql_number(seq.get()),
                     ended_at.to_string(),
+                    owner,
                 ]);
                 match changed.map_err(store_error)? {
                     1 => Ok(()),
                     _ => Err(StoreError::Failed("a plan ends that is unknown".into())),
                 }
+            }
+            PlanChange::Adopted { root_plan_id, owner } => {
+                let mut adopt = self.connection.prepare_cached(ADOPT_TREE).map_err(store_error)?;
+                adopt.execute(params![root_plan_id.as_str(), owner]).map(drop).map_err(store_error)
             }
         }
     }

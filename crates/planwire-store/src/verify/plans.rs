@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use planwire_event::lifecycle::{Fact, PlanStatus};
 use planwire_event::vocabulary::PlanStarted;
-use planwire_event::{Digest, Position, StoredEvent};
+use planwire_event::{Digest, PlanId, Position, StoredEvent};
 
 use crate::contract::PlanRow;
 
 /// What the row of an open plan says that is not checked yet, and what those of its children repeat.
 pub(crate) struct Listed {
     context_id: Arc<str>,
+    /// As the events say so far.
     owner: Option<Arc<str>>,
     row: PlanRow,
 }
@@ -47,12 +48,9 @@ impl Listed {
         if row.context_id != context_id {
             return Err("its context");
         }
-        let producer = event.meta.producer.as_str();
-        let own = started.executor_id.as_deref().filter(|id| *id == producer).map(Arc::from);
+        let producer = &event.meta.producer;
+        let own = started.executor_id.as_deref().filter(|id| producer.is_executor(id)).map(Arc::from);
         let owner = parent.and_then(|parent| parent.owner.clone()).or(own);
-        if row.owner != owner {
-            return Err("its owner");
-        }
         let ended = !row.status.is_open();
         if [row.last_position.is_some(), row.last_seq.is_some(), row.ended_at.is_some()] != [ended; 3] {
             return Err("its end");
@@ -68,8 +66,23 @@ impl Listed {
         };
         let row = &self.row;
         let ended = (row.last_position, row.last_seq, row.ended_at);
+        if self.wrong_owner().is_some() {
+            return Err("its owner");
+        }
         let same = ended == (Some(event.position), Some(event.seq), Some(event.event.timestamp()));
         if same && row.status == status { Ok(()) } else { Err("its end") }
+    }
+
+    /// Another executor takes its tree over, if an executor owns it.
+    pub(crate) fn adopt(&mut self, root: &PlanId, owner: &Arc<str>) {
+        if self.row.root_plan_id == *root && self.owner.is_some() {
+            self.owner = Some(Arc::clone(owner));
+        }
+    }
+
+    /// Where the plan starts, if its row names another owner than its events.
+    pub(crate) fn wrong_owner(&self) -> Option<(Position, &PlanId)> {
+        (self.row.owner != self.owner).then_some((self.row.first_position, &self.row.plan_id))
     }
 
     /// Where the row says that the plan ended.

@@ -96,12 +96,18 @@ impl<'a> Walk<'a> {
                 let ended = self.open.remove(plan_id).and_then(|plan| plan.listed);
                 ended.map_or(Ok(()), |listed| listed.check_end(&row.event, &fact)).map_err(flaw)?;
             }
-            _ => match self.open.get_mut(plan_id) {
-                Some(plan) => plan.seq = found,
-                None => {
-                    self.open.insert(plan_id.clone(), Open { seq: found, listed: None });
+            fact => {
+                if let Fact::Adopted { executor_id, .. } = fact {
+                    let listed = self.open.values_mut().filter_map(|plan| plan.listed.as_mut());
+                    listed.for_each(|listed| listed.adopt(plan_id, &executor_id));
                 }
-            },
+                match self.open.get_mut(plan_id) {
+                    Some(plan) => plan.seq = found,
+                    None => {
+                        self.open.insert(plan_id.clone(), Open { seq: found, listed: None });
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -131,6 +137,15 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Compares the owners of open plans with what the rows say.
+    pub(crate) fn check_owners(&self) -> Result<(), Flaw> {
+        let listed = self.open.values().filter_map(|plan| plan.listed.as_ref());
+        let flaws = listed.filter_map(Listed::wrong_owner);
+        flaws.min_by_key(|(position, _)| *position).map_or(Ok(()), |(position, plan_id)| {
+            Err(Flaw::Plan { position, plan_id: plan_id.clone(), what: "its owner" })
+        })
     }
 }
 

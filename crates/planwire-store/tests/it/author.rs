@@ -141,7 +141,21 @@ impl Author {
             position: event.position,
             seq: event.seq,
             ended_at: event.event.timestamp(),
+            owner: row.owner.clone(),
         });
+        self
+    }
+
+    /// Gives a tree to another executor: all plans of it that are open.
+    pub(crate) fn adopt(&mut self, root: &str, owner: &str) -> &mut Self {
+        self.say(root, "PlanAdopted", &format!(r#"{{"executor_id":"{owner}","previous":"executor-1"}}"#));
+        let root_plan_id = plan_id(root);
+        for row in
+            self.plans.values_mut().filter(|row| row.root_plan_id == root_plan_id && row.status.is_open())
+        {
+            row.owner = Some(owner.into());
+        }
+        self.batch.plans.push(PlanChange::Adopted { root_plan_id, owner: owner.into() });
         self
     }
 

@@ -42,6 +42,7 @@ stores!(
     locked_head_is_the_one_appended_to,
     plans_are_found_by_scope_order_and_page,
     ended_plans_are_found_by_status_context_and_end,
+    adopted_tree_has_another_owner_as_far_as_it_is_open,
     plan_changes_that_contradict_are_refused,
     documents_and_blobs_are_kept_once,
     awkward_payloads_come_back_byte_for_byte,
@@ -362,6 +363,37 @@ fn ended_plans_are_found_by_status_context_and_end(mut store: Store) {
         let found = block_on(store.repository.plans(&of_context)).unwrap().plans;
         assert!(found.contains(row) && found.iter().all(|other| other.context_id == row.context_id));
     }
+}
+
+fn adopted_tree_has_another_owner_as_far_as_it_is_open(mut store: Store) {
+    let mut author = Author::new(log_id());
+    author.start("root", None).start("before", Some("root")).start("other", None);
+    author.start("ended", Some("root")).end("ended", None);
+    author.commit(&mut *store.writer);
+    // Within one batch: what ends and starts before and after.
+    author.end("before", Some(FailureReason::Error));
+    author.start("brief", Some("root")).end("brief", None).start("stays", Some("root"));
+    author.adopt("root", "executor-2");
+    author.start("later", Some("root")).end("later", None);
+    author.commit(&mut *store.writer);
+    author.adopt("root", "executor-3").adopt("root", "executor-4").end("stays", None);
+    author.commit(&mut *store.writer);
+    let query = PlanQuery { order: PlanOrder::OldestFirst, ..PlanQuery::default() };
+    let found = block_on(store.repository.plans(&query)).unwrap().plans;
+    let owners: Vec<_> = found.iter().map(|row| (row.plan_id.as_str(), row.owner.as_deref())).collect();
+    assert_eq!(
+        owners,
+        [
+            ("root", Some("executor-4")),
+            ("before", Some("executor-1")),
+            ("other", None),
+            ("ended", Some("executor-1")),
+            ("brief", Some("executor-1")),
+            ("stays", Some("executor-4")),
+            ("later", Some("executor-1")),
+        ]
+    );
+    assert!(author.plans.values().all(|row| found.contains(row)));
 }
 
 fn plan_changes_that_contradict_are_refused(mut store: Store) {

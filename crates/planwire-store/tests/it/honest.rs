@@ -98,6 +98,7 @@ fn change(event: &StoredEvent) -> Option<PlanChange> {
         position: event.position,
         seq: event.seq,
         ended_at: event.event.timestamp(),
+        owner: (event.root_plan_id.as_str() == "root").then(|| "engine".into()),
     };
     match event.event.event_type().as_str() {
         "PlanCompleted" => Some(ended(PlanStatus::Completed)),

@@ -64,16 +64,29 @@ fn schemas_of_a_database_are_logs_of_their_own() {
 }
 
 #[test]
-fn who_else_has_a_log_open_is_known() {
-    let Some(cluster) = Cluster::start("postgres_opening who_else") else { return };
-    let (_writer, alone) = open_postgres(&cluster.url("one"));
-    let elsewhere = |log: &planwire_store::PostgresRepository| {
-        crate::block_on::block_on(log.is_open_elsewhere()).unwrap()
+fn executors_are_seen_until_they_are_forgotten() {
+    use planwire_store::Executors as _;
+    let Some(cluster) = Cluster::start("postgres_opening executors_are_seen") else { return };
+    let (_writer, log) = open_postgres(&cluster.url("one"));
+    let (_other_writer, other) = open_postgres(&cluster.url("two"));
+    let wait = |future: futures_util::future::BoxFuture<'_, Result<(), planwire_store::StoreError>>| {
+        crate::block_on::block_on(future).unwrap();
     };
-    let _other_log = open_postgres(&cluster.url("two"));
-    assert!(!elsewhere(&alone));
-    let (_second, also) = open_postgres(&cluster.url("one"));
-    assert!(elsewhere(&alone) && elsewhere(&also));
+    wait(log.seen("a", Some("http://127.0.0.1:1")));
+    wait(log.seen("b", None));
+    wait(log.seen("b", None));
+    let seen = crate::block_on::block_on(log.list()).unwrap();
+    let named: Vec<_> = seen.iter().map(|seen| (seen.executor_id.as_str(), seen.url.as_deref())).collect();
+    assert_eq!(named, [("a", Some("http://127.0.0.1:1")), ("b", None)]);
+    assert!(seen.iter().all(|seen| seen.age < std::time::Duration::from_secs(60)), "{seen:?}");
+    assert!(seen[0].age >= seen[1].age, "{seen:?}");
+    assert_eq!(crate::block_on::block_on(other.list()).unwrap(), []);
+    wait(log.gone("b"));
+    let gone = crate::block_on::block_on(log.list()).unwrap().pop().unwrap();
+    assert!(gone.age > std::time::Duration::from_secs(1_000_000), "{gone:?}");
+    wait(log.forget("a"));
+    let seen = crate::block_on::block_on(log.list()).unwrap();
+    assert_eq!(seen.iter().map(|seen| &*seen.executor_id).collect::<Vec<_>>(), ["b"]);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, cut, escape, tell};
 use crate::place::Place;
-use crate::wiring::{House, publish_failure};
+use crate::wiring::{House, OpenPlans, publish_failure};
 
 /// How an answer came, for those who read it.
 const VIA: &str = "cli";
@@ -202,7 +202,7 @@ impl Giver<'_> {
             }
             Access::Here(house) => {
                 let published = publish(&house, origin, &received).await;
-                house.end(None).await;
+                house.end(None, OpenPlans::Left).await;
                 (taken(origin, &received.request_id, &published?), false)
             }
         };

@@ -8,7 +8,7 @@ use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::place::Place;
-use crate::wiring::Steering;
+use crate::wiring::{OpenPlans, Steering};
 use planwire_store::{PlanQuery, PlanScope};
 
 /// Asks a plan to end. Whoever runs it ends it; this does not wait.
@@ -35,7 +35,7 @@ pub(crate) async fn cancel(
         Access::Here(house) => {
             let asked =
                 Steering::Bus(house.publisher(), house.ids.clone()).cancel(plan, &arguments.reason).await;
-            house.end(None).await;
+            house.end(None, OpenPlans::Left).await;
             asked?;
             tell(arguments, output, false)
         }

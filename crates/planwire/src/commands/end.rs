@@ -17,7 +17,7 @@ use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::place::Place;
-use crate::wiring::{House, publish_failure};
+use crate::wiring::{House, OpenPlans, publish_failure};
 
 /// Events that are published at once: what a server takes in one request.
 const BATCH_EVENTS: usize = 1_000;
@@ -67,7 +67,7 @@ async fn publish_here(house: House, events: &[Event]) -> Result<(), Failure> {
             break;
         }
     }
-    house.end(None).await;
+    house.end(None, OpenPlans::Left).await;
     published
 }
 
@@ -78,7 +78,9 @@ fn unended(error: PublishError) -> Failure {
     if !owned {
         return failure;
     }
-    failure.hint("that one is gone; the next `planwire serve`, `run` or `demo` ends the plan as interrupted")
+    failure.hint(
+        "if that one is gone, `planwire cancel` and then `planwire resume` or `planwire serve` end the plan",
+    )
 }
 
 const fn reason(reason: EndReason) -> FailureReason {

@@ -15,7 +15,7 @@ use crate::args::PublishArguments;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::place::Place;
-use crate::wiring::{House, publish_failure};
+use crate::wiring::{House, OpenPlans, publish_failure};
 
 /// Bytes of one publish; more are refused before anything is sent.
 const INPUT_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -130,7 +130,7 @@ async fn publish_here(house: House, events: &[Box<RawValue>]) -> Result<Vec<Valu
         Ok(complete) => house.publisher().publish_all(complete).await.map_err(publish_failure),
         Err(failure) => Err(failure),
     };
-    house.end(None).await;
+    house.end(None, OpenPlans::Left).await;
     let answer = |place: planwire_bus::Published| {
         json!({
             "event_id": place.event_id,

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use planwire_event::PlanId;
 use planwire_server::ServerConfig;
 
 use crate::access::Access;
@@ -30,6 +31,17 @@ pub(crate) async fn run(
 ) -> Result<Exit, Failure> {
     let named = documents::find(&arguments.plan)?;
     let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
+    let document = named.source()?;
+    until_end(settings, place, output, async |access: &Access| access.start(document, inputs).await).await
+}
+
+/// Shows a plan that `begin` starts or goes on with, until it ends; says how it ended.
+pub(super) async fn until_end(
+    settings: &Settings,
+    place: &Place,
+    output: Output,
+    begin: impl AsyncFnOnce(&Access) -> Result<PlanId, Failure>,
+) -> Result<Exit, Failure> {
     let mut signals = Signals::catch()?;
     let output = output.going_on();
     let access = Access::open(place, settings).await?;
@@ -42,7 +54,7 @@ pub(crate) async fn run(
         Access::Server(_) => None,
     };
     let watched = async {
-        let plan = access.start(named.source()?, inputs).await?;
+        let plan = begin(&access).await?;
         let outcome = access.watch(&plan, place, output, &mut signals).await?;
         access.wait_for_others(&outcome, &mut signals).await;
         Ok::<_, Failure>(outcome)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use planwire_bus::Health;
-use planwire_engine::EngineConfig;
+use planwire_engine::{EngineConfig, Recovered, Succession};
 use serde_json::json;
 
 use crate::config::Settings;
@@ -12,7 +12,7 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, tell};
 use crate::place::Place;
 use crate::signals::Signals;
-use crate::wiring::House;
+use crate::wiring::{House, OpenPlans};
 
 /// Milliseconds for which readers are answered after the log failed for good; then the restart decides.
 pub(crate) const FATAL_DRAIN_MS: u64 = 10_000;
@@ -27,15 +27,16 @@ pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) ->
     let engine = checked(settings)?;
     let mut signals = Signals::catch()?;
     let mut house = House::open(place)?;
-    house.start_engine(engine).await?;
+    house.start_engine(engine, Succession::Adopts).await?;
+    let recovered = house.recover().await?;
     let serving = match house.serve(settings.server()).await {
         Ok(serving) => serving,
         Err(failure) => {
-            house.end(None).await;
+            house.end(None, OpenPlans::Left).await;
             return Err(failure);
         }
     };
-    greet(&serving.url(), place, output)?;
+    greet(&serving.url(), place, recovered, output)?;
     let failed = tokio::select! {
         // Whoever asks for the end of a server whose log has failed is told so by the exit code.
         biased;
@@ -43,12 +44,12 @@ pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) ->
         _ = signals.next() => None,
     };
     match &failed {
-        None => tell("planwire: ending; open plans end as interrupted"),
+        None => farewell(house.open_trees()),
         Some(health) => drain(health, &mut signals).await,
     }
     // A second signal does not wait for anybody.
     tokio::select! {
-        () = house.end(Some(serving)) => {}
+        () = house.end(Some(serving), OpenPlans::Left) => {}
         _ = signals.next() => {}
     }
     Ok(if failed.is_some() { Exit::Storage } else { Exit::Completed })
@@ -66,17 +67,32 @@ pub(crate) fn checked(settings: &Settings) -> Result<EngineConfig, Failure> {
     settings.engine(tools, documents)
 }
 
-fn greet(url: &str, place: &Place, output: Output) -> Result<(), Failure> {
+fn greet(url: &str, place: &Place, recovered: Recovered, output: Output) -> Result<(), Failure> {
     if output.json {
         return output.json(&json!({
             "url": url,
             "data": place.folder(),
             "db": place.database_url().map(ToString::to_string),
             "pid": std::process::id(),
+            "resumed": recovered.resumed,
         }));
     }
     let log = escape(&place.name());
-    output.raw(&format!("planwire serves {log} at {url}\n"))
+    output.raw(&format!("planwire serves {log} at {url}\n"))?;
+    match (recovered.resumed, recovered.ended) {
+        (0, 0) => Ok(()),
+        (resumed, 0) => output.raw(&format!("open plans that go on: {resumed}\n")),
+        (resumed, ended) => {
+            output.raw(&format!("open plans that go on: {resumed}; that cannot and were ended: {ended}\n"))
+        }
+    }
+}
+
+fn farewell(open: usize) {
+    match open {
+        0 => tell("planwire: ending"),
+        open => tell(&format!("planwire: ending; open plans, which go on at the next start: {open}")),
+    }
 }
 
 /// Answers readers a little longer after the log failed for good.

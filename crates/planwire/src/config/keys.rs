@@ -222,6 +222,11 @@ pub(crate) static KEYS: &[Key] = &[
         "Plans that run at a time, those below them not counted; more are refused.",
     ),
     Key::new(
+        "engine.gone_after_ms",
+        Slot::Count { at: |c| &mut c.engine.gone_after_ms, least: 2_000, most: 3_600_000, unit: "milliseconds" },
+        "On PostgreSQL: time after which plans of a process that shows no life are taken over by another.",
+    ),
+    Key::new(
         "engine.http.allow_private",
         Slot::Texts {
             at: |c| &mut c.engine.http_allow_private,

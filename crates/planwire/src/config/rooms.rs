@@ -59,7 +59,16 @@ impl Settings {
         };
         let secrets = tools.secrets().cloned().unwrap_or_default();
         let plans_max = number(engine.plans_max);
-        Ok(EngineConfig { documents, folder, plans_max, tools, secrets, ..EngineConfig::default() })
+        let gone_after = std::time::Duration::from_millis(engine.gone_after_ms);
+        Ok(EngineConfig {
+            documents,
+            folder,
+            plans_max,
+            tools,
+            secrets,
+            gone_after,
+            ..EngineConfig::default()
+        })
     }
 
     /// What the server is told.

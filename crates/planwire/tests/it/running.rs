@@ -162,39 +162,31 @@ fn ctrl_c_cancels_and_sigterm_interrupts() {
 }
 
 #[test]
-fn server_that_is_asked_to_end_ends_its_plans_and_streams() {
-    let place = place();
-    let server = place.serve(&[]);
-    let runner = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
-    let plan = sleeping(&place);
-    let mut stream = server.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
-    assert!(server.stop().success());
-    let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
-    assert_eq!(events.last().expect("events")["payload"]["reason"], "interrupted");
-    let (status, _) = runner.end();
-    assert_eq!(status.code(), Some(1));
-    assert_eq!(reasons(&place), [(json!(1), json!("interrupted")), (json!(0), json!("interrupted"))]);
-}
-
-#[test]
-fn plans_of_a_killed_server_are_ended_by_the_next_one() {
-    let place = place();
-    let server = place.serve(&[]);
-    let runner = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
-    let plan = sleeping(&place);
-    server.kill();
-    let ended = place.run(&["end", &plan, "--reason", "interrupted"]);
-    assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("the next `planwire serve`"), "{}", ended.stderr);
-    let next = place.serve(&[]);
-    let mut stream = next.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
-    let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
-    assert_eq!(events.last().expect("events")["payload"]["reason"], "interrupted");
-    // Whoever followed sees the end too, by the next server.
-    let (status, seen) = runner.end();
-    assert_eq!(status.code(), Some(1), "{seen}");
-    assert_eq!(seen.lines().count(), events.len(), "each event once");
-    assert!(next.stop().success());
+fn whoever_follows_a_plan_sees_the_next_server_go_on_with_it() {
+    for kill in [false, true] {
+        let place = place();
+        let server = place.serve(&[]);
+        let runner = crate::harness::Running::start(in_folder(&place, &["--json", "run", "sleep.yaml"]));
+        let plan = sleeping(&place);
+        if kill {
+            server.kill();
+        } else {
+            assert!(server.stop().success());
+        }
+        let ended = place.run(&["end", &plan, "--reason", "interrupted"]);
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains("`planwire resume`"), "{}", ended.stderr);
+        let next = place.serve(&[]);
+        let mut stream = next.http.stream(&format!("/v1/plans/{plan}/events?tree=true"), None);
+        let events: Vec<Value> = std::iter::from_fn(|| stream.event()).collect();
+        // Nothing says that the sleeper may sleep twice.
+        assert_eq!(events.last().expect("events")["payload"]["error"]["code"], "interrupted");
+        assert_eq!(types(&events).iter().filter(|name| **name == "PlanAdopted").count(), 1);
+        let (status, seen) = runner.end();
+        assert_eq!(status.code(), Some(1), "{seen}");
+        assert_eq!(seen.lines().count(), events.len(), "each event once");
+        assert!(next.stop().success());
+    }
 }
 
 #[test]

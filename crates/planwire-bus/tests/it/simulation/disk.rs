@@ -65,12 +65,17 @@ impl Content {
                 self.started.insert(plan.plan_id.clone(), plan.first_position);
                 self.plans.insert(plan.first_position, (**plan).clone());
             }
-            PlanChange::Ended { plan_id, status, position, seq, ended_at } => {
+            PlanChange::Ended { plan_id, status, position, seq, ended_at, owner } => {
                 let row = self.started.get(plan_id).and_then(|first| self.plans.get_mut(first));
                 let Some(plan) = row else { return };
                 plan.status = *status;
                 (plan.last_position, plan.last_seq) = (Some(*position), Some(*seq));
                 plan.ended_at = Some(*ended_at);
+                plan.owner.clone_from(owner);
+            }
+            PlanChange::Adopted { root_plan_id, owner } => {
+                let open = |plan: &&mut PlanRow| plan.root_plan_id == *root_plan_id && plan.status.is_open();
+                self.plans.values_mut().filter(open).for_each(|plan| plan.owner = Some(Arc::clone(owner)));
             }
         }
     }

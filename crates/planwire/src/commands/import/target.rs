@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::commands::import::batches::{Item, LineFlaw};
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::wiring::{House, publish_failure};
+use crate::wiring::{House, OpenPlans, publish_failure};
 
 /// Who publishes what is imported. No executor has this name, so nobody owns trees that come this way.
 const PRODUCER: &str = "import";
@@ -132,7 +132,7 @@ impl Target {
     /// Lets go of the log.
     pub(crate) async fn close(self) {
         if let Self::Here(house, _) = self {
-            house.end(None).await;
+            house.end(None, OpenPlans::Left).await;
         }
     }
 }
