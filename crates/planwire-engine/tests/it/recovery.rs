@@ -64,7 +64,17 @@ steps:
       decide: Without it?
       options: { without: { description: one less, output: { n: -1 } }, stop: { description: not without it, fail: true } }
       choose: "'without'"
+  unfit:
+    for_each: "[1, 'none']"
+    after: [each]
+    with: { n: "${item}" }
+    plan: { plan: fits, goal: g, inputs: { n: { type: int } }, steps: { a: { tool: test.echo, idempotent: true, with: { value: "${inputs.n}" } } }, outputs: { n: "${steps.a.output}" } }
+    on_error:
+      decide: Without it?
+      options: { without: { description: one less, output: { n: 0 } }, stop: { description: not without it, fail: true } }
+      choose: "error.code == 'bad_input' ? 'without' : 'stop'"
 outputs:
+  unfit: "${steps.unfit.outputs.map(o, o.n)}"
   numbers: "${steps.each.outputs.map(o, o.n)}"
   flaky: "${steps.flaky.output}"
   broken: "${steps.broken.output.lost + ' ' + steps.broken.error.code}"
