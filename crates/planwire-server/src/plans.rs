@@ -11,7 +11,7 @@ use axum::response::Response;
 use planwire_bus::{PublishError, StartAt};
 use planwire_event::state::PlanState;
 use planwire_event::vocabulary::CancelRequested;
-use planwire_event::{Cursor, Digest, Event, EventId, LogId, PlanId, Refusal, Seq, Timestamp};
+use planwire_event::{Cursor, Digest, Event, EventId, Filter, LogId, PlanId, Refusal, Seq, Timestamp};
 use planwire_store::{EventRepository, PlanOrder, PlanQuery, PlanRow, PlanScope};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -22,7 +22,7 @@ use crate::events;
 use crate::openapi::{Answer, Body as Taken, Content, Operation, Parameter, Values};
 use crate::params::{IN_PATH_PLAN, Pairs, Parameters, PlanPath, page_limit};
 use crate::problem::{Kind, Problem};
-use crate::{body, params};
+use crate::{body, params, states};
 
 /// Pages of rows that a list by state looks through for one answer, which may then be short or empty.
 const STATE_PAGES_MAX: usize = 10;
@@ -198,15 +198,28 @@ pub(crate) struct PlanAnswer {
     fold: Option<Arc<PlanState>>,
 }
 
+const AT: Parameter = Parameter::query(
+    "at",
+    Values::Cursor,
+    "`fold` as it was after the event of this cursor. The other members are those of now.",
+);
+
+/// What may be asked of one plan.
+const OF_PLAN: &[Parameter] = &[AT];
+
 pub(crate) static GET: Operation = Operation {
     id: "getPlan",
     summary: "One plan",
     description: "And, as `fold`, what its events add up to: state, steps, decisions, questions, artifacts, outputs.",
-    parameters: &[IN_PATH_PLAN],
+    parameters: &[IN_PATH_PLAN, OF_PLAN],
     body: None,
     answers: &[Answer::new(200, "The plan.", &[Content::answer::<PlanAnswer>()])],
     faults: &[],
-    problems: &[&[Kind::IdMalformed, Kind::ParameterInvalid, Kind::PlanUnknown], Kind::OF_READ],
+    problems: &[
+        &[Kind::IdMalformed, Kind::ParameterInvalid, Kind::PlanUnknown, Kind::CursorMalformed],
+        Kind::OF_STREAM,
+        Kind::OF_READ,
+    ],
 };
 
 /// The plan: its row and, as `fold`, what its events add up to.
@@ -215,10 +228,19 @@ pub(crate) async fn get(
     PlanPath(plan): PlanPath,
     Pairs(pairs): Pairs,
 ) -> Result<Json<PlanAnswer>, Problem> {
-    Parameters::new(&pairs, &[]).finish()?;
+    let mut query = Parameters::new(&pairs, OF_PLAN);
+    let at = query.one(&AT)?.map(str::parse::<Cursor>).transpose()?;
+    query.finish()?;
     let repository = &**app.bus.repository();
     let row = row(repository, &plan).await?;
-    let fold = app.states.latest(repository, &row).await?;
+    let fold = match at {
+        Some(cursor) => {
+            // Opening a subscription checks the cursor.
+            let opened = app.bus.stream(Filter::plan(plan), StartAt::After(cursor)).await?;
+            states::at(repository, &row, opened.scanned().position).await?.map(Arc::new)
+        }
+        None => app.states.latest(repository, &row).await?,
+    };
     Ok(Json(PlanAnswer { row: PlanJson::of(&row, app.bus.log_id()), fold }))
 }
 

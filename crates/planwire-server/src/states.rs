@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use planwire_event::state::PlanState;
-use planwire_event::{EventTypes, PlanId};
+use planwire_event::{EventTypes, PlanId, Position};
 use planwire_store::{EventRepository, PageLimits, PlanRow, StoreError};
 
 /// Plans of which the state is kept.
@@ -95,6 +95,33 @@ impl States {
             let Some(oldest) = oldest.map(|(plan, _)| plan.clone()) else { return };
             cache.plans.remove(&oldest);
         }
+    }
+}
+
+/// The plan's state after the last of its events up to a position; none if it had not started.
+///
+/// # Errors
+///
+/// [`StoreError`] if the log could not be read.
+pub(crate) async fn at(
+    repository: &dyn EventRepository,
+    row: &PlanRow,
+    until: Position,
+) -> Result<Option<PlanState>, StoreError> {
+    let (mut state, mut after) = (None, row.first_position.previous());
+    loop {
+        let page =
+            repository.list_by_plan(&row.plan_id, EventTypes::All, after, PageLimits::default()).await?;
+        for event in page.events.iter().filter(|event| event.position <= until) {
+            match &mut state {
+                None => state = PlanState::start(event),
+                Some(state) => state.apply(event),
+            }
+        }
+        if page.at_head || page.scanned_to >= until || page.scanned_to <= after {
+            return Ok(state);
+        }
+        after = page.scanned_to;
     }
 }
 

@@ -203,6 +203,9 @@ pub(crate) struct ShowArguments {
     /// The plan.
     #[arg(value_name = "ID")]
     pub(crate) plan: PlanId,
+    /// As it was after this event, and not as it is now.
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) at: Option<Cursor>,
 }
 
 /// Arguments of `events`.

@@ -1,12 +1,13 @@
 //! `planwire show`: one plan and all below it, as their events tell it.
 
 use planwire_event::state::{PlanState, StepState};
-use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock};
+use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock, Timestamp};
 use planwire_store::{EventRepository, PageLimits};
 
 use crate::args::ShowArguments;
 use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
+use crate::follow::check_cursor;
 use crate::output::{Output, Paint, cut, escape};
 use crate::place::Place;
 use crate::watch::picture::{Frame, View};
@@ -21,9 +22,16 @@ const VALUE_CHARS_MAX: usize = 400;
 /// If the log cannot be read, or the plan is unknown.
 pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Output) -> Result<Exit, Failure> {
     let repository = place.require_reader()?;
-    let (plan, mut view) = fold(repository.as_ref(), &arguments.plan).await?;
+    let at = match arguments.at {
+        Some(cursor) => Some(check_cursor(cursor, &repository.log_info().await?)?),
+        None => None,
+    };
+    let (plan, mut view) = fold(repository.as_ref(), &arguments.plan, at).await?;
     view.flag = place.flag();
-    let plan = plan.ok_or_else(|| unknown_plan(&arguments.plan))?;
+    let plan = plan.ok_or_else(|| match arguments.at {
+        Some(cursor) => Failure::failed(format!("there is no plan {} up to cursor {cursor}", arguments.plan)),
+        None => unknown_plan(&arguments.plan),
+    })?;
     if output.json {
         let object = |plan: &PlanState| serde_json::to_value(plan).map_err(Failure::failed);
         output.json(&object(&plan)?)?;
@@ -32,20 +40,31 @@ pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Outpu
         }
         return Ok(Exit::Completed);
     }
-    for line in describe(&plan, &view, output) {
+    // What was open then has lasted until then.
+    let now = if at.is_some() {
+        view.tree.plans().map(|plan| plan.last_event_at).max().unwrap_or(plan.last_event_at)
+    } else {
+        SystemClock.now()
+    };
+    for line in describe(&plan, &view, now, output) {
         output.line(&line)?;
     }
     Ok(Exit::Completed)
 }
 
-/// Folds the events of a plan in full and those of all below it in short.
-async fn fold(repository: &dyn EventRepository, id: &PlanId) -> Result<(Option<PlanState>, View), Failure> {
+/// Folds the events of a plan in full and those of all below it in short, up to a position.
+async fn fold(
+    repository: &dyn EventRepository,
+    id: &PlanId,
+    until: Option<Position>,
+) -> Result<(Option<PlanState>, View), Failure> {
+    let is_later = |position: Position| until.is_some_and(|until| position > until);
     let filter = Filter::tree(id.clone());
     let (mut plan, mut view): (Option<PlanState>, View) = (None, View::default());
     let mut position = Position::ZERO;
     loop {
         let page = repository.read_after(position, &filter, PageLimits::default()).await?;
-        for event in &page.events {
+        for event in page.events.iter().filter(|event| !is_later(event.position)) {
             view.apply(event);
             match &mut plan {
                 _ if event.plan_id() != id => {}
@@ -53,14 +72,14 @@ async fn fold(repository: &dyn EventRepository, id: &PlanId) -> Result<(Option<P
                 Some(plan) => plan.apply(event),
             }
         }
-        if page.at_head {
+        if page.at_head || is_later(page.scanned_to.next()) {
             return Ok((plan, view));
         }
         position = page.scanned_to;
     }
 }
 
-fn describe(plan: &PlanState, view: &View, output: Output) -> Vec<String> {
+fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Vec<String> {
     let style = output.style;
     let title = |text: &str| style.paint(Paint::Strong, text);
     let mut lines = vec![
@@ -71,7 +90,7 @@ fn describe(plan: &PlanState, view: &View, output: Output) -> Vec<String> {
         lines.push(format!("  subplan of {parent}, in the tree of {}", plan.root_plan_id));
     }
     let columns = if output.live { Output::size().0 } else { usize::MAX };
-    let frame = Frame { now: SystemClock.now(), tick: 0, columns, rows: usize::MAX, style };
+    let frame = Frame { now, tick: 0, columns, rows: usize::MAX, style };
     lines.push(String::new());
     lines.extend(view.picture(&frame));
     if !plan.steps.is_empty() {

@@ -222,6 +222,37 @@ fn run_beside_a_run_is_waited_for() {
 }
 
 #[test]
+fn plan_is_shown_as_it_was_after_any_of_its_events() {
+    let place = place();
+    let events = run(&place, &["--json", "run", "hello.yaml"]).json(0);
+    let plan = events[0]["plan_id"].as_str().expect("an id");
+    let server = place.serve(&[]);
+    for (number, event) in (1..).zip(&events) {
+        let cursor = event["cursor"].as_str().expect("a cursor");
+        let shown = place.run(&["--json", "show", plan, "--at", cursor]).json(0);
+        let served = server.http.get(&format!("/v1/plans/{plan}?at={cursor}")).json(200);
+        assert_eq!(served["fold"], shown[0]);
+        assert_eq!(shown[0]["last_cursor"], cursor);
+        assert_eq!(shown[0]["counts"]["events"], number);
+        let is_last = event["event_type"] == "PlanCompleted";
+        assert_eq!(shown[0]["phase"], if is_last { "completed" } else { "running" });
+        assert_eq!(shown[0]["outputs"].is_null(), !is_last);
+    }
+    let first = events[0]["cursor"].as_str().expect("a cursor");
+    assert!(place.run(&["show", plan, "--at", first]).text(0).contains("running"));
+    let before = format!("{}0000000000000000", &first[..first.len() - 16]);
+    let early = place.run(&["show", plan, "--at", &before]);
+    assert_eq!(early.code, Some(1));
+    assert!(early.stderr.contains(&format!("there is no plan {plan} up to cursor")), "{}", early.stderr);
+    let served = server.http.get(&format!("/v1/plans/{plan}?at={before}")).json(200);
+    assert_eq!(served["fold"], Value::Null);
+    let beyond = format!("{}00000000000000ff", &first[..first.len() - 16]);
+    assert_eq!(place.run(&["show", plan, "--at", &beyond]).code, Some(2));
+    server.http.get(&format!("/v1/plans/{plan}?at={beyond}")).json(409);
+    server.http.get(&format!("/v1/plans/{plan}?at=x")).json(400);
+}
+
+#[test]
 fn show_tells_what_a_plan_did() {
     let place = place();
     let events = run(&place, &["--json", "run", "hello.yaml"]).json(0);
