@@ -264,6 +264,22 @@ export interface CancelRequested extends Open {
   reason?: string;
 }
 
+/** Somebody asked that the plan and all below it begin nothing new. */
+export interface PauseRequested extends Open {
+  /** Who asked. */
+  requested_by: string;
+  /** Why. */
+  reason?: string;
+}
+
+/** Somebody asked that a paused plan go on. */
+export interface ResumeRequested extends Open {
+  /** Who asked. */
+  requested_by: string;
+  /** Why. */
+  reason?: string;
+}
+
 /** Another executor runs the tree from now on. An event of the root. */
 export interface PlanAdopted extends Open {
   /** Who runs it from now on. */
@@ -288,5 +304,7 @@ export interface Payloads {
   InputRequested: InputRequested;
   InputReceived: InputReceived;
   CancelRequested: CancelRequested;
+  PauseRequested: PauseRequested;
+  ResumeRequested: ResumeRequested;
   PlanAdopted: PlanAdopted;
 }

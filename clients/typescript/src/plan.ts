@@ -10,6 +10,7 @@ export type Phase =
   | "running"
   | "input_required"
   | "auth_required"
+  | "paused"
   | "cancelling"
   | "completed"
   | "failed"

@@ -83,6 +83,8 @@ pub(crate) enum What {
     Answered(InputReceived),
     Produced(Produced),
     CancelRequested(CancelRequested),
+    PauseRequested,
+    ResumeRequested,
 }
 
 /// A part of an artifact.
@@ -252,6 +254,8 @@ fn what_of(stored: &StoredEvent) -> Option<What> {
         EventType::InputRequested => event.read().map(What::Asked),
         EventType::InputReceived => event.read().map(What::Answered),
         EventType::CancelRequested => event.read().map(What::CancelRequested),
+        EventType::PauseRequested => Some(What::PauseRequested),
+        EventType::ResumeRequested => Some(What::ResumeRequested),
         EventType::ArtifactProduced => event.read().map(|produced: ArtifactProduced| {
             let blob_bytes = match produced.part {
                 ArtifactPart::Blob { size_bytes, .. } => usize::try_from(size_bytes).unwrap_or(usize::MAX),
@@ -277,10 +281,10 @@ impl PlanHistory {
     pub(crate) fn worked(&self, now: Timestamp) -> Duration {
         let mut worked_us: i64 = 0;
         let mut since = self.started_at;
-        let (mut calls, mut questions) = (HashSet::new(), HashSet::new());
+        let (mut calls, mut questions, mut paused) = (HashSet::new(), HashSet::new(), false);
         let span = |from: Timestamp, to: Timestamp| to.as_micros().saturating_sub(from.as_micros()).max(0);
         for said in &self.said {
-            if questions.is_empty() || !calls.is_empty() {
+            if !calls.is_empty() || (questions.is_empty() && !paused) {
                 worked_us = worked_us.saturating_add(span(since, said.at));
             }
             since = said.at;
@@ -289,11 +293,13 @@ impl PlanHistory {
                 What::CallEnded(call) => drop(calls.remove(&call.call_id)),
                 What::Asked(asked) => drop(questions.insert(&asked.request_id)),
                 What::Answered(answer) => drop(questions.remove(&answer.request_id)),
+                What::PauseRequested => paused = true,
+                What::ResumeRequested => paused = false,
                 _ => {}
             }
         }
         // Calls have ended with the executor that made them.
-        if questions.is_empty() {
+        if questions.is_empty() && !paused {
             worked_us = worked_us.saturating_add(span(since, now));
         }
         Duration::from_micros(worked_us.unsigned_abs())

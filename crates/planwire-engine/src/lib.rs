@@ -11,7 +11,7 @@
 //! - [`decision`], [`tool_runner`], [`spawner`], [`question`]: the other four that publish.
 //! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
-//! - [`stop`]: the request to end, handed down a tree.
+//! - [`stop`]: the request to end, handed down a tree; `pause`: the request to begin nothing new.
 //! - [`moment`]: the moments around a publish, for tests of crashes.
 
 mod base64;
@@ -25,6 +25,7 @@ mod history;
 pub mod moment;
 pub mod orphans;
 pub mod output;
+mod pause;
 pub mod question;
 pub mod redaction;
 pub mod secrets;

@@ -18,6 +18,7 @@ use tokio::sync::Semaphore;
 use crate::document::Resolved;
 use crate::engine::EngineConfig;
 use crate::moment::{AtMoment, Moment, Stage};
+use crate::pause::Pauses;
 use crate::question::{TREE_QUESTIONS_MAX, Waiters};
 use crate::redaction::redact_payload;
 use crate::secrets::Secrets;
@@ -44,8 +45,13 @@ const _: () =
     assert!(REQUEST_BYTES + planwire_event::limits::PAYLOAD_BYTES_MAX < planwire_bus::REQUEST_BYTES_MAX);
 
 /// What others publish about plans and their executor follows.
-pub(crate) const FOLLOWED: [EventType; 3] =
-    [EventType::CancelRequested, EventType::InputReceived, EventType::PlanAdopted];
+pub(crate) const FOLLOWED: [EventType; 5] = [
+    EventType::CancelRequested,
+    EventType::PauseRequested,
+    EventType::ResumeRequested,
+    EventType::InputReceived,
+    EventType::PlanAdopted,
+];
 
 /// What all plans of one engine share.
 pub(crate) struct Shared {
@@ -63,6 +69,8 @@ pub(crate) struct Shared {
     pub(crate) is_log_shared: bool,
     /// Who waits for answers.
     pub(crate) waiters: Waiters,
+    /// Who is paused.
+    pub(crate) pauses: Pauses,
     open: Mutex<HashMap<PlanId, Stopper>>,
 }
 
@@ -86,6 +94,7 @@ impl Shared {
             at_moment: config.at_moment.clone(),
             is_log_shared: config.executors.is_some(),
             waiters: Waiters::default(),
+            pauses: Pauses::default(),
             open: Mutex::default(),
         }
     }
@@ -189,17 +198,32 @@ impl Shared {
 
     /// Follows what anybody published about a plan: a request to end it, an answer.
     pub(crate) fn follow(&self, event: &Event) {
-        if let Some(request) = event.read::<CancelRequested>() {
-            let reason = StopReason::Cancelled { by: request.requested_by, reason: request.reason };
-            self.stop(event.plan_id(), reason);
-        } else if let Some(answer) = event.read::<InputReceived>() {
-            self.waiters.answered(event.plan_id(), answer);
-        } else if let Some(adopted) =
-            event.read::<PlanAdopted>().filter(|it| *it.executor_id != *self.executor_id)
-        {
-            // Nothing of it can be published here any more; its tools end as soon as they can.
-            let why = format!("executor {} took its tree over", adopted.executor_id);
-            self.stop(event.plan_id(), StopReason::Interrupted(why));
+        let plan = event.plan_id();
+        match event.event_type() {
+            EventType::CancelRequested => {
+                let Some(request) = event.read::<CancelRequested>() else { return };
+                let reason = StopReason::Cancelled { by: request.requested_by, reason: request.reason };
+                self.stop(plan, reason);
+            }
+            EventType::PauseRequested => self.pauses.pause(plan),
+            EventType::ResumeRequested => self.pauses.resume(plan),
+            EventType::InputReceived => {
+                if let Some(answer) = event.read::<InputReceived>() {
+                    self.waiters.answered(plan, answer);
+                }
+            }
+            EventType::PlanAdopted => self.adopted(plan, event.read()),
+            _ => {}
+        }
+    }
+
+    /// A tree has an owner: if that is not us, nothing of it can be published here any more, and its tools end as soon
+    /// as they can.
+    fn adopted(&self, root: &PlanId, adopted: Option<PlanAdopted>) {
+        let other = adopted.filter(|adopted| *adopted.executor_id != *self.executor_id);
+        if let Some(other) = other {
+            let why = format!("executor {} took its tree over", other.executor_id);
+            self.stop(root, StopReason::Interrupted(why));
         }
     }
 
@@ -271,6 +295,7 @@ pub(crate) struct Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.shared.plans().remove(&self.plan_id);
+        self.shared.pauses.leave(&self.plan_id);
     }
 }
 

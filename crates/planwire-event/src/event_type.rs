@@ -44,6 +44,10 @@ pub enum EventType {
     InputReceived,
     /// Somebody asked that the plan and all below it end.
     CancelRequested,
+    /// Somebody asked that the plan and all below it begin nothing new.
+    PauseRequested,
+    /// Somebody asked that a paused plan go on.
+    ResumeRequested,
     /// Another executor runs the tree from now on; an event of the root.
     PlanAdopted,
     /// A type of somebody else's; its name has a dot.
@@ -96,6 +100,8 @@ impl EventType {
         Self::InputRequested,
         Self::InputReceived,
         Self::CancelRequested,
+        Self::PauseRequested,
+        Self::ResumeRequested,
         Self::PlanAdopted,
     ];
 
@@ -115,6 +121,8 @@ impl EventType {
             Self::InputRequested => "InputRequested",
             Self::InputReceived => "InputReceived",
             Self::CancelRequested => "CancelRequested",
+            Self::PauseRequested => "PauseRequested",
+            Self::ResumeRequested => "ResumeRequested",
             Self::PlanAdopted => "PlanAdopted",
             Self::Custom(name) => &name.0,
         }
@@ -130,7 +138,7 @@ impl EventType {
     /// tree.
     #[must_use]
     pub const fn is_command(&self) -> bool {
-        matches!(self, Self::CancelRequested)
+        matches!(self, Self::CancelRequested | Self::PauseRequested | Self::ResumeRequested)
     }
 }
 
@@ -203,8 +211,8 @@ mod tests {
     }
 
     #[test]
-    fn two_types_end_a_plan_and_one_is_a_command() {
+    fn two_types_end_a_plan_and_three_are_commands() {
         assert_eq!(EventType::OURS.iter().filter(|ours| ours.is_terminal()).count(), 2);
-        assert_eq!(EventType::OURS.iter().filter(|ours| ours.is_command()).count(), 1);
+        assert_eq!(EventType::OURS.iter().filter(|ours| ours.is_command()).count(), 3);
     }
 }

@@ -12,8 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::event_type::EventType;
 use crate::limits::{EVENT_TYPE_CHARS_MAX, TRACEPARENT_CHARS_MAX};
 use crate::vocabulary::{
-    ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, PlanAdopted,
-    PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, PauseRequested,
+    PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, ResumeRequested, SubplanCompleted, SubplanSpawned,
+    ToolCalled, ToolCompleted,
 };
 
 const META_SCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -98,6 +99,8 @@ fn payload(event_type: &EventType, generator: &mut SchemaGenerator) -> Option<Va
         EventType::InputRequested => reference::<InputRequested>(generator),
         EventType::InputReceived => reference::<InputReceived>(generator),
         EventType::CancelRequested => reference::<CancelRequested>(generator),
+        EventType::PauseRequested => reference::<PauseRequested>(generator),
+        EventType::ResumeRequested => reference::<ResumeRequested>(generator),
         EventType::PlanAdopted => reference::<PlanAdopted>(generator),
         EventType::Custom(_) => None,
     }

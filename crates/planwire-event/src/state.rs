@@ -133,6 +133,8 @@ pub enum Phase {
     InputRequired,
     /// It waits for access to something; other steps may go on.
     AuthRequired,
+    /// It begins nothing new until somebody asks that it go on.
+    Paused,
     /// It runs, and somebody asked that it end.
     Cancelling,
     /// It reached its goal.
@@ -152,9 +154,11 @@ pub enum Phase {
 }
 
 impl Phase {
-    fn of(status: PlanStatus, cancel_requested: Option<&CancelNote>, questions: &Questions) -> Self {
+    /// `asked`: whether somebody asked that it end, and that it pause.
+    fn of(status: PlanStatus, asked: (bool, bool), questions: &Questions) -> Self {
         match status {
-            PlanStatus::Open if cancel_requested.is_some() => Self::Cancelling,
+            PlanStatus::Open if asked.0 => Self::Cancelling,
+            PlanStatus::Open if asked.1 => Self::Paused,
             PlanStatus::Open if questions.is_only_auth_open() => Self::AuthRequired,
             PlanStatus::Open if questions.is_any_open() => Self::InputRequired,
             PlanStatus::Open => Self::Running,
@@ -175,6 +179,7 @@ impl Phase {
             Self::Running => "running",
             Self::InputRequired => "input_required",
             Self::AuthRequired => "auth_required",
+            Self::Paused => "paused",
             Self::Cancelling => "cancelling",
             Self::Completed => "completed",
             Self::Failed => "failed",

@@ -38,6 +38,8 @@ typed!(
     InputRequested,
     InputReceived,
     CancelRequested,
+    PauseRequested,
+    ResumeRequested,
     PlanAdopted,
 );
 
@@ -382,6 +384,26 @@ pub enum ArtifactPart {
         /// Bytes.
         size_bytes: u64,
     },
+}
+
+/// Somebody asked that the plan and all below it begin nothing new. What runs goes on to its end.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PauseRequested {
+    /// Who asked.
+    pub requested_by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Somebody asked that a plan which was paused go on, with all below it that was not paused by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ResumeRequested {
+    /// Who asked.
+    pub requested_by: String,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
 }
 
 /// Another executor runs the tree from now on. An event of the root; it holds for all plans of the tree.

@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use planwire_bus::{PublishError, StartAt};
 use planwire_event::state::PlanState;
-use planwire_event::vocabulary::CancelRequested;
+use planwire_event::vocabulary::{CancelRequested, PauseRequested, ResumeRequested, TypedPayload};
 use planwire_event::{Cursor, Digest, Event, EventId, Filter, LogId, PlanId, Refusal, Seq, Timestamp};
 use planwire_store::{EventRepository, PlanOrder, PlanQuery, PlanRow, PlanScope};
 use schemars::JsonSchema;
@@ -275,11 +275,11 @@ pub(crate) async fn document(
     Ok(events::json(body.ok_or_else(none)?.as_bytes().to_vec()))
 }
 
-/// A request that a plan end.
+/// A request about a plan.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "CancelPlan")]
-struct Cancel {
+#[schemars(rename = "AskOfPlan")]
+struct Asked {
     /// Why, for people.
     #[serde(default)]
     reason: String,
@@ -287,25 +287,54 @@ struct Cancel {
 
 /// The request is in the log.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct CancelAnswer {
+pub(crate) struct AskedAnswer {
     /// The plan.
     plan_id: PlanId,
-    /// The CancelRequested.
+    /// The event of the request.
     event_id: EventId,
     /// Where it is.
     cursor: Cursor,
 }
 
-pub(crate) static CANCEL: Operation = Operation {
-    id: "cancelPlan",
-    summary: "Asks that a plan end",
-    description: "Publishes CancelRequested; the owner of the plan acts on it. The body may be left out.",
-    parameters: &[IN_PATH_PLAN],
-    body: Some(Taken { required: false, ..Content::request::<Cancel>() }),
-    answers: &[Answer::new(202, "The request is on disk.", &[Content::answer::<CancelAnswer>()])],
-    faults: &[],
-    problems: &[body::PROBLEMS, &[Kind::IdMalformed, Kind::PlanUnknown, Kind::PlanEnded], Kind::OF_PUBLISH],
-};
+const ASKED_ANSWERS: &[Answer] =
+    &[Answer::new(202, "The request is on disk.", &[Content::answer::<AskedAnswer>()])];
+
+/// What a request about a plan is like on the wire.
+const fn asked(id: &'static str, summary: &'static str, description: &'static str) -> Operation {
+    Operation {
+        id,
+        summary,
+        description,
+        parameters: &[IN_PATH_PLAN],
+        body: Some(Taken { required: false, ..Content::request::<Asked>() }),
+        answers: ASKED_ANSWERS,
+        faults: &[],
+        problems: &[
+            body::PROBLEMS,
+            &[Kind::IdMalformed, Kind::PlanUnknown, Kind::PlanEnded],
+            Kind::OF_PUBLISH,
+        ],
+    }
+}
+
+pub(crate) static CANCEL: Operation = asked(
+    "cancelPlan",
+    "Asks that a plan end",
+    "Publishes CancelRequested; the owner of the plan acts on it. The body may be left out.",
+);
+
+pub(crate) static PAUSE: Operation = asked(
+    "pausePlan",
+    "Asks that a plan begin nothing new",
+    "Publishes PauseRequested: the plan and all below it begin no step until somebody asks that it go on; what runs goes \
+     on to its end. The body may be left out.",
+);
+
+pub(crate) static RESUME: Operation = asked(
+    "resumePlan",
+    "Asks that a paused plan go on",
+    "Publishes ResumeRequested. A plan below it that was paused by itself stays so. The body may be left out.",
+);
 
 /// Publishes that somebody asks for the plan's end; its owner acts on it.
 pub(crate) async fn cancel(
@@ -313,11 +342,41 @@ pub(crate) async fn cancel(
     PlanPath(plan): PlanPath,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, Json<CancelAnswer>), Problem> {
-    let text = body::text(&headers, body, app.config.limits.body_read).await?;
-    let cancel: Cancel = if text.trim().is_empty() { Cancel::default() } else { body::json(&text)? };
-    let reason = app.redacted(cancel.reason);
-    let payload = CancelRequested { requested_by: format!("http:{PRINCIPAL}"), reason };
+) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
+    ask(&app, plan, &headers, body, |requested_by, reason| CancelRequested { requested_by, reason }).await
+}
+
+/// Publishes that somebody asks that the plan begin nothing new.
+pub(crate) async fn pause(
+    State(app): State<Arc<App>>,
+    PlanPath(plan): PlanPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
+    ask(&app, plan, &headers, body, |requested_by, reason| PauseRequested { requested_by, reason }).await
+}
+
+/// Publishes that somebody asks that the plan go on.
+pub(crate) async fn resume(
+    State(app): State<Arc<App>>,
+    PlanPath(plan): PlanPath,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
+    ask(&app, plan, &headers, body, |requested_by, reason| ResumeRequested { requested_by, reason }).await
+}
+
+/// Publishes a request about a plan; `payload` makes it of who asks and why.
+async fn ask<T: TypedPayload>(
+    app: &App,
+    plan: PlanId,
+    headers: &HeaderMap,
+    body: Body,
+    payload: impl FnOnce(String, String) -> T,
+) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
+    let text = body::text(headers, body, app.config.limits.body_read).await?;
+    let asked: Asked = if text.trim().is_empty() { Asked::default() } else { body::json(&text)? };
+    let payload = payload(format!("http:{PRINCIPAL}"), app.redacted(asked.reason));
     let event = Event::of(&app.config.ids, &*app.config.clock, plan.clone(), &payload)
         .map_err(|error| Problem::new(Kind::BodyMalformed, error.to_string()))?;
     let published = app.publisher.publish(event).await.map_err(|error| match error {
@@ -327,6 +386,6 @@ pub(crate) async fn cancel(
         }
         other => other.into(),
     })?;
-    let answer = CancelAnswer { plan_id: plan, event_id: published.event_id, cursor: published.cursor };
+    let answer = AskedAnswer { plan_id: plan, event_id: published.event_id, cursor: published.cursor };
     Ok((StatusCode::ACCEPTED, Json(answer)))
 }

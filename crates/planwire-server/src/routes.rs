@@ -32,6 +32,8 @@ pub(crate) fn all() -> Routes {
         .get("/v1/plans/{plan_id}/document", plans::document, &plans::DOCUMENT)
         .get("/v1/plans/{plan_id}/blobs/{digest}", blobs::blob, &blobs::BLOB)
         .post("/v1/plans/{plan_id}/cancel", plans::cancel, &plans::CANCEL)
+        .post("/v1/plans/{plan_id}/pause", plans::pause, &plans::PAUSE)
+        .post("/v1/plans/{plan_id}/resume", plans::resume, &plans::RESUME)
         .post("/v1/plans/{plan_id}/answer", answer::plan, &answer::PLAN)
         .get(a2a::card::PATH, a2a::card::card, &a2a::described::CARD)
         .get("/a2a/extensions/plan-events", a2a::card::extension, &a2a::described::EXTENSION)

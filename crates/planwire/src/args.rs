@@ -76,7 +76,7 @@ pub(crate) enum Command {
     Demo(DemoArguments),
     /// Run a plan and follow it until it ends.
     Run(RunArguments),
-    /// Go on with a plan whose process is gone, and show it until it ends.
+    /// Go on with a plan that was paused or whose process is gone, and show it until it ends.
     Resume(ResumeArguments),
     /// Serve the log over HTTP: publish, follow by SSE, start plans, see them on a page.
     Serve(ServeArguments),
@@ -95,7 +95,9 @@ pub(crate) enum Command {
     /// Answer a question of a plan, or show what it asks.
     Answer(AnswerArguments),
     /// Ask a plan and all below it to end.
-    Cancel(CancelArguments),
+    Cancel(AskArguments),
+    /// Ask a plan and all below it to begin nothing new until it is resumed.
+    Pause(AskArguments),
     /// End a plan whose publisher is gone.
     End(EndArguments),
     /// Verify that the log is as it was written, from its first event to the last.
@@ -278,9 +280,9 @@ pub(crate) struct AnswerArguments {
     pub(crate) by: Option<String>,
 }
 
-/// Arguments of `cancel`.
+/// Arguments of `cancel` and `pause`.
 #[derive(Debug, Args)]
-pub(crate) struct CancelArguments {
+pub(crate) struct AskArguments {
     /// The plan.
     #[arg(value_name = "ID")]
     pub(crate) plan: PlanId,

@@ -2,9 +2,9 @@
 
 pub(crate) mod accept_loss;
 pub(crate) mod answer;
+pub(crate) mod ask;
 pub(crate) mod attest;
 pub(crate) mod backup;
-pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -30,6 +30,7 @@ use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::output::Output;
 use crate::place::Place;
+use crate::wiring::Request;
 
 /// Does what the command line says.
 ///
@@ -48,7 +49,8 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Export(arguments) => export::export(arguments, &place()?, output).await,
         Command::Import(arguments) => import::import(arguments, &place()?, output).await,
         Command::Answer(arguments) => answer::answer(arguments, &place()?, output).await,
-        Command::Cancel(arguments) => cancel::cancel(arguments, &place()?, output).await,
+        Command::Cancel(arguments) => ask::ask(arguments, Request::Cancel, &place()?, output).await,
+        Command::Pause(arguments) => ask::ask(arguments, Request::Pause, &place()?, output).await,
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
         Command::Verify(arguments) => verify::verify(arguments, &place()?, output).await,
         Command::Attest(arguments) => attest::attest(arguments, &place()?, output).await,

@@ -22,7 +22,7 @@ use crate::line;
 use crate::output::{Output, Paint, duration, escape, tell};
 use crate::place::Place;
 use crate::signals::{Asked, Signals};
-use crate::wiring::Steering;
+use crate::wiring::{Request, Steering};
 use picture::{Frame, View};
 use screen::Screen;
 
@@ -120,7 +120,7 @@ impl Watch {
                         tell("planwire: asking the plan to end; Ctrl-C again ends at once");
                     }
                     // The plan may just have ended by itself.
-                    if let Err(failure) = steering.cancel(&self.outcome.plan_id, "Ctrl-C").await {
+                    if let Err(failure) = steering.ask(&self.outcome.plan_id, Request::Cancel, "Ctrl-C").await {
                         tracing::warn!("{failure}");
                     }
                 }

@@ -8,7 +8,7 @@ use planwire_bus::{
     Config, EventBus, Log, PlanStarter, PublishError, Publisher, StartError, StartRequest, Started,
 };
 use planwire_engine::{Engine, EngineConfig, Recovered, ResumeError, Succession};
-use planwire_event::vocabulary::CancelRequested;
+use planwire_event::vocabulary::{CancelRequested, PauseRequested, ResumeRequested};
 use planwire_event::{Event, IdGenerator, PlanId, Producer, SystemClock};
 use planwire_server::{BindError, Server, ServerConfig};
 use planwire_store::{EventRepository, Executors, LockFile, LockInfo, LogWriter, OpenOptions, SqliteStore};
@@ -283,24 +283,55 @@ pub(crate) enum Steering {
 }
 
 impl Steering {
-    /// Asks `plan` and all below it to end.
+    /// Asks something of `plan` and all below it.
     ///
     /// # Errors
     ///
     /// If the request could not be published.
-    pub(crate) async fn cancel(&self, plan: &PlanId, reason: &str) -> Result<(), Failure> {
+    pub(crate) async fn ask(&self, plan: &PlanId, request: Request, reason: &str) -> Result<(), Failure> {
         match self {
             Self::Bus(publisher, ids) => {
-                let asked = CancelRequested { requested_by: PRODUCER.to_owned(), reason: reason.to_owned() };
-                let event = Event::of(ids, &SystemClock, plan.clone(), &asked)
-                    .map_err(|error| Failure::new(Exit::Usage, error))?;
+                let event = request.event(ids, plan, reason)?;
                 publisher.publish(event).await.map(drop).map_err(publish_failure)
             }
             Self::Server(client) => {
                 let body = serde_json::json!({ "reason": reason });
-                client.post(&format!("/v1/plans/{plan}/cancel"), &body).await.map(drop)
+                client.post(&format!("/v1/plans/{plan}/{}", request.as_str()), &body).await.map(drop)
             }
         }
+    }
+}
+
+/// What may be asked of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// That it end.
+    Cancel,
+    /// That it begin nothing new.
+    Pause,
+    /// That it go on.
+    Resume,
+}
+
+impl Request {
+    /// The name of the command and of the route.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cancel => "cancel",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
+    fn event(self, ids: &IdGenerator, plan: &PlanId, reason: &str) -> Result<Event, Failure> {
+        let (requested_by, reason) = (PRODUCER.to_owned(), reason.to_owned());
+        let plan = plan.clone();
+        let event = match self {
+            Self::Cancel => Event::of(ids, &SystemClock, plan, &CancelRequested { requested_by, reason }),
+            Self::Pause => Event::of(ids, &SystemClock, plan, &PauseRequested { requested_by, reason }),
+            Self::Resume => Event::of(ids, &SystemClock, plan, &ResumeRequested { requested_by, reason }),
+        };
+        event.map_err(|error| Failure::new(Exit::Usage, error))
     }
 }
 

@@ -240,6 +240,24 @@ class CancelRequested(BaseEvent):
 
 
 @dataclass
+class PauseRequested(BaseEvent):
+    """Somebody asked that the plan and all below it begin nothing new."""
+
+    event_type: str = field(default="PauseRequested", init=False)
+    requested_by: str
+    reason: str = ""
+
+
+@dataclass
+class ResumeRequested(BaseEvent):
+    """Somebody asked that a paused plan go on."""
+
+    event_type: str = field(default="ResumeRequested", init=False)
+    requested_by: str
+    reason: str = ""
+
+
+@dataclass
 class PlanAdopted(BaseEvent):
     """Another executor runs the tree from now on. An event of the root."""
 
@@ -264,6 +282,8 @@ EVENT_CLASSES.update(
         InputRequested,
         InputReceived,
         CancelRequested,
+        PauseRequested,
+        ResumeRequested,
         PlanAdopted,
     )
 )

@@ -31,7 +31,7 @@ impl Run {
     pub(super) fn advance(&mut self) {
         let document = std::sync::Arc::clone(&self.plan.document);
         let mut moved = true;
-        while moved && self.ending.is_none() {
+        while moved && self.ending.is_none() && !self.pause.is_on() {
             moved = false;
             for (at, step) in document.steps.iter().enumerate() {
                 if self.ending.is_some() {

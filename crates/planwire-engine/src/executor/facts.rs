@@ -69,6 +69,8 @@ pub(super) struct Recalled {
     pub(super) blob_bytes: usize,
     /// The first request to end the plan.
     pub(super) cancel: Option<(Position, CancelRequested)>,
+    /// Whether it is paused.
+    pub(super) is_paused: bool,
 }
 
 /// Where what the events name stands in the document.
@@ -82,8 +84,14 @@ struct Places<'a> {
 impl Recalled {
     pub(super) fn of(document: &Document, said: Vec<Said>) -> Self {
         let steps = document.steps.iter().map(|_| Facts::default()).collect();
-        let mut recalled =
-            Self { steps, counts: Counts::default(), parts: HashMap::new(), blob_bytes: 0, cancel: None };
+        let mut recalled = Self {
+            steps,
+            counts: Counts::default(),
+            parts: HashMap::new(),
+            blob_bytes: 0,
+            cancel: None,
+            is_paused: false,
+        };
         let by_id = document.steps.iter().enumerate().map(|(at, step)| (step.id.as_str(), at)).collect();
         let artifacts = document.steps.iter().enumerate().filter_map(|(at, step)| match &step.kind {
             StepKind::Artifact(artifact) => Some((artifact.id.as_str(), at)),
@@ -128,6 +136,8 @@ impl Recalled {
             }
             What::Answered(answer) => self.answered(position, answer),
             What::Produced(produced) => self.produced(places, produced),
+            What::PauseRequested => self.is_paused = true,
+            What::ResumeRequested => self.is_paused = false,
             What::CancelRequested(cancel) => {
                 self.cancel.get_or_insert((position, cancel));
             }

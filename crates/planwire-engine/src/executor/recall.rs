@@ -77,6 +77,9 @@ impl Run {
         self.counts = recalled.counts;
         self.artifact_bytes = recalled.blob_bytes;
         self.parts_produced = std::mem::take(&mut recalled.parts);
+        if recalled.is_paused {
+            self.shared.pauses.pause(&self.plan.plan_id);
+        }
         let mut unsettled = ToSettle::default();
         if let Some((position, cancel)) = recalled.cancel.take() {
             let reason = StopReason::Cancelled { by: cancel.requested_by, reason: cancel.reason };

@@ -20,6 +20,7 @@ use super::values::Values;
 use super::{Past, Plan, PlanEnd};
 use crate::failure::of_stop;
 use crate::history::PlanHistory;
+use crate::pause::Pause;
 use crate::question::{self, Outcome, Question};
 use crate::redaction::Redactor;
 use crate::shared::{Shared, Tree};
@@ -83,6 +84,7 @@ pub(super) struct Run {
     pub(super) waiting_below: Arc<WaitingBelow>,
     waits: Waits,
     pub(super) clock: PlanClock,
+    pub(super) pause: Pause,
     tasks: JoinSet<Done>,
 }
 
@@ -108,6 +110,7 @@ impl Run {
             above_children: [&plan.plan_id].into_iter().chain(&*plan.above).cloned().collect(),
             waiting_below: Arc::default(),
             waits: Waits::new(plan.waiting_above.clone()),
+            pause: shared.pauses.enter(&plan.plan_id, &plan.above),
             clock: PlanClock::start(plan.document.limits.timeout),
             tasks: JoinSet::new(),
             shared,
@@ -143,7 +146,7 @@ impl Run {
         loop {
             self.notice(&stop);
             self.advance();
-            if self.tasks.is_empty() && self.effects.is_empty() {
+            if self.tasks.is_empty() && self.effects.is_empty() && !self.is_held() {
                 // What still waits to be published shares the commit of the end.
                 return Ok(());
             }
@@ -158,7 +161,8 @@ impl Run {
                     continue;
                 }
                 () = waiting_below.changed() => continue,
-                done = self.tasks.join_next() => done,
+                () = self.pause.changed(), if self.ending.is_none() => continue,
+                done = self.tasks.join_next(), if !self.tasks.is_empty() => done,
             };
             self.take(done)?;
             // Whatever ended meanwhile shares the commit.
@@ -175,6 +179,12 @@ impl Run {
             tracing::error!(plan = %self.plan.plan_id, %error, "the events of the plan cannot be read");
             Lost
         })
+    }
+
+    /// Whether it has more to do, but may not begin it.
+    fn is_held(&self) -> bool {
+        let is_open = |state: &State| !matches!(state, State::Done);
+        self.ending.is_none() && self.pause.is_on() && self.states.iter().any(is_open)
     }
 
     /// Time counts as long as anything but people is waited for, here or below.

@@ -7,8 +7,8 @@ use crate::ids::PlanId;
 use crate::payload::{Payload, PayloadError};
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, FailureReason, InputReceived,
-    InputRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
-    ToolCalled, ToolCompleted,
+    InputRequested, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, ResumeRequested,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
 };
 
 /// The part of an event that decides what may follow.
@@ -118,6 +118,14 @@ impl Fact {
             }
             EventType::CancelRequested => {
                 payload.read::<CancelRequested>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::PauseRequested => {
+                payload.read::<PauseRequested>().map_err(shape)?;
+                Self::Other
+            }
+            EventType::ResumeRequested => {
+                payload.read::<ResumeRequested>().map_err(shape)?;
                 Self::Other
             }
             EventType::PlanAdopted => {

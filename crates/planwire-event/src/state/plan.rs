@@ -20,8 +20,8 @@ use crate::limits::{OPEN_ID_BYTES_MAX, OPEN_ITEMS_MAX};
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, InputReceived,
-    InputRequested, Object, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted,
-    SubplanSpawned, ToolCalled, ToolCompleted,
+    InputRequested, Object, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
 };
 
 /// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
@@ -79,6 +79,9 @@ pub struct PlanState {
     pub error: Option<Failure>,
     /// Who first asked for its end.
     pub cancel_requested: Option<CancelNote>,
+    /// Who asked that it begin nothing new, as long as nobody asked that it go on. What was asked of a plan above is
+    /// said there.
+    pub pause_requested: Option<CancelNote>,
     /// Its steps in order of first appearance; at most [`STEPS_MAX`].
     pub steps: Kept<StepRecord>,
     /// Its decisions in order; at most [`DECISIONS_MAX`].
@@ -161,6 +164,7 @@ impl PlanState {
             outputs: None,
             error: None,
             cancel_requested: None,
+            pause_requested: None,
             steps: Kept::default(),
             decisions: Vec::new(),
             open_calls: BTreeMap::new(),
@@ -209,12 +213,15 @@ impl PlanState {
             EventType::InputRequested => self.input_requested(event.read(), stored),
             EventType::InputReceived => self.input_received(event.read()),
             EventType::CancelRequested => self.cancel_requested(event.read(), event.timestamp()),
+            EventType::PauseRequested => self.pause_requested(event.read(), event.timestamp()),
+            EventType::ResumeRequested => self.pause_requested = None,
             EventType::PlanAdopted => self.adopted(event.read()),
             EventType::Custom(_) => self.counts.custom += 1,
             // The writer accepts one PlanStarted in each plan.
             EventType::PlanStarted => {}
         }
-        self.phase = Phase::of(self.status, self.cancel_requested.as_ref(), &self.questions);
+        let asked = (self.cancel_requested.is_some(), self.pause_requested.is_some());
+        self.phase = Phase::of(self.status, asked, &self.questions);
     }
 
     /// How much is kept of it.
@@ -416,6 +423,14 @@ impl PlanState {
             message: format!("the question was {}", answer.outcome.as_str()),
             step: None,
         }));
+    }
+
+    fn pause_requested(&mut self, payload: Option<PauseRequested>, at: Timestamp) {
+        let detail = self.detail;
+        let (requested_by, reason) = payload.map_or_else(Default::default, |request| {
+            (detail.text(&request.requested_by), detail.text(&request.reason))
+        });
+        self.pause_requested.get_or_insert(CancelNote { requested_by, reason, at });
     }
 
     fn cancel_requested(&mut self, payload: Option<CancelRequested>, at: Timestamp) {

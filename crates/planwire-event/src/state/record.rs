@@ -202,7 +202,7 @@ impl ArtifactRecord {
     }
 }
 
-/// The first request that a plan end.
+/// A request that a plan end, or pause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct CancelNote {
     /// Who asked.

@@ -137,7 +137,7 @@ fn the_tree_that_is_shown_is_accepted_to_its_end() {
     let left: Vec<_> = unseen.into_iter().collect();
     assert_eq!(
         left,
-        ["CancelRequested", "PlanAdopted", "PlanFailed"],
+        ["CancelRequested", "PauseRequested", "PlanAdopted", "PlanFailed", "ResumeRequested"],
         "every other type is shown in its place"
     );
 }

@@ -1,12 +1,16 @@
-//! `planwire resume`: goes on with a plan whose process is gone, to its end.
+//! `planwire resume`: goes on with a plan that was paused or whose process is gone, to its end.
+
+use planwire_event::{EventType, EventTypes, PlanId, Position};
+use planwire_store::{EventRepository, PageLimits};
 
 use crate::access::Access;
 use crate::args::ResumeArguments;
-use crate::commands::run;
+use crate::commands::{ask, run};
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, tell};
 use crate::place::Place;
+use crate::wiring::Request;
 
 /// Goes on with the tree of a plan. Where a server holds the log it does so already, and the plan is followed there.
 ///
@@ -19,8 +23,9 @@ pub(crate) async fn resume(
     place: &Place,
     output: Output,
 ) -> Result<Exit, Failure> {
-    // What is not there is said before a log is made.
-    place.require_reader()?;
+    if is_paused(place.require_reader()?.as_ref(), &arguments.plan).await? {
+        ask::publish(&arguments.plan, Request::Resume, "", place).await?;
+    }
     let begin = async |access: &Access| match access {
         Access::Here(house) => house.resume(&arguments.plan).await,
         Access::Server(_) => {
@@ -29,4 +34,20 @@ pub(crate) async fn resume(
         }
     };
     run::until_end(settings, place, output, begin).await
+}
+
+/// Whether somebody asked that the plan pause.
+async fn is_paused(repository: &dyn EventRepository, plan: &PlanId) -> Result<bool, Failure> {
+    let types: EventTypes = [EventType::PauseRequested, EventType::ResumeRequested].into_iter().collect();
+    let (mut is_paused, mut after) = (false, Position::ZERO);
+    loop {
+        let page = repository.list_by_plan(plan, types.clone(), after, PageLimits::default()).await?;
+        if let Some(last) = page.events.last() {
+            is_paused = *last.event.event_type() == EventType::PauseRequested;
+        }
+        if page.at_head {
+            return Ok(is_paused);
+        }
+        after = page.scanned_to;
+    }
 }

@@ -135,6 +135,7 @@ impl View {
         let spinner = SPINNER[(frame.tick + plan.depth as usize) % SPINNER.len()];
         let (paint, glyph) = match plan.status {
             PlanStatus::Open if plan.cancel_requested.is_some() => (Paint::Warning, spinner),
+            PlanStatus::Open if plan.pause_requested.is_some() => (Paint::Warning, "‖"),
             PlanStatus::Open => (Paint::Active, spinner),
             PlanStatus::Completed => (Paint::Good, "✔"),
             PlanStatus::Failed(_) => (Paint::Bad, "✘"),
@@ -184,6 +185,9 @@ fn notes(plan: &PlanState, line: &mut Line) {
         let by_key = asked.reason == "Ctrl-C";
         let text = if by_key { "  asked to end; Ctrl-C again ends at once" } else { "  asked to end" };
         line.push(Paint::Warning, text);
+    }
+    if let Some(asked) = plan.pause_requested.as_ref().filter(|_| plan.status.is_open()) {
+        line.push(Paint::Warning, &format!("  paused by {}", escape(&asked.requested_by)));
     }
     if plan.questions.is_any_open() {
         line.push(Paint::Choice, "  waits for an answer");

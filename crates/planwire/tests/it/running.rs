@@ -222,6 +222,40 @@ fn run_beside_a_run_is_waited_for() {
 }
 
 #[test]
+fn paused_plan_waits_until_it_is_resumed() {
+    let place = place();
+    let server = place.serve(&["--allow-inline-documents"]);
+    let folder = place.folder("held");
+    let document = r#"
+plan: pausing
+goal: Wait, then write
+inputs: { folder: { type: path } }
+steps:
+  first: { tool: exec, with: { argv: [sh, -c, 'while [ -d "$0" ]; do sleep 0.05; done', "${inputs.folder}"] } }
+  second: { after: [first], tool: exec, with: { argv: [echo, done] } }
+outputs: { said: "${steps.second.output.stdout}" }
+"#;
+    let body = json!({"text": document, "name": "pausing.yaml", "inputs": {"folder": folder}});
+    let started: Value = serde_json::from_str(&server.http.post("/v1/plans", &body).body).expect("JSON");
+    let plan = started["plan_id"].as_str().expect("a plan").to_owned();
+    let fold = || server.http.get(&format!("/v1/plans/{plan}")).json(200)["fold"].clone();
+    assert!(
+        place.run(&["pause", &plan, "--reason", "lunch"]).text(0).contains("was asked to begin nothing new")
+    );
+    assert_eq!(fold()["phase"], "paused");
+    assert_eq!(fold()["pause_requested"]["reason"], "lunch");
+    assert!(place.run(&["show", &plan]).text(0).contains("paused by http:anonymous"));
+    std::fs::remove_dir(&folder).expect("the folder");
+    eventually("the end of the first call", || fold()["open_calls"].as_array()?.is_empty().then_some(()));
+    assert_eq!(fold()["counts"]["tool_calls"], 1);
+    let resumed = place.run(&["--json", "resume", &plan]).json(0);
+    assert_eq!(resumed.last().expect("events")["payload"]["outputs"], json!({"said": "done\n"}));
+    server.http.post(&format!("/v1/plans/{plan}/pause"), &json!({})).json(409);
+    server.http.post("/v1/plans/nobody/resume", &json!({})).json(404);
+    assert_eq!(place.run(&["pause", "nobody"]).code, Some(1));
+}
+
+#[test]
 fn plan_is_shown_as_it_was_after_any_of_its_events() {
     let place = place();
     let events = run(&place, &["--json", "run", "hello.yaml"]).json(0);

@@ -1,0 +1,148 @@
+//! Plans that are paused begin nothing new, here and after their process is gone, until somebody asks them to go on.
+
+use std::time::Duration;
+
+use planwire_bus::{Item, StartAt};
+use planwire_event::vocabulary::{PauseRequested, ResumeRequested, ToolCalled, TypedPayload};
+use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, PlanId, SystemClock};
+use planwire_store::MemoryStore;
+use serde_json::json;
+
+use crate::house::House;
+
+/// One call after the other, the second in a subplan.
+const TWO: &str = r#"
+plan: two
+goal: g
+limits: { timeout: 10s }
+steps:
+  first: { tool: test.gate, idempotent: true }
+  second:
+    after: [first]
+    plan: { plan: below, goal: g, steps: { a: { tool: test.echo, idempotent: true, with: { value: 2 } } }, outputs: { n: "${steps.a.output}" } }
+outputs: { n: "${steps.second.outputs.n}" }
+"#;
+
+async fn publish<T: TypedPayload>(house: &House, plan: &PlanId, payload: &T) {
+    let event = Event::of(&IdGenerator::system(), &SystemClock, plan.clone(), payload).unwrap();
+    house.bus.publish(event).await.unwrap();
+}
+
+async fn pause(house: &House, plan: &PlanId) {
+    publish(house, plan, &PauseRequested { requested_by: "ann".into(), reason: "lunch".into() }).await;
+    heard(house).await;
+}
+
+async fn resume(house: &House, plan: &PlanId) {
+    publish(house, plan, &ResumeRequested { requested_by: "ann".into(), reason: String::new() }).await;
+}
+
+/// Waits until the engine has followed all that was asked before: it follows one request after the other.
+async fn heard(house: &House) {
+    let running = house.probe.running();
+    let other = house.start("{ plan: other, goal: g, steps: { a: { tool: test.gate } } }").await;
+    house.probe.until_running(running + 1).await;
+    house.cancel(&other, "").await;
+    house.tree(&other).await;
+}
+
+/// Waits for an event of the plan; what it leads to is in the same commit.
+async fn seen(house: &House, plan: &PlanId, event_type: EventType) {
+    let filter = Filter::plan(plan.clone()).with_types([event_type]);
+    let mut stream = house.bus.stream(filter, StartAt::Start).await.unwrap();
+    assert!(matches!(stream.next().await.unwrap(), Some(Item::Event(_))));
+}
+
+async fn calls(house: &House, root: &PlanId) -> usize {
+    let (filter, limits) = (Filter::tree(root.clone()), planwire_store::PageLimits::default());
+    let page = house.bus.repository().read_after(Default::default(), &filter, limits).await.unwrap();
+    page.events.iter().filter(|stored| stored.event.read::<ToolCalled>().is_some()).count()
+}
+
+#[tokio::test]
+async fn what_runs_goes_on_and_nothing_new_begins_until_it_is_asked_to() {
+    let house = House::open();
+    let root = house.start(TWO).await;
+    house.probe.until_running(1).await;
+    pause(&house, &root).await;
+    house.probe.gate.add_permits(1);
+    seen(&house, &root, EventType::ToolCompleted).await;
+    assert_eq!(calls(&house, &root).await, 1);
+    resume(&house, &root).await;
+    let events = house.tree(&root).await;
+    assert_eq!(events.outputs(), json!({"n": 2}));
+    assert_eq!(events.count("SubplanSpawned"), 1);
+}
+
+#[tokio::test]
+async fn pause_of_a_plan_holds_for_those_below_it() {
+    let house = House::open();
+    let document = r#"
+plan: above
+goal: g
+steps:
+  below:
+    plan:
+      plan: below
+      goal: g
+      steps:
+        first: { tool: test.gate }
+        second: { after: [first], tool: test.echo, with: { value: 2 } }
+      outputs: { n: "${steps.second.output}" }
+outputs: { n: "${steps.below.outputs.n}" }
+"#;
+    let root = house.start(document).await;
+    house.probe.until_running(1).await;
+    pause(&house, &root).await;
+    house.probe.gate.add_permits(1);
+    let below = house.bus.repository().plans(&Default::default()).await.unwrap().plans;
+    let below = below.iter().find(|row| row.parent_plan_id.as_ref() == Some(&root)).unwrap().plan_id.clone();
+    seen(&house, &below, EventType::ToolCompleted).await;
+    assert_eq!(calls(&house, &root).await, 1);
+    resume(&house, &root).await;
+    assert_eq!(house.tree(&root).await.outputs(), json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn paused_plan_stays_paused_when_its_process_is_gone() {
+    let store = MemoryStore::new(LogId::from_random(9));
+    let former = House::with(store.clone(), |config| config);
+    let root = former.start(TWO).await;
+    former.probe.until_running(1).await;
+    pause(&former, &root).await;
+    former.bus.shutdown().await;
+    let house = House::with(store, |config| config);
+    house.probe.gate.add_permits(1);
+    house.engine.recover().await.unwrap();
+    // What was in flight may be repeated, pause or not.
+    seen(&house, &root, EventType::ToolCompleted).await;
+    assert_eq!(calls(&house, &root).await, 1);
+    resume(&house, &root).await;
+    assert_eq!(house.tree(&root).await.outputs(), json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn paused_plan_can_be_cancelled() {
+    let house = House::open();
+    let root = house.start(TWO).await;
+    house.probe.until_running(1).await;
+    pause(&house, &root).await;
+    house.probe.gate.add_permits(1);
+    seen(&house, &root, EventType::ToolCompleted).await;
+    house.cancel(&root, "too late").await;
+    assert_eq!(house.tree(&root).await.failed().reason.as_str(), "cancelled");
+}
+
+#[tokio::test(start_paused = true)]
+async fn time_of_a_plan_stands_still_while_it_is_paused() {
+    let house = House::open();
+    let root = house.start(TWO).await;
+    house.probe.until_running(1).await;
+    pause(&house, &root).await;
+    house.probe.gate.add_permits(1);
+    seen(&house, &root, EventType::ToolCompleted).await;
+    heard(&house).await;
+    tokio::time::advance(Duration::from_secs(1_000)).await;
+    resume(&house, &root).await;
+    assert_eq!(house.tree(&root).await.outputs(), json!({"n": 2}));
+}
