@@ -244,8 +244,10 @@ impl Log {
         let first = usize::try_from(after.get()).unwrap_or(usize::MAX);
         let mut offer = |at: usize, of_plans: bool| {
             let event = &self.events[at];
-            let step = scan
-                .offer(event.position, of_plans, event.event.event_type().as_str(), || Ok(Arc::clone(event)));
+            let step =
+                scan.offer(event.position, of_plans, event.event.event_type().as_str().as_bytes(), || {
+                    Ok(Arc::clone(event))
+                });
             step.unwrap_or(ControlFlow::Break(()))
         };
         let Some(plan) = scope_plan(scope) else {

@@ -48,50 +48,45 @@ impl Sealer {
     }
 }
 
-/// The members of a row as they are stored, in column order.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Members<'a> {
+/// The members of a row as they are stored, in column order; texts as `str`, or as the bytes of which nobody has said
+/// yet that they are UTF-8.
+#[derive(Debug)]
+pub(crate) struct Members<'a, T: ?Sized> {
     pub(crate) id: i64,
-    pub(crate) event_id: &'a str,
-    pub(crate) event_type: &'a str,
-    pub(crate) plan_id: &'a str,
-    pub(crate) timestamp: &'a str,
-    pub(crate) payload: &'a str,
+    pub(crate) event_id: &'a T,
+    pub(crate) event_type: &'a T,
+    pub(crate) plan_id: &'a T,
+    pub(crate) timestamp: &'a T,
+    pub(crate) payload: &'a T,
     pub(crate) seq: i64,
-    pub(crate) root_plan_id: &'a str,
-    pub(crate) parent_plan_id: Option<&'a str>,
+    pub(crate) root_plan_id: &'a T,
+    pub(crate) parent_plan_id: Option<&'a T>,
     pub(crate) depth: i64,
-    pub(crate) recorded_at: &'a str,
-    pub(crate) meta: &'a str,
+    pub(crate) recorded_at: &'a T,
+    pub(crate) meta: &'a T,
     pub(crate) leaf: &'a [u8],
 }
 
-impl Members<'_> {
+impl<T: AsRef<[u8]> + ?Sized> Members<'_, T> {
     /// CRC-32C over all members, each with its length before it, so that no byte can move from one to the next.
     ///
     /// `scratch` holds the short members meanwhile: one pass over them is faster than one call for each.
     pub(crate) fn crc(&self, scratch: &mut Vec<u8>) -> u32 {
+        let payload = self.payload.as_ref();
         scratch.clear();
         for number in [self.id, self.seq, self.depth] {
             scratch.extend_from_slice(&number.to_le_bytes());
         }
-        let texts = [
-            self.event_id,
-            self.event_type,
-            self.plan_id,
-            self.timestamp,
-            self.root_plan_id,
-            self.parent_plan_id.unwrap_or(""),
-            self.recorded_at,
-            self.meta,
-        ];
-        for text in texts {
-            put(scratch, text.as_bytes());
+        for text in [self.event_id, self.event_type, self.plan_id, self.timestamp, self.root_plan_id] {
+            put(scratch, text.as_ref());
         }
+        put(scratch, self.parent_plan_id.map(AsRef::as_ref).unwrap_or_default());
+        put(scratch, self.recorded_at.as_ref());
+        put(scratch, self.meta.as_ref());
         scratch.push(u8::from(self.parent_plan_id.is_some()));
         put(scratch, self.leaf);
-        scratch.extend_from_slice(&self.payload.len().to_le_bytes());
-        crc32c::crc32c_append(crc32c::crc32c(scratch), self.payload.as_bytes())
+        scratch.extend_from_slice(&payload.len().to_le_bytes());
+        crc32c::crc32c_append(crc32c::crc32c(scratch), payload)
     }
 }
 
@@ -104,19 +99,19 @@ fn put(scratch: &mut Vec<u8>, bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    const MEMBERS: Members<'_> = Members {
+    const MEMBERS: Members<'_, [u8]> = Members {
         id: 1,
-        event_id: "e",
-        event_type: "t.a",
-        plan_id: "p",
-        timestamp: "1",
-        payload: "{}",
+        event_id: b"e",
+        event_type: b"t.a",
+        plan_id: b"p",
+        timestamp: b"1",
+        payload: b"{}",
         seq: 1,
-        root_plan_id: "p",
+        root_plan_id: b"p",
         parent_plan_id: None,
         depth: 0,
-        recorded_at: "2",
-        meta: "{}",
+        recorded_at: b"2",
+        meta: b"{}",
         leaf: &[7; 32],
     };
 
@@ -124,19 +119,19 @@ mod tests {
     fn every_member_counts() {
         let others = [
             Members { id: 2, ..MEMBERS },
-            Members { event_id: "f", ..MEMBERS },
-            Members { event_type: "t.b", ..MEMBERS },
-            Members { plan_id: "q", ..MEMBERS },
-            Members { timestamp: "3", ..MEMBERS },
-            Members { payload: "{ }", ..MEMBERS },
+            Members { event_id: b"f", ..MEMBERS },
+            Members { event_type: b"t.b", ..MEMBERS },
+            Members { plan_id: b"q", ..MEMBERS },
+            Members { timestamp: b"3", ..MEMBERS },
+            Members { payload: b"{ }", ..MEMBERS },
             Members { seq: 2, ..MEMBERS },
-            Members { root_plan_id: "q", ..MEMBERS },
-            Members { parent_plan_id: Some(""), ..MEMBERS },
+            Members { root_plan_id: b"q", ..MEMBERS },
+            Members { parent_plan_id: Some(b""), ..MEMBERS },
             Members { depth: 1, ..MEMBERS },
-            Members { recorded_at: "3", ..MEMBERS },
-            Members { meta: "", ..MEMBERS },
+            Members { recorded_at: b"3", ..MEMBERS },
+            Members { meta: b"", ..MEMBERS },
             Members { leaf: &[8; 32], ..MEMBERS },
-            Members { event_id: "et", event_type: ".a", ..MEMBERS },
+            Members { event_id: b"et", event_type: b".a", ..MEMBERS },
         ];
         let mut scratch = Vec::new();
         let mut sums: Vec<u32> = others.iter().map(|members| members.crc(&mut scratch)).collect();

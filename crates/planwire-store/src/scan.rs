@@ -17,7 +17,7 @@ const _: () = assert!(PAGE_EVENTS_MAX <= SCAN_ROWS_MAX);
 /// One read under way.
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
-    types: Option<Vec<&'a str>>,
+    types: Option<Vec<&'a [u8]>>,
     limits: PageLimits,
     head: Position,
     events: Vec<Arc<StoredEvent>>,
@@ -32,7 +32,7 @@ impl<'a> Scan<'a> {
     pub(crate) fn new(after: Position, head: Position, types: &'a EventTypes, limits: PageLimits) -> Self {
         let types = match types {
             EventTypes::All => None,
-            EventTypes::Only(types) => Some(types.iter().map(|known| known.as_str()).collect()),
+            EventTypes::Only(types) => Some(types.iter().map(|known| known.as_str().as_bytes()).collect()),
         };
         let limits = PageLimits {
             events: limits.events.clamp(1, PAGE_EVENTS_MAX),
@@ -46,7 +46,7 @@ impl<'a> Scan<'a> {
         &mut self,
         position: Position,
         of_plans: bool,
-        event_type: &str,
+        event_type: &[u8],
         event: impl FnOnce() -> Result<Arc<StoredEvent>, StoreError>,
     ) -> Result<ControlFlow<()>, StoreError> {
         if of_plans && self.types.as_ref().is_none_or(|types| types.contains(&event_type)) {
@@ -62,14 +62,22 @@ impl<'a> Scan<'a> {
         Ok(if self.full { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     }
 
+    /// Whether events of all types are wanted.
+    pub(crate) const fn takes_all_types(&self) -> bool {
+        self.types.is_none()
+    }
+
+    /// Events that were taken.
+    pub(crate) const fn events_so_far(&self) -> usize {
+        self.events.len()
+    }
+
     /// Events that still fit.
-    #[cfg(feature = "postgres")]
     pub(crate) const fn events_left(&self) -> usize {
         self.limits.events.saturating_sub(self.events.len())
     }
 
     /// Events that still fit if they are as large as those before.
-    #[cfg(feature = "postgres")]
     pub(crate) fn rows_that_fit(&self) -> usize {
         let size = (self.bytes / self.events.len().max(1)).max(1);
         self.limits.bytes.saturating_sub(self.bytes) / size

@@ -163,7 +163,7 @@ impl<'a> EventColumns<'a> {
         let event_id = stored.event.event_id().to_string();
         let members = Members {
             id: sql_number(stored.position.get()),
-            event_id: &event_id,
+            event_id: event_id.as_str(),
             event_type: stored.event.event_type().as_str(),
             plan_id: stored.plan_id().as_str(),
             timestamp: &stored.event.timestamp().to_string(),

@@ -86,20 +86,22 @@ impl Texts {
         })
     }
 
-    fn members<'a>(&'a self, row: &'a Row, id: i64) -> Result<(Members<'a>, i64), Wrong> {
+    fn members<'a>(&'a self, row: &'a Row, id: i64) -> Result<(Members<'a, [u8]>, i64), Wrong> {
+        let text =
+            |column: usize| -> Result<&'a [u8], Wrong> { Ok(row.try_get::<_, &str>(column)?.as_bytes()) };
         let members = Members {
             id,
-            event_id: row.try_get(1)?,
-            event_type: row.try_get(2)?,
-            plan_id: row.try_get(3)?,
-            timestamp: &self.timestamp,
-            payload: &self.payload,
+            event_id: text(1)?,
+            event_type: text(2)?,
+            plan_id: text(3)?,
+            timestamp: self.timestamp.as_bytes(),
+            payload: self.payload.as_bytes(),
             seq: row.try_get(6)?,
-            root_plan_id: row.try_get(7)?,
-            parent_plan_id: row.try_get(8)?,
+            root_plan_id: text(7)?,
+            parent_plan_id: row.try_get::<_, Option<&str>>(8)?.map(str::as_bytes),
             depth: i64::from(row.try_get::<_, i32>(9)?),
-            recorded_at: &self.recorded_at,
-            meta: row.try_get::<_, Option<&str>>(11)?.ok_or("the meta is missing")?,
+            recorded_at: self.recorded_at.as_bytes(),
+            meta: row.try_get::<_, Option<&str>>(11)?.ok_or("the meta is missing")?.as_bytes(),
             leaf: row.try_get(12)?,
         };
         Ok((members, row.try_get(13)?))

@@ -213,8 +213,9 @@ async fn read(
         while let Some(row) = rows.try_next().await? {
             last = row.try_get(0)?;
             count += 1;
-            let step =
-                scan.offer(position(last), true, row.try_get(2)?, || decode::event(decoder, &row, last))?;
+            let step = scan.offer(position(last), true, row.try_get::<_, &str>(2)?.as_bytes(), || {
+                decode::event(decoder, &row, last)
+            })?;
             if step.is_break() {
                 // The rest, if any, is for the next page; the connection reads over it.
                 while rows.next().await.is_some() {}

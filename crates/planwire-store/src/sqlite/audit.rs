@@ -117,7 +117,7 @@ fn rows(connection: &mut Connection, after: Position) -> Result<RowPage, StoreEr
 fn stored(decoder: &mut EventDecoder, row: &rusqlite::Row<'_>) -> Result<Row, StoreError> {
     let row = decode::check(decoder, row)?;
     let event = decode::event(decoder, &row)?;
-    Ok(Row { event, meta: row.meta().into(), leaf: row.leaf()? })
+    Ok(Row { event, meta: row.meta()?.into(), leaf: row.leaf()? })
 }
 
 /// What SQLite says of a file that is damaged; none if it failed for another reason.

@@ -55,7 +55,7 @@ fn head_of(row: &Row<'_>, number: i64) -> Result<Head, Box<dyn std::error::Error
 
 /// A row of `plan_events` whose members are borrowed from SQLite and fit their checksum.
 pub(crate) struct CheckedRow<'a> {
-    members: Members<'a>,
+    members: Members<'a, [u8]>,
 }
 
 impl CheckedRow<'_> {
@@ -63,16 +63,20 @@ impl CheckedRow<'_> {
         Position::new(u64::try_from(self.members.id).unwrap_or(0))
     }
 
-    pub(crate) const fn plan_id(&self) -> &str {
+    pub(crate) const fn plan_id(&self) -> &[u8] {
         self.members.plan_id
     }
 
-    pub(crate) const fn event_type(&self) -> &str {
+    pub(crate) const fn root_plan_id(&self) -> &[u8] {
+        self.members.root_plan_id
+    }
+
+    pub(crate) const fn event_type(&self) -> &[u8] {
         self.members.event_type
     }
 
-    pub(crate) const fn meta(&self) -> &str {
-        self.members.meta
+    pub(crate) fn meta(&self) -> Result<&str, StoreError> {
+        str::from_utf8(self.members.meta).map_err(|error| damaged(self.members.id, error))
     }
 
     pub(crate) fn leaf(&self) -> Result<[u8; HASH_BYTES], StoreError> {
@@ -97,9 +101,10 @@ pub(crate) fn event(
     decoder.event(&row.members)
 }
 
-fn members<'a>(row: &'a Row<'_>, id: i64) -> Result<(Members<'a>, i64), Box<dyn std::error::Error>> {
-    let text =
-        |column: usize| -> Result<&'a str, Box<dyn std::error::Error>> { Ok(row.get_ref(column)?.as_str()?) };
+fn members<'a>(row: &'a Row<'_>, id: i64) -> Result<(Members<'a, [u8]>, i64), Box<dyn std::error::Error>> {
+    let text = |column: usize| -> Result<&'a [u8], Box<dyn std::error::Error>> {
+        Ok(row.get_ref(column)?.as_bytes()?)
+    };
     let members = Members {
         id,
         event_id: text(1)?,
@@ -109,7 +114,7 @@ fn members<'a>(row: &'a Row<'_>, id: i64) -> Result<(Members<'a>, i64), Box<dyn 
         payload: text(5)?,
         seq: row.get(6)?,
         root_plan_id: text(7)?,
-        parent_plan_id: row.get_ref(8)?.as_str_or_null()?,
+        parent_plan_id: row.get_ref(8)?.as_bytes_or_null()?,
         depth: row.get(9)?,
         recorded_at: text(10)?,
         meta: text(11)?,

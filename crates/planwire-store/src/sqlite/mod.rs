@@ -22,6 +22,7 @@ mod heed;
 mod loss;
 mod moved;
 mod open;
+mod page;
 mod query;
 mod readers;
 mod relocation;

@@ -1,25 +1,17 @@
 //! What readers ask of a SQLite log. Each read is one transaction: all of its answers are of one moment.
 
 use std::collections::HashSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use planwire_event::{Digest, EventId, Filter, LogId, PlanId, PlanStatus, Position, Scope, StoredEvent};
+use planwire_event::{Digest, EventId, LogId, PlanId, PlanStatus, Position, StoredEvent};
 use rusqlite::{Connection, OptionalExtension as _, Params, ToSql, params};
 
-use crate::contract::{LogInfo, PAGE_EVENTS_MAX, Page, PageLimits, PlanRow, StoreError};
+use crate::contract::{LogInfo, PAGE_EVENTS_MAX, PlanRow, StoreError};
 use crate::decoder::EventDecoder;
 use crate::plan_query::{PlanOrder, PlanPage, PlanQuery, PlanScope};
-use crate::scan::Scan;
 use crate::sqlite::decode::{self, event_columns, plan_columns};
 use crate::sqlite::error::{sql_number, store_error};
 
-const LOG_PAGE: &str = concat!("SELECT ", event_columns!(), " FROM plan_events WHERE id > ?1 ORDER BY id");
-const TREE_PAGE: &str = concat!(
-    "SELECT ",
-    event_columns!(),
-    " FROM plan_events INDEXED BY plan_events_tree WHERE root_plan_id = ?1 AND id > ?2 AND id <= ?3 ORDER BY id"
-);
 const EVENT_BY_ID: &str = concat!("SELECT ", event_columns!(), " FROM plan_events WHERE event_id = ?1");
 const PLAN_BY_ID: &str = concat!("SELECT ", plan_columns!(), " FROM plans WHERE plan_id = ?1");
 /// What it takes to know who is below whom, and no more: a tree may have many plans.
@@ -56,74 +48,12 @@ fn log_id_of(text: &str) -> Result<LogId, StoreError> {
 }
 
 /// Id and last position of the log.
-fn log_end(connection: &Connection) -> Result<(LogId, Position), StoreError> {
+pub(crate) fn log_end(connection: &Connection) -> Result<(LogId, Position), StoreError> {
     let mut select =
         connection.prepare_cached("SELECT log_id, head FROM planwire_log").map_err(store_error)?;
     let (log, head): (String, i64) =
         select.query_row([], |row| Ok((row.get(0)?, row.get(1)?))).map_err(store_error)?;
     Ok((log_id_of(&log)?, position(head)))
-}
-
-/// One page of events.
-pub(crate) fn page(
-    connection: &mut Connection,
-    after: Position,
-    filter: &Filter,
-    limits: PageLimits,
-) -> Result<Page, StoreError> {
-    let transaction = connection.transaction().map_err(store_error)?;
-    let (log_id, head) = log_end(&transaction)?;
-    let mut scan = Scan::new(after, head, &filter.types, limits);
-    let mut decoder = EventDecoder::new(log_id);
-    let Some(named) = filter.named_plan() else {
-        let range = params![sql_number(after.get())];
-        run(&transaction, LOG_PAGE, range, &mut scan, &mut decoder, |_| true)?;
-        return Ok(scan.finish());
-    };
-    let Some(plan) = plan(&transaction, named.as_str())? else { return Ok(scan.finish()) };
-    let from = sql_number(after.max(plan.first_position.previous()).get());
-    let end = match filter.scope {
-        Scope::Plan(_) => plan.last_position.unwrap_or(head),
-        _ => head,
-    };
-    let range = params![plan.root_plan_id.as_str(), from, sql_number(end.get())];
-    match filter.scope {
-        Scope::Plan(_) => {
-            run(&transaction, TREE_PAGE, range, &mut scan, &mut decoder, |of| of == named.as_str())?;
-        }
-        _ if plan.parent_plan_id.is_none() => {
-            run(&transaction, TREE_PAGE, range, &mut scan, &mut decoder, |_| true)?;
-        }
-        _ => {
-            let tree = members_below(&transaction, &plan)?;
-            let below: HashSet<&str> = tree.iter().map(|member| &*member.plan_id).collect();
-            run(&transaction, TREE_PAGE, range, &mut scan, &mut decoder, |of| below.contains(of))?;
-        }
-    }
-    Ok(scan.finish())
-}
-
-/// Goes through the rows of `sql` until the page is full.
-fn run(
-    connection: &Connection,
-    sql: &str,
-    range: impl Params,
-    scan: &mut Scan<'_>,
-    decoder: &mut EventDecoder,
-    of_plans: impl Fn(&str) -> bool,
-) -> Result<(), StoreError> {
-    let mut select = connection.prepare_cached(sql).map_err(store_error)?;
-    let mut rows = select.query(range).map_err(store_error)?;
-    while let Some(row) = rows.next().map_err(store_error)? {
-        let row = decode::check(decoder, row)?;
-        let step = scan.offer(row.position(), of_plans(row.plan_id()), row.event_type(), || {
-            decode::event(decoder, &row)
-        })?;
-        if step == ControlFlow::Break(()) {
-            break;
-        }
-    }
-    Ok(())
 }
 
 /// The events of these ids.
@@ -146,7 +76,8 @@ pub(crate) fn by_event_ids(
     Ok(found)
 }
 
-fn plan(connection: &Connection, plan: &str) -> Result<Option<PlanRow>, StoreError> {
+/// The row of a plan.
+pub(crate) fn plan(connection: &Connection, plan: &str) -> Result<Option<PlanRow>, StoreError> {
     Ok(plan_rows(connection, PLAN_BY_ID, params![plan])?.pop())
 }
 
@@ -161,14 +92,14 @@ fn plan_rows(connection: &Connection, sql: &str, range: impl Params) -> Result<V
 }
 
 /// A plan of a tree, as far as its place matters.
-struct Member {
-    plan_id: Box<str>,
+pub(crate) struct Member {
+    pub(crate) plan_id: Box<str>,
     first_position: Position,
     is_open: bool,
 }
 
 /// The plan and all below it, oldest first: parents start before their children, so one pass finds them.
-fn members_below(connection: &Connection, top: &PlanRow) -> Result<Vec<Member>, StoreError> {
+pub(crate) fn members_below(connection: &Connection, top: &PlanRow) -> Result<Vec<Member>, StoreError> {
     let mut select = connection.prepare_cached(MEMBERS_OF_TREE).map_err(store_error)?;
     let mut rows = select.query(params![top.root_plan_id.as_str()]).map_err(store_error)?;
     let mut ids: HashSet<Box<str>> = HashSet::from([top.plan_id.as_str().into()]);

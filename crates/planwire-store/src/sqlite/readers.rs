@@ -5,6 +5,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
@@ -63,6 +64,56 @@ impl Readers {
         let jobs = self.jobs.as_ref().ok_or(StoreError::Closed)?;
         jobs.send(job).await.map_err(|_| StoreError::Closed)?;
         answer.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl Readers {
+    /// A way for a read to have a part of it done by another of the threads.
+    pub(crate) fn help(&self) -> Help {
+        Help { jobs: self.jobs.as_ref().map(mpsc::Sender::downgrade) }
+    }
+}
+
+/// Asks the other threads for a part of a read. Holds no thread, and does not keep them from ending.
+#[derive(Debug)]
+pub(crate) struct Help {
+    jobs: Option<mpsc::WeakSender<Job>>,
+}
+
+impl Help {
+    /// Offers `part` to whichever thread is idle; none if there is no place to wait for one.
+    pub(crate) fn ask<T: Send + 'static>(
+        &self,
+        part: impl FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Option<Part<T>> {
+        let jobs = self.jobs.as_ref()?.upgrade()?;
+        let (reply, answer) = oneshot::channel();
+        let begun = Arc::new(AtomicBool::new(false));
+        let part_begun = Arc::clone(&begun);
+        let job: Job = Box::new(move |connection| {
+            if !part_begun.swap(true, Ordering::AcqRel) && !reply.is_closed() {
+                let _ = reply.send(isolated(|| part(connection)));
+            }
+        });
+        jobs.try_send(job).ok().map(|()| Part { begun, answer })
+    }
+}
+
+/// A part of a read that was offered to other threads. Dropping it takes the offer back.
+#[derive(Debug)]
+pub(crate) struct Part<T> {
+    begun: Arc<AtomicBool>,
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+}
+
+impl<T> Part<T> {
+    /// What another thread found; none if none has begun, and then none will: so this never waits for a thread that
+    /// waits itself.
+    pub(crate) fn finish(self) -> Option<T> {
+        if !self.begun.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        self.answer.blocking_recv().ok()?.ok()
     }
 }
 

@@ -8,6 +8,7 @@ use planwire_event::{Digest, EventId, EventTypes, Filter, PlanId, Position, Scop
 
 use crate::contract::{EventRepository, LogInfo, Page, PageLimits, StoreError};
 use crate::plan_query::{PlanPage, PlanQuery};
+use crate::sqlite::page;
 use crate::sqlite::query;
 use crate::sqlite::readers::Readers;
 
@@ -27,6 +28,11 @@ impl SqliteRepository {
     pub(crate) const fn readers(&self) -> &Readers {
         &self.readers
     }
+
+    async fn page(&self, after: Position, filter: Filter, limits: PageLimits) -> Result<Page, StoreError> {
+        let help = self.readers.help();
+        self.readers.run(move |connection| page::page(connection, &help, after, &filter, limits)).await
+    }
 }
 
 impl EventRepository for SqliteRepository {
@@ -40,8 +46,7 @@ impl EventRepository for SqliteRepository {
         filter: &'a Filter,
         limits: PageLimits,
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        let filter = filter.clone();
-        self.readers.run(move |connection| query::page(connection, after, &filter, limits)).boxed()
+        self.page(after, filter.clone(), limits).boxed()
     }
 
     fn reads_ahead(&self) -> bool {
@@ -55,8 +60,7 @@ impl EventRepository for SqliteRepository {
         after: Position,
         limits: PageLimits,
     ) -> BoxFuture<'a, Result<Page, StoreError>> {
-        let filter = Filter { types, scope: Scope::Plan(plan.clone()) };
-        self.readers.run(move |connection| query::page(connection, after, &filter, limits)).boxed()
+        self.page(after, Filter { types, scope: Scope::Plan(plan.clone()) }, limits).boxed()
     }
 
     fn by_event_ids<'a>(

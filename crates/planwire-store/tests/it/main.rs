@@ -14,6 +14,7 @@ mod conformance;
 mod damage;
 mod differential;
 mod honest;
+mod long_plans;
 mod moving;
 mod opening;
 mod postgres_opening;
