@@ -75,7 +75,7 @@ bugs! {
         RegisteredLate,
         /// Waiting readers are taken out under another lock than that under which events come into the ring.
         PushedApart,
-        /// A reader looks into its slot before it takes the lock.
+        /// How far a reader has missed nothing is told by a look into its slot before it takes the lock.
         SlotReadBeforeLock,
         /// How far a reader has missed nothing is told without the lock.
         ScannedWithoutLock,

@@ -81,6 +81,8 @@ pub(crate) struct Follower {
     reach: Reach,
     /// Whether the plan at the top of the scope has ended at this place.
     top_ended: bool,
+    /// Whether what the reader waits for has changed since it was asked.
+    key_changed: bool,
 }
 
 impl Follower {
@@ -91,7 +93,7 @@ impl Follower {
             Scope::Plan(plan) => Reach::Plan(plan.clone()),
             Scope::Tree(plan) => Reach::Unstarted(plan.clone()),
         };
-        Self { types: filter.types.clone(), reach, top_ended: false }
+        Self { types: filter.types.clone(), reach, top_ended: false, key_changed: false }
     }
 
     /// Tells the follower of a tree where its plan stands; `members` are the plans of the subtree so far.
@@ -101,6 +103,7 @@ impl Follower {
         } else {
             Reach::Subtree { root: root.clone(), top: top.clone(), members }
         };
+        self.key_changed = true;
     }
 
     /// The filter with which the store is read: the reader's own and the types that it must not miss.
@@ -132,6 +135,11 @@ impl Follower {
                 WakeKey::Plan(plan.clone(), types.with(&[EventType::PlanStarted]))
             }
         }
+    }
+
+    /// Whether [`Follower::wake_key`] is another than when this was asked last.
+    pub(crate) fn take_key_changed(&mut self) -> bool {
+        std::mem::replace(&mut self.key_changed, false)
     }
 
     /// Takes the event at the next place of the log in.

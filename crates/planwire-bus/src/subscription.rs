@@ -20,9 +20,9 @@ use crate::error::{ReadError, StreamError};
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
-use crate::scope::{End, Follower, WakeKey};
-use crate::tail::{Found, Waited};
-use crate::waiters::Slot;
+use crate::scope::{End, Follower};
+use crate::tail::Found;
+use crate::waiters::{Slot, Woken};
 
 /// Events that [`Subscription::next`] takes from the log at a time.
 const NEXT_EVENTS: usize = 64;
@@ -75,9 +75,9 @@ pub struct Subscription {
     scanned: Position,
     /// The last event that was handed out.
     delivered: Position,
+    /// Where this reader is woken; another one when what it waits for has changed.
     slot: Arc<Slot>,
-    /// The key under which the slot is registered, while it is.
-    waiting: Option<Arc<WakeKey>>,
+    wait: Wait,
     /// The scope ends with the event at this position.
     end_at: Option<Position>,
     /// The scope may have ended with the event that was looked at last; the store has to tell.
@@ -106,6 +106,17 @@ impl Read {
             && self.limits.events <= other.limits.events.max(1)
             && self.limits.bytes <= other.limits.bytes
     }
+}
+
+/// How a subscription stands with the log's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    /// Its slot was never registered.
+    Never,
+    /// Its slot was registered and may have left a list that is kept for it.
+    Before,
+    /// Its slot is registered.
+    Now,
 }
 
 /// A page that is being read.
@@ -154,8 +165,9 @@ impl Subscription {
             }
         }
         add(&shared.counters.subscriptions_open, 1);
-        let slot = shared.tail.new_slot();
-        let (waiting, pending) = (None, VecDeque::new());
+        follower.take_key_changed();
+        let slot = shared.tail.new_slot(follower.wake_key());
+        let (wait, pending) = (Wait::Never, VecDeque::new());
         let (ask_end, finished) = (false, false);
         let (scanned, delivered) = (start, start);
         Ok(Self {
@@ -164,7 +176,7 @@ impl Subscription {
             scanned,
             delivered,
             slot,
-            waiting,
+            wait,
             end_at,
             ask_end,
             pending,
@@ -188,7 +200,7 @@ impl Subscription {
                 }
                 return Ok(Some(item));
             }
-            let batch = self.read(Room { events: NEXT_EVENTS, bytes: usize::MAX }).await?;
+            let batch = self.read(Room::new(NEXT_EVENTS, usize::MAX)).await?;
             self.pending.extend(batch.events.into_iter().map(Item::Event));
             self.pending.extend(batch.end.map(Item::End));
             if batch.closed {
@@ -198,13 +210,13 @@ impl Subscription {
     }
 
     /// What lies next: waits until there is something, then gives what there is, at most `events_max` events and
-    /// about `bytes_max` bytes as [`planwire_event::Event::weight_bytes`] counts them. Cancel safe.
+    /// `bytes_max` bytes as [`planwire_event::Event::weight_bytes`] counts them, but at least one event. Cancel safe.
     ///
     /// # Errors
     ///
     /// [`ReadError::Store`] if the store could not be read; calling again goes on at the same place.
     pub async fn next_batch(&mut self, events_max: usize, bytes_max: usize) -> Result<Batch, ReadError> {
-        let room = Room { events: events_max.max(1), bytes: bytes_max.max(1) };
+        let room = Room::new(events_max, bytes_max);
         let batch = if self.pending.is_empty() { self.read(room).await? } else { self.take_pending(room) };
         self.delivered = batch.events.last().map_or(self.delivered, |event| event.position);
         Ok(batch)
@@ -213,8 +225,12 @@ impl Subscription {
     /// What [`Subscription::next`] has read and not handed out.
     fn take_pending(&mut self, mut room: Room) -> Batch {
         let mut batch = Batch::default();
-        while !room.is_full() {
-            match self.pending.pop_front() {
+        loop {
+            let next = self.pending.pop_front_if(|item| match item {
+                Item::Event(event) => room.takes(event),
+                Item::End(_) => !room.is_full(),
+            });
+            match next {
                 Some(Item::Event(event)) => {
                     room.take(&event);
                     batch.events.push(event);
@@ -249,7 +265,7 @@ impl Subscription {
             if !batch.events.is_empty() {
                 return Ok(batch);
             }
-            if self.waiting.is_some() && !self.finish_wait().await {
+            if self.wait == Wait::Now && !self.finish_wait().await {
                 batch.closed = true;
                 return Ok(batch);
             }
@@ -258,7 +274,7 @@ impl Subscription {
                     // The ring has caught the reader: a page that is read ahead would lie here for ever.
                     self.ahead = None;
                     tokio::task::consume_budget().await;
-                    self.take_in(&events, &mut batch, &mut room);
+                    self.take_in(events, &mut batch, &mut room);
                 }
                 Found::Behind => {
                     let page = self.read_store(&room).await?;
@@ -283,41 +299,35 @@ impl Subscription {
     }
 
     fn look(&mut self) -> Found {
-        let follower = &self.follower;
-        let mut key = None;
-        let found = self
-            .shared
-            .tail
-            .after(self.scanned, &self.slot, || key.insert(Arc::new(follower.wake_key())).clone());
-        self.waiting = key;
+        if self.follower.take_key_changed() {
+            self.leave();
+            self.slot = Arc::new(self.slot.under(self.follower.wake_key()));
+        }
+        let found = self.shared.tail.after(self.scanned, &self.slot);
+        if matches!(found, Found::Waiting) {
+            self.wait = Wait::Now;
+        }
         found
+    }
+
+    /// Takes the slot out of wherever it was registered.
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.wait, Wait::Never) != Wait::Never {
+            self.shared.tail.leave(&self.slot);
+        }
     }
 
     /// Waits until the slot is woken; false if the bus was closed meanwhile.
     async fn finish_wait(&mut self) -> bool {
-        loop {
-            match self.shared.tail.waited(&self.slot) {
-                #[cfg(feature = "planted")]
-                Waited::WokenAt(at) if planted::has(Bug::WokenOneLate) => {
-                    self.scanned = at;
-                    self.waiting = None;
-                    return true;
-                }
-                Waited::WokenAt(at) => {
-                    self.scanned = self.scanned.max(at.previous());
-                    self.waiting = None;
-                    return true;
-                }
-                Waited::Closed => {
-                    self.waiting = None;
-                    return false;
-                }
-                Waited::NothingUpTo(tail) => {
-                    self.scanned = self.scanned.max(tail);
-                    self.slot.woken().await;
-                }
-            }
+        let woken = self.slot.woken().await;
+        self.wait = Wait::Before;
+        match woken {
+            #[cfg(feature = "planted")]
+            Woken::At(at) if planted::has(Bug::WokenOneLate) => self.scanned = at,
+            Woken::At(at) => self.scanned = self.scanned.max(at.previous()),
+            Woken::Closed => return false,
         }
+        true
     }
 
     /// The page after the cursor: the one that was begun ahead if that is one, else one that is read now.
@@ -377,35 +387,37 @@ impl Subscription {
         let last = events.last().map(|event| event.position);
         let weight: usize = events.iter().map(|event| event.event.weight_bytes()).sum();
         self.usual_weight = weight.checked_div(events.len()).unwrap_or(self.usual_weight);
-        self.take_in(&events, batch, room);
+        self.take_in(events, batch, room);
         last.is_none_or(|last| self.scanned >= last)
             && !self.ask_end
             && self.end_at.is_none_or(|end| self.scanned < end)
     }
 
     /// Looks at events in order until the batch is full or the scope may have ended.
-    fn take_in(&mut self, events: &[Arc<Recorded>], batch: &mut Batch, room: &mut Room) {
-        for event in events {
-            if room.is_full() || self.end_at.is_some_and(|end| event.position > end) {
-                return;
+    fn take_in(&mut self, mut events: Vec<Arc<Recorded>>, batch: &mut Batch, room: &mut Room) {
+        let mut stopped = false;
+        events.retain(|event| {
+            stopped |= !room.takes(event) || self.end_at.is_some_and(|end| event.position > end);
+            if stopped {
+                return false;
             }
             let meaning = self.follower.take_in(event);
             self.scanned = event.position;
             if meaning.wanted {
                 room.take(event);
-                batch.events.push(Arc::clone(event));
             }
             match meaning.end {
                 End::No => {}
-                End::Yes => {
-                    self.end_at = Some(event.position);
-                    return;
-                }
-                End::Ask => {
-                    self.ask_end = true;
-                    return;
-                }
+                End::Yes => self.end_at = Some(event.position),
+                End::Ask => self.ask_end = true,
             }
+            stopped = meaning.end != End::No;
+            meaning.wanted
+        });
+        if batch.events.is_empty() {
+            batch.events = events;
+        } else {
+            batch.events.append(&mut events);
         }
     }
 
@@ -425,9 +437,9 @@ impl Subscription {
         if let Some(Item::Event(event)) = self.pending.front() {
             return self.shared.cursor(event.position.previous());
         }
-        let position = match self.waiting {
-            Some(_) => self.shared.tail.scanned(&self.slot, self.scanned),
-            None => self.scanned,
+        let position = match self.wait {
+            Wait::Now => self.shared.tail.scanned(&self.slot, self.scanned),
+            Wait::Before | Wait::Never => self.scanned,
         };
         self.shared.cursor(position)
     }
@@ -447,9 +459,7 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        if let Some(key) = self.waiting.take() {
-            self.shared.tail.leave(&self.slot, &key);
-        }
+        self.leave();
         subtract(&self.shared.counters.subscriptions_open, 1);
     }
 }
@@ -459,16 +469,27 @@ impl Drop for Subscription {
 struct Room {
     events: usize,
     bytes: usize,
+    /// Nothing was taken so far: the first event fits whatever it weighs.
+    empty: bool,
 }
 
 impl Room {
+    fn new(events: usize, bytes: usize) -> Self {
+        Self { events: events.max(1), bytes: bytes.max(1), empty: true }
+    }
+
     const fn is_full(&self) -> bool {
         self.events == 0 || self.bytes == 0
+    }
+
+    fn takes(&self, event: &Recorded) -> bool {
+        self.events > 0 && (self.empty || event.event.weight_bytes() <= self.bytes)
     }
 
     fn take(&mut self, event: &Recorded) {
         self.events -= 1;
         self.bytes = self.bytes.saturating_sub(event.event.weight_bytes());
+        self.empty = false;
     }
 }
 

@@ -11,6 +11,7 @@ mod real {
     pub(crate) use std::{thread, thread_local};
 
     pub(crate) use futures_executor::block_on;
+    pub(crate) use futures_util::task::AtomicWaker;
     pub(crate) use tokio::sync::Notify;
     use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -28,12 +29,36 @@ mod modelled {
     pub(crate) use shuttle::{thread, thread_local};
 
     use std::sync::atomic::Ordering;
+    use std::task::Waker;
 
     use tokio::sync::mpsc::UnboundedReceiver;
 
     /// Waits on this thread for the next message; `None` at the end of the queue.
     pub(crate) fn receive<T>(queue: &mut UnboundedReceiver<T>) -> Option<T> {
         block_on(queue.recv())
+    }
+
+    /// The waker's place of futures, with a point before each of its steps.
+    #[derive(Debug, Default)]
+    pub(crate) struct AtomicWaker {
+        point: AtomicBool,
+        place: futures_util::task::AtomicWaker,
+    }
+
+    impl AtomicWaker {
+        pub(crate) fn new() -> Self {
+            Self::default()
+        }
+
+        pub(crate) fn register(&self, waker: &Waker) {
+            self.point.load(Ordering::SeqCst);
+            self.place.register(waker);
+        }
+
+        pub(crate) fn wake(&self) {
+            self.point.load(Ordering::SeqCst);
+            self.place.wake();
+        }
     }
 
     /// The bell of tokio, with a point before each of its steps.

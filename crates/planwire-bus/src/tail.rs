@@ -65,8 +65,8 @@ impl Tail {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn new_slot(&self) -> Arc<Slot> {
-        Arc::new(Slot::new(self.next_slot.fetch_add(1, Ordering::Relaxed)))
+    pub(crate) fn new_slot(&self, key: WakeKey) -> Arc<Slot> {
+        Arc::new(Slot::new(self.next_slot.fetch_add(1, Ordering::Relaxed), key))
     }
 
     /// Position of the last durable event.
@@ -117,13 +117,8 @@ impl Tail {
         }
     }
 
-    /// Looks what lies after `cursor`, and registers `slot` under `key` if there is nothing.
-    pub(crate) fn after(
-        &self,
-        cursor: Position,
-        slot: &Arc<Slot>,
-        key: impl FnOnce() -> Arc<WakeKey>,
-    ) -> Found {
+    /// Looks what lies after `cursor`, and registers `slot` if there is nothing.
+    pub(crate) fn after(&self, cursor: Position, slot: &Arc<Slot>) -> Found {
         let mut state = self.lock();
         #[cfg(feature = "planted")]
         if planted::has(Bug::ClosedLookedAtFirst) && state.closed {
@@ -138,29 +133,12 @@ impl Tail {
                 drop(state);
                 state = self.lock();
             }
-            state.waiters.register(slot, key());
+            state.waiters.register(slot);
             return Found::Waiting;
         }
         match state.ring.after(cursor) {
             Some(events) => Found::Events(events.take(SCAN_EVENTS_MAX).map(Arc::clone).collect()),
             None => Found::Behind,
-        }
-    }
-
-    /// For a registered reader: where it was woken, or the tail up to which nothing matched.
-    pub(crate) fn waited(&self, slot: &Slot) -> Waited {
-        #[cfg(feature = "planted")]
-        if planted::has(Bug::SlotReadBeforeLock) {
-            let woken_at = slot.take_woken_at().map(Position::new);
-            let state = self.lock();
-            let waits = if state.closed { Waited::Closed } else { Waited::NothingUpTo(state.ring.tail()) };
-            return woken_at.map_or(waits, Waited::WokenAt);
-        }
-        let state = self.lock();
-        match slot.take_woken_at() {
-            Some(at) => Waited::WokenAt(Position::new(at)),
-            None if state.closed => Waited::Closed,
-            None => Waited::NothingUpTo(state.ring.tail()),
         }
     }
 
@@ -170,27 +148,22 @@ impl Tail {
         if planted::has(Bug::ScannedWithoutLock) {
             return if slot.is_woken() { scanned } else { self.position().max(scanned) };
         }
+        #[cfg(feature = "planted")]
+        if planted::has(Bug::SlotReadBeforeLock) {
+            let woken = slot.is_woken();
+            let state = self.lock();
+            return if woken { scanned } else { state.ring.tail().max(scanned) };
+        }
         let state = self.lock();
         if slot.is_woken() { scanned } else { state.ring.tail().max(scanned) }
     }
 
-    /// Takes a reader out that no longer waits.
-    pub(crate) fn leave(&self, slot: &Slot, key: &WakeKey) {
+    /// Takes out a reader that has waited and will not again.
+    pub(crate) fn leave(&self, slot: &Slot) {
         #[cfg(feature = "planted")]
         if planted::has(Bug::LeaveForgotten) {
             return;
         }
-        self.lock().waiters.remove(slot, key);
+        self.lock().waiters.leave(slot);
     }
-}
-
-/// How a wait stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Waited {
-    /// The event at this position matched; nothing before it did.
-    WokenAt(Position),
-    /// Nothing matched so far; still registered.
-    NothingUpTo(Position),
-    /// The bus is closed; no longer registered.
-    Closed,
 }
