@@ -52,13 +52,15 @@ pub(crate) struct App {
 pub(crate) struct Closing(pub(crate) watch::Receiver<bool>);
 
 impl Closing {
+    /// Whether the server shuts down. Costs a look at a number that nobody writes before.
     pub(crate) fn has_begun(&self) -> bool {
-        *self.0.borrow()
+        self.0.has_changed().unwrap_or(true)
     }
 
     /// Resolves when the server shuts down, also if it is simply dropped.
-    pub(crate) async fn begun(&mut self) {
-        let _ = self.0.wait_for(|closing| *closing).await;
+    pub(crate) async fn begun(&self) {
+        // Waiting takes note of the change, and then there is none any more.
+        let _ = self.0.clone().wait_for(|closing| *closing).await;
     }
 }
 

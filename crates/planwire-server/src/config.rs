@@ -36,6 +36,9 @@ pub const PUBLISH_EVENTS_MAX: usize = 1_000;
 
 /// Bytes of frames that are joined into one chunk of an event stream; a larger single frame is a chunk of its own.
 ///
+/// A stream takes from the log what fits into one chunk, and the next when that is written: so this is also what a
+/// client that does not read holds, and those who stand at the same place hold it together.
+///
 /// Over loopback a byte of a write of 32 or 64 KiB costs about half of one of 16 KiB.
 pub const SSE_CHUNK_BYTES_MAX: usize = 32 * 1024;
 

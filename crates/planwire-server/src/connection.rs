@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
-use axum::response::Response;
+use axum::http::response::Parts;
 use futures_util::FutureExt as _;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -17,7 +17,8 @@ use tokio::sync::oneshot;
 use crate::app::App;
 use crate::config::{HEAD_BYTES_MAX, HEADERS_MAX, SEND_BUFFER_BYTES, UNSENT_BYTES_MAX};
 use crate::routes::Service;
-use crate::sse_connection;
+use crate::sse_body::{self, AnyStream};
+use crate::sse_connection::{self, Io};
 use crate::write_deadline::WriteDeadline;
 
 /// Serves a connection until either side closes it, its time is over, or the server shuts down.
@@ -31,8 +32,10 @@ pub(crate) async fn serve(stream: TcpStream, app: Arc<App>, service: Service) {
     // Boxed, so that a stream does not keep the room that requests took before it.
     let clock = Arc::clone(&app.config.clock);
     let ended = match Box::pin(requests(io, app, service)).await {
-        Ok(Some(Stream { io, response })) => {
-            sse_connection::serve(io, response, clock.now()).await.map_err(Into::into)
+        Ok(Some(Taken { io, parts, stream })) => {
+            let head = sse_connection::head(&parts, clock.now());
+            drop(parts);
+            stream.carry(io, head).await.map_err(Into::into)
         }
         Ok(None) => Ok(()),
         Err(error) => Err(error),
@@ -44,29 +47,30 @@ pub(crate) async fn serve(stream: TcpStream, app: Arc<App>, service: Service) {
 }
 
 /// A connection whose last answer is an event stream.
-struct Stream {
-    io: WriteDeadline<TcpStream>,
-    response: Response,
+struct Taken {
+    io: Io,
+    parts: Parts,
+    stream: Box<dyn AnyStream>,
 }
 
 /// Answers requests until the connection ends, or carries a stream from now on.
 async fn requests(
-    io: WriteDeadline<TcpStream>,
+    io: Io,
     app: Arc<App>,
     service: Service,
-) -> Result<Option<Stream>, Box<dyn std::error::Error + Send + Sync>> {
-    let (stream, answered) = oneshot::channel();
-    let (service, stream) = (&service, &Mutex::new(Some(stream)));
+) -> Result<Option<Taken>, Box<dyn std::error::Error + Send + Sync>> {
+    let (taken, answered) = oneshot::channel();
+    let (service, taken) = (&service, &Mutex::new(Some(taken)));
     let answer = service_fn(|request: hyper::Request<hyper::body::Incoming>| async move {
         let may_take = sse_connection::may_take(&request);
         let response = service.answer(request.map(Body::new)).await;
-        if !may_take || !sse_connection::is_stream(&response) {
+        let Some(stream) = may_take.then(|| sse_body::take(&response)).flatten() else {
             return Ok::<_, Infallible>(response);
-        }
-        let stream = stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(stream) = stream {
+        };
+        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(taken) = taken {
             // Whoever waits for it lives as long as this.
-            let _ = stream.send(response);
+            let _ = taken.send((response.into_parts().0, stream));
         }
         // hyper waits for an answer until the connection is taken from it, which is next.
         std::future::pending().await
@@ -77,16 +81,15 @@ async fn requests(
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(io), answer);
-    let mut closing = app.closing.clone();
     tokio::select! {
         ended = &mut connection => ended?,
-        () = closing.begun() => {
+        () = app.closing.begun() => {
             std::pin::Pin::new(&mut connection).graceful_shutdown();
             connection.await?;
         }
-        Ok(response) = answered => {
+        Ok((parts, stream)) = answered => {
             let io = connection.into_parts().io.into_inner();
-            return Ok(Some(Stream { io, response }));
+            return Ok(Some(Taken { io, parts, stream }));
         }
     }
     Ok(None)

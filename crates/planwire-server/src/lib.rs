@@ -10,7 +10,7 @@
 //! - [`problem`]: every failure with its HTTP status.
 //! - `routes`, `app`: which path leads where, and what the routes share.
 //! - `openapi`: what every route takes and gives, as `/openapi.json`.
-//! - `events`, `sse_stream`, `sse_chunks`, `sse_common`, `sse_frame`, `sse_connection`: reading events as pages and as streams.
+//! - `events`, `sse_stream`, `sse_chunks`, `sse_common`, `sse_frame`, `sse_body`, `sse_connection`, `sse_heartbeat`: reading events as pages and as streams.
 //! - `publish`, `plans`, `states`, `start`, `answer`, `blobs`, `health`, `page`: the other routes.
 //!
 //! # Memory
@@ -40,10 +40,12 @@ pub mod problem;
 mod publish;
 mod routes;
 pub mod server;
+mod sse_body;
 mod sse_chunks;
 mod sse_common;
 mod sse_connection;
 mod sse_frame;
+mod sse_heartbeat;
 mod sse_stream;
 mod start;
 mod states;

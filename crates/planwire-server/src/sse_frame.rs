@@ -37,6 +37,8 @@ impl Native {
 }
 
 impl Frames for Native {
+    const LENGTH: usize = 1;
+
     async fn write(&mut self, batch: &Batch, chunks: &mut Chunks) -> Result<(), ReadError> {
         if let Some(joined) = self.joined(&batch.events) {
             chunks.push(joined);

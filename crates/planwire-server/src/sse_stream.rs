@@ -1,33 +1,36 @@
 //! The body of an event stream: one reader's place in the log, written as chunks of frames.
 //!
 //! Everything that is pending for a client is joined into one chunk per wake-up, at most
-//! [`crate::config::SSE_CHUNK_BYTES_MAX`]; the next chunk is made only when the connection has room for it. A client
-//! that does not read therefore holds a bounded buffer and its cursor, and nothing grows with what is published
+//! [`crate::config::SSE_CHUNK_BYTES_MAX`]; the next chunk is made only when the connection has taken this one. A client
+//! that does not read therefore holds one chunk and its cursor, and nothing grows with what is published
 //! meanwhile. A client that is behind and reads takes larger steps through the log, as long as one of a few places for
 //! that is free. Dropping the stream unsubscribes. What the frames look like is the affair of [`Frames`].
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
-use axum::http::header;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use futures_util::Stream;
 use planwire_bus::{Batch, ReadError, Subscription};
 use planwire_event::Cursor;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Instant;
 
 use crate::app::{App, Closing};
 use crate::config::{
     SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX, SSE_REPLAY_BYTES_MAX, SSE_REPLAY_CHUNK_BYTES_MAX,
     SSE_REPLAY_EVENTS_MAX,
 };
+use crate::sse_body;
 use crate::sse_chunks::Chunks;
+use crate::sse_heartbeat::Heartbeat;
 
 /// Writes what lies next as frames.
 pub(crate) trait Frames: Send + 'static {
+    /// How many times as long as an event weighs ([`planwire_event::Event::weight_bytes`]) its frame is at most, but
+    /// for ids that are unusually long.
+    const LENGTH: usize;
+
     /// Adds the frames of `batch` to `chunks`.
     fn write(
         &mut self,
@@ -65,13 +68,16 @@ impl Options {
     }
 }
 
-struct State<F> {
+/// A stream that was answered: its place in the log, and what is made of it and not yet written.
+pub(crate) struct EventStream<F> {
     subscription: Subscription,
     frames: F,
     options: Options,
     /// Chunks that are made and not yet handed to the connection.
     chunks: Chunks,
-    heartbeat_at: Instant,
+    /// Resolves when the server shuts down. It waits as long as the stream lives, and not anew after each event.
+    closing: Pin<Box<dyn Future<Output = ()> + Send>>,
+    heartbeat: Heartbeat,
     /// The last batch was so full that more is likely to lie there already.
     behind: bool,
     /// This stream's place among those that are behind; held as long as what was taken with it.
@@ -86,50 +92,55 @@ pub(crate) fn answer(
     first: Bytes,
     options: Options,
 ) -> Response {
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "text/event-stream"),
-        // no-transform: a proxy that compresses would hold frames back; nginx buffers unless it is told not to.
-        (header::CACHE_CONTROL.as_str(), "no-cache, no-transform"),
-        ("x-accel-buffering", "no"),
-    ];
-    (headers, Body::from_stream(body(subscription, frames, first, options))).into_response()
+    sse_body::answer(EventStream::new(subscription, frames, first, options))
 }
 
-fn body(
-    subscription: Subscription,
-    frames: impl Frames,
-    first: Bytes,
-    options: Options,
-) -> impl Stream<Item = Result<Bytes, ReadError>> + Send {
-    let heartbeat_at = Instant::now() + options.heartbeat;
-    let mut chunks = Chunks::default();
-    chunks.push(first);
-    chunks.finish();
-    let (behind, replay, finished) = (false, None, false);
-    let state = State { subscription, frames, options, chunks, heartbeat_at, behind, replay, finished };
-    futures_util::stream::unfold(state, |mut state| async move {
-        let chunk = state.next_chunk().await.transpose()?;
+impl<F: Frames> EventStream<F> {
+    fn new(subscription: Subscription, frames: F, first: Bytes, options: Options) -> Self {
+        let mut chunks = Chunks::default();
+        chunks.push(first);
+        chunks.finish();
+        let closing = options.closing.clone();
+        let heartbeat = Heartbeat::new(options.heartbeat);
+        Self {
+            subscription,
+            frames,
+            options,
+            chunks,
+            closing: Box::pin(async move { closing.begun().await }),
+            heartbeat,
+            behind: false,
+            replay: None,
+            finished: false,
+        }
+    }
+
+    /// The next chunk; none after the end, when the server shuts down, and after an error. Whoever drops it before it
+    /// is ready drops the stream, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError`] if the log could not be read: the stream breaks off.
+    pub(crate) async fn next_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+        let chunk = self.go_on().await;
         if let Err(error) = &chunk {
             tracing::error!(error = error as &dyn std::error::Error, "an event stream breaks off");
-            state.finished = true;
-            // The connection is dropped at once with an error; what it was given before goes out first.
-            tokio::task::yield_now().await;
+            self.finished = true;
         }
-        Some((chunk, state))
-    })
-}
+        chunk
+    }
 
-impl<F: Frames> State<F> {
-    /// The next chunk; none after the end, and when the server shuts down.
-    async fn next_chunk(&mut self) -> Result<Option<Bytes>, ReadError> {
+    async fn go_on(&mut self) -> Result<Option<Bytes>, ReadError> {
         loop {
-            if self.replay.is_some() && self.options.closing.has_begun() {
-                // What is left of a large batch would hold up the shutdown; the client resumes by its cursor.
-                self.chunks.clear();
+            if self.options.closing.has_begun() {
+                if self.behind {
+                    // What is left would hold up the shutdown; the client resumes by its cursor.
+                    self.chunks.clear();
+                }
                 self.finished = true;
             }
             if let Some(chunk) = self.chunks.pop() {
-                self.heartbeat_at = Instant::now() + self.options.heartbeat;
+                self.heartbeat.put_off();
                 return Ok(Some(chunk));
             }
             if self.finished || self.frames.has_ended() {
@@ -138,9 +149,9 @@ impl<F: Frames> State<F> {
             let (events_max, bytes_max) = self.step();
             tokio::select! {
                 biased;
-                () = self.options.closing.begun() => self.finished = true,
                 batch = self.subscription.next_batch(events_max, bytes_max) => self.take(&batch?).await?,
-                () = tokio::time::sleep_until(self.heartbeat_at) => {
+                () = &mut self.closing => self.finished = true,
+                () = self.heartbeat.due() => {
                     self.behind = false;
                     self.chunks.push(self.frames.heartbeat(self.subscription.scanned()));
                     self.chunks.finish();
@@ -158,7 +169,8 @@ impl<F: Frames> State<F> {
         }
         let (chunk_bytes_max, events_max, bytes_max) = match self.replay {
             Some(_) => (SSE_REPLAY_CHUNK_BYTES_MAX, SSE_REPLAY_EVENTS_MAX, SSE_REPLAY_BYTES_MAX),
-            None => (SSE_CHUNK_BYTES_MAX, SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX),
+            // So that one chunk holds it.
+            None => (SSE_CHUNK_BYTES_MAX, SSE_BATCH_EVENTS_MAX, SSE_CHUNK_BYTES_MAX / F::LENGTH),
         };
         self.chunks.grow_to(chunk_bytes_max);
         (events_max, bytes_max)
@@ -172,5 +184,61 @@ impl<F: Frames> State<F> {
         self.behind = self.chunks.bytes_added() - before >= SSE_CHUNK_BYTES_MAX / 2;
         self.finished = batch.closed;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use planwire_bus::{Config, EventBus, FrameForm, Log, StartAt};
+    use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, Payload, Producer, SystemClock};
+    use planwire_store::MemoryStore;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::sse_common::CommonChunks;
+    use crate::sse_frame::Native;
+
+    fn event(ids: &IdGenerator, event_type: EventType, payload: &str) -> Event {
+        let (plan, clock) = ("p".parse().unwrap(), &SystemClock as &dyn planwire_event::Clock);
+        let payload = Payload::parse(payload).unwrap();
+        Event::new(ids.next_id(), event_type, plan, clock.now(), payload).unwrap()
+    }
+
+    async fn bus_with_events(text_bytes: impl Iterator<Item = usize>) -> EventBus {
+        let (writer, repository) = MemoryStore::open(LogId::from_random(1));
+        let log = Log::open(writer, repository, Arc::new(SystemClock)).unwrap();
+        let (bus, ids) = (EventBus::open(log, Config::default()).unwrap(), IdGenerator::system());
+        let publisher = bus.publisher(Producer::new("test"));
+        publisher.publish(event(&ids, EventType::PlanStarted, r#"{"name":"p"}"#)).await.unwrap();
+        for bytes in text_bytes {
+            let payload = format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes));
+            publisher.publish(event(&ids, "test.note".parse().unwrap(), &payload)).await.unwrap();
+        }
+        bus
+    }
+
+    #[tokio::test]
+    async fn a_client_that_does_not_read_holds_one_chunk() {
+        let sizes = (0..400).map(|n| (n * 7_919) % 9_000).chain([200_000, 10, 40_000]);
+        let bus = bus_with_events(sizes).await;
+        let subscription = bus.stream(Filter::all(), StartAt::Start).await.unwrap();
+        let (_close, closing) = watch::channel(false);
+        let options = Options {
+            heartbeat: Duration::from_secs(3),
+            closing: Closing(closing),
+            replays: Arc::new(Semaphore::new(0)),
+            _permit: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+        };
+        let frames = Native::new(FrameForm::Sse, None, Arc::new(CommonChunks::default()));
+        let mut stream = EventStream::new(subscription, frames, Bytes::from_static(b"hello\n\n"), options);
+        let mut read = 0;
+        while read < 405 {
+            let chunk = stream.next_chunk().await.unwrap().unwrap();
+            let ends = chunk.windows(2).filter(|end| *end == b"\n\n").count();
+            assert!(chunk.len() <= SSE_CHUNK_BYTES_MAX || ends == 1, "{} bytes", chunk.len());
+            assert_eq!(stream.chunks.pop(), None, "a second chunk waits behind one of {} bytes", chunk.len());
+            read += ends;
+        }
+        assert_eq!(read, 405);
     }
 }

@@ -163,12 +163,11 @@ pub(crate) async fn settled(
     if followed.rests() {
         return Ok(fold);
     }
-    let mut closing = app.closing.clone();
     let deadline = tokio::time::Instant::now() + Duration::from_millis(BLOCKING_WAIT_MS_MAX);
     loop {
         let batch = tokio::select! {
             biased;
-            () = closing.begun() => break,
+            () = app.closing.begun() => break,
             batch = subscription.next_batch(WAIT_EVENTS_MAX, WAIT_BYTES_MAX) => batch?,
             () = tokio::time::sleep_until(deadline) => break,
         };

@@ -32,7 +32,6 @@ pub(super) async fn cancel(app: &Arc<App>, plan: &PlanId) -> Result<Arc<TaskFold
     })?;
     let ends = Filter::plan(plan.clone()).with_types([EventType::PlanCompleted, EventType::PlanFailed]);
     let mut events = app.bus.stream(ends, StartAt::After(published.cursor)).await?;
-    let mut closing = app.closing.clone();
     let ended = async {
         while let Ok(Some(item)) = events.next().await {
             if matches!(item, Item::Event(_)) {
@@ -42,7 +41,7 @@ pub(super) async fn cancel(app: &Arc<App>, plan: &PlanId) -> Result<Arc<TaskFold
     };
     tokio::select! {
         () = ended => {}
-        () = closing.begun() => {}
+        () = app.closing.begun() => {}
         () = tokio::time::sleep(Duration::from_millis(CANCEL_WAIT_MS)) => {}
     }
     fold(app, plan).await

@@ -194,10 +194,9 @@ async fn started(app: &Arc<App>, plan: &PlanId) -> Result<Option<Cursor>, A2aErr
         }
         None
     };
-    let mut closing = app.closing.clone();
     Ok(tokio::select! {
         started = started => started,
-        () = closing.begun() => None,
+        () = app.closing.begun() => None,
         () = tokio::time::sleep(Duration::from_millis(START_WAIT_MS)) => None,
     })
 }

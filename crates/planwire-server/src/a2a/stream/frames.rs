@@ -100,6 +100,9 @@ impl TaskFrames {
 }
 
 impl Frames for TaskFrames {
+    /// The update and, with our extension, the event itself.
+    const LENGTH: usize = 2;
+
     async fn write(&mut self, batch: &Batch, chunks: &mut Chunks) -> Result<(), ReadError> {
         for event in &batch.events {
             let state = self.followed.apply(&self.app, event).await?;
