@@ -5,7 +5,8 @@ use std::collections::{BTreeSet, HashMap};
 use planwire_bus::{Config, StartAt};
 use planwire_event::{Cursor, EventType, Filter, PlanId, Position, Scope};
 
-use crate::kit::{Kit, count, id, take};
+use crate::kit::{Kit, id, take};
+use crate::seeds::count;
 
 /// A small random generator, so that a seed gives the same run everywhere (xorshift64*).
 struct Seeded(u64);

@@ -431,8 +431,3 @@ pub(crate) fn positions(events: &[Arc<Recorded>]) -> Vec<u64> {
 pub(crate) fn event_ids(events: &[Arc<Recorded>]) -> Vec<EventId> {
     events.iter().map(|event| event.event.event_id()).collect()
 }
-
-/// Counts of the tier that runs: `ci` or `soak`.
-pub(crate) fn count(ci: usize, soak: usize) -> usize {
-    if std::env::var("PLANWIRE_COUNTS").is_ok_and(|tier| tier == "soak") { soak } else { ci }
-}

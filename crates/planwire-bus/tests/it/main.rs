@@ -17,7 +17,7 @@ mod properties;
 mod publish;
 mod read_faults;
 mod readers;
-
+mod seeds;
 mod shutdown;
 mod simulation;
 mod store_faults;

@@ -12,7 +12,8 @@ use planwire_event::{Clock as _, Event, EventId, Filter, IdGenerator, Payload, S
 use planwire_store::{PostgresOptions, PostgresStore};
 
 use crate::cluster::{Cluster, Stop};
-use crate::kit::{count, id, start};
+use crate::kit::{id, start};
+use crate::seeds::count;
 
 /// Tells a copy of this test program that it is the second process, and where the log lies.
 const SECOND_PROCESS: &str = "PLANWIRE_TEST_SECOND_PROCESS";

@@ -14,7 +14,7 @@ use std::cell::RefCell;
 
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::kit::count;
+use crate::seeds::count;
 use driver::{Driver, TALLIED, Tally};
 
 /// Acts of one case.

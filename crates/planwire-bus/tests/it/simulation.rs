@@ -27,11 +27,10 @@ mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use tally::Tally;
 
-use crate::kit::count;
+use crate::seeds::{count, named_seed, of_all_processors, seeds};
 
 /// Seeds whose runs once found a bug.
 const KEPT: [u64; 3] = [29, 95, 365];
@@ -41,11 +40,6 @@ const FOUND_MAX: usize = 5;
 
 /// Lines of the record that are shown of such a seed, unless it was asked for by its name.
 const LINES_SHOWN: usize = 200;
-
-/// A seed that was asked for by its name.
-fn named_seed() -> Option<u64> {
-    std::env::var("PLANWIRE_SEED").ok()?.parse().ok()
-}
 
 /// The record of a seed that found something, and how to see all of it.
 fn shown(seed: u64) -> String {
@@ -57,24 +51,6 @@ fn shown(seed: u64) -> String {
         "{lines}\nseed {seed}: {verdict}\n\
          again: PLANWIRE_SEED={seed} cargo nextest run -p planwire-bus soak_simulation_of_bus"
     )
-}
-
-/// Does `work` with each of `count` numbers from `first` on, on all processors.
-fn of_all_processors(first: u64, count: u64, work: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(first);
-    let thread = || {
-        loop {
-            match next.fetch_add(1, Ordering::Relaxed) {
-                number if number < first + count => work(number),
-                _ => return,
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(thread);
-        }
-    });
 }
 
 /// Runs seeds; panics with the first that finds something.
@@ -97,10 +73,7 @@ fn check(first: u64, count: u64) -> Tally {
 
 #[test]
 fn soak_simulation_of_bus_and_store_keeps_every_promise() {
-    let (first, count) = match named_seed() {
-        Some(seed) => (seed, 1),
-        None => (0, count(2_000, 100_000) as u64),
-    };
+    let (first, count) = seeds(2_000, 100_000);
     println!("{count} seeds: {}", check(first, count));
     println!("lost 0, phantom 0, duplicate 0, gap 0, reorder 0, altered 0, leak 0");
 }

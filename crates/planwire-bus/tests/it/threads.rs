@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use planwire_bus::Handler;
 use planwire_event::Filter;
 
-use crate::kit::{Kit, count, id};
+use crate::kit::{Kit, id};
+use crate::seeds::count;
 
 const THREADS: usize = 16;
 

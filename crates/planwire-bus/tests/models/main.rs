@@ -3,7 +3,8 @@
 //!
 //! Only the feature `models` compiles them. A seed decides the order of steps and repeats it.
 //!
-//! - `search`: seeds, schedulers, and what is said of an order that breaks a promise
+//! - `search`: schedulers, and what is said of an order that breaks a promise
+//! - `seeds`: how many seeds there are, and which
 //! - `kit`, `reader`: a bus in a model, its store and who reads it
 //! - `hand_over`, `waiting`, `handling`, `hints`: the models
 //! - `planted`: bugs that they must find
@@ -16,4 +17,6 @@ mod kit;
 mod planted;
 mod reader;
 mod search;
+#[path = "../it/seeds.rs"]
+mod seeds;
 mod waiting;

@@ -11,7 +11,8 @@ use crate::handling::{
     unsubscribe_and_wait_waits_for_the_call_that_runs,
 };
 use crate::hints::what_another_process_wrote_is_shown_after_a_hint;
-use crate::search::{Model, find, of_all_processors};
+use crate::search::{Model, find};
+use crate::seeds::of_all_processors;
 use crate::waiting::{each_reader_is_woken_for_what_it_waits_for, nobody_is_woken_for_what_he_does_not_want};
 
 /// Seeds within which each bug must be found: a part of those that the models run.

@@ -6,10 +6,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use shuttle::scheduler::{PctScheduler, RandomScheduler};
 use shuttle::{Config, FailurePersistence, MaxSteps, Runner};
+
+use crate::seeds::{of_all_processors, seeds};
 
 /// A program of some threads; it panics where a promise is broken.
 pub(crate) type Model = fn();
@@ -24,8 +25,8 @@ const STEPS_MAX: usize = 200_000;
 const STACK_BYTES: usize = 512 * 1024;
 
 /// Seeds of each model.
-const SEEDS_CI: u64 = 60;
-const SEEDS_SOAK: u64 = 4_000;
+const SEEDS_CI: usize = 60;
+const SEEDS_SOAK: usize = 4_000;
 
 /// Changes of priority that the odd seeds take in turns.
 const CHANGES: [usize; 3] = [2, 3, 5];
@@ -56,29 +57,9 @@ pub(crate) fn find(seed: u64, model: Model) -> Option<String> {
     Some(text.or_else(|| broken.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default())
 }
 
-/// Does `work` with each of `count` numbers, on all processors.
-pub(crate) fn of_all_processors(first: u64, count: u64, work: impl Fn(u64) + Sync) {
-    let next = AtomicU64::new(first);
-    let thread = || {
-        loop {
-            match next.fetch_add(1, Ordering::Relaxed) {
-                number if number < first + count => work(number),
-                _ => return,
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(thread);
-        }
-    });
-}
-
 /// Runs a model in the orders of all seeds of this tier, or of the one that `PLANWIRE_SEED` names; gives their number.
 pub(crate) fn check(name: &str, model: Model) -> usize {
-    let named = std::env::var("PLANWIRE_SEED").ok().and_then(|seed| seed.parse().ok());
-    let soak = std::env::var("PLANWIRE_COUNTS").is_ok_and(|tier| tier == "soak");
-    let (first, count) = named.map_or((0, if soak { SEEDS_SOAK } else { SEEDS_CI }), |seed| (seed, 1));
+    let (first, count) = seeds(SEEDS_CI, SEEDS_SOAK);
     let broken = Mutex::new(None);
     of_all_processors(first, count, |seed| {
         if broken.lock().unwrap().is_none() {

@@ -4,7 +4,8 @@ use std::sync::Mutex;
 
 use planwire_bus::planted::{Bug, plant};
 
-use super::{of_all_processors, world};
+use super::world;
+use crate::seeds::of_all_processors;
 
 /// Seeds within which each bug must be found.
 const SEEDS: u64 = 2_000;
