@@ -17,7 +17,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures_util::future::BoxFuture;
 use planwire_event::{Digest, LogId, Position};
 
-use crate::contract::{EventRepository, Head, PlanRow, Row, StoreError};
+use crate::contract::{EventRepository, Head, PAGE_BYTES_MAX, PlanRow, Row, StoreError};
 use crate::merkle::HASH_BYTES;
 use crate::plan_query::{PlanOrder, PlanQuery};
 use crate::verify::walk::Walk;
@@ -53,6 +53,38 @@ pub struct RowPage {
     pub rows: Vec<Row>,
     /// Why the row after these cannot be read.
     pub damage: Option<Damage>,
+}
+
+impl RowPage {
+    /// Takes the rows after `after` until there are enough bytes of them, or one cannot be read. Of an error that names
+    /// no row, `malformed` says what is wrong with the next one; none if the store failed for another reason.
+    pub(crate) fn gather(
+        after: Position,
+        rows: impl Iterator<Item = Result<Row, StoreError>>,
+        malformed: impl Fn(&StoreError) -> Option<String>,
+    ) -> Result<Self, StoreError> {
+        let (mut page, mut bytes) = (Self::default(), 0);
+        for row in rows {
+            match row {
+                Ok(row) => {
+                    bytes += row.event.event.payload().as_str().len();
+                    page.rows.push(row);
+                }
+                Err(StoreError::Damaged { position, message }) => {
+                    page.damage = Some(Damage { position, message });
+                }
+                Err(error) => {
+                    let position = page.rows.last().map_or(after, |row| row.event.position).next();
+                    let message = malformed(&error).ok_or(error)?;
+                    page.damage = Some(Damage { position, message });
+                }
+            }
+            if page.damage.is_some() || bytes >= PAGE_BYTES_MAX {
+                break;
+            }
+        }
+        Ok(page)
+    }
 }
 
 /// A row that cannot be read.

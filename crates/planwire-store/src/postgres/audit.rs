@@ -5,13 +5,13 @@ use futures_util::future::BoxFuture;
 use planwire_event::{Digest, Position};
 use tokio_postgres::Row as SqlRow;
 
-use crate::contract::{Head, PAGE_BYTES_MAX, Row, StoreError};
+use crate::contract::{Head, Row, StoreError};
 use crate::decoder::{EventDecoder, damaged};
 use crate::postgres::decode::{self, event_columns};
 use crate::postgres::error::sql_number;
 use crate::postgres::repository::PostgresRepository;
 use crate::postgres::session::{Failure, Session};
-use crate::verify::{Auditable, Damage, Flaw, RowPage, digest_of};
+use crate::verify::{Auditable, Flaw, RowPage, digest_of};
 
 const HEAD: &str = "SELECT log_id, head, recorded_at, frontier, fence FROM planwire_log";
 const ROWS: &str =
@@ -47,24 +47,8 @@ async fn rows(session: &mut Session, after: Position) -> Result<RowPage, Failure
     let statement = session.prepared(ROWS).await?;
     let found = session.client.query(&statement, &[&sql_number(after.get()), &ROWS_MAX]).await?;
     let mut decoder = EventDecoder::new(log_id);
-    let (mut page, mut bytes) = (RowPage::default(), 0);
-    for row in &found {
-        match stored(&mut decoder, row) {
-            Ok(row) => {
-                bytes += row.event.event.payload().as_str().len();
-                page.rows.push(row);
-            }
-            Err(StoreError::Damaged { position, message }) => {
-                page.damage = Some(Damage { position, message });
-                break;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        if bytes >= PAGE_BYTES_MAX {
-            break;
-        }
-    }
-    Ok(page)
+    // What PostgreSQL itself cannot read has failed the statement above.
+    Ok(RowPage::gather(after, found.iter().map(|row| stored(&mut decoder, row)), |_| None)?)
 }
 
 fn stored(decoder: &mut EventDecoder, row: &SqlRow) -> Result<Row, StoreError> {

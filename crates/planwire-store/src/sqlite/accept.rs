@@ -12,7 +12,7 @@ use crate::contract::StoreError;
 use crate::lock::LockFile;
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
-use crate::sqlite::heed;
+use crate::sqlite::heed::{self, Look};
 use crate::sqlite::loss::Loss;
 use crate::sqlite::open::{OpenError, OpenOptions, SqliteStore, make_and_open, random_log_id};
 
@@ -36,7 +36,7 @@ impl SqliteStore {
     ///
     /// [`OpenError`] if the file is no log.
     pub fn loss(path: &Path) -> Result<Option<Loss>, OpenError> {
-        heed::look(path).map(|(_, loss)| loss)
+        heed::look(path).map(|look| look.loss)
     }
 
     /// Makes what is left at `path` a log of its own, which continues the one that was there as far as it was kept.
@@ -47,7 +47,7 @@ impl SqliteStore {
     /// [`OpenError::Lock`] if another process holds the log.
     pub fn accept_loss(path: &Path, options: &OpenOptions) -> Result<Option<AcceptedLoss>, OpenError> {
         let _lock = LockFile::acquire(&LockFile::path_of(path), &options.holder)?;
-        let (found, loss) = heed::look(path)?;
+        let Look { found, loss, .. } = heed::look(path)?;
         let Some(loss) = loss else { return Ok(None) };
         let log_id = options.log_id.unwrap_or_else(random_log_id);
         let options = OpenOptions { log_id: Some(log_id), ..options.clone() };

@@ -9,15 +9,16 @@ use planwire_event::{Digest, Position};
 use rusqlite::{Connection, ErrorCode, params};
 use sha2::{Digest as _, Sha256};
 
-use crate::contract::{BLOB_CHUNK_BYTES, Head, PAGE_BYTES_MAX, PAGE_EVENTS_MAX, Row, StoreError};
+use crate::contract::{BLOB_CHUNK_BYTES, Head, PAGE_EVENTS_MAX, Row, StoreError};
 use crate::decoder::EventDecoder;
+use crate::sqlite::Loss;
 use crate::sqlite::decode::{self, event_columns};
 use crate::sqlite::error::{sql_number, store_error};
+use crate::sqlite::heed::{self, Look};
 use crate::sqlite::open::{OpenError, check_version, sync_wal};
 use crate::sqlite::readers::Readers;
 use crate::sqlite::repository::SqliteRepository;
-use crate::sqlite::{Loss, heed};
-use crate::verify::{Auditable, Damage, Flaw, RowPage, digest_of};
+use crate::verify::{Auditable, Flaw, RowPage, digest_of};
 
 const ROWS: &str =
     concat!("SELECT ", event_columns!(), " FROM plan_events WHERE id > ?1 ORDER BY id LIMIT ?2");
@@ -48,16 +49,23 @@ impl SqliteRepository {
     /// [`OpenError`] if the file is no log.
     pub fn open_to_verify(path: &Path) -> Result<(Arc<Self>, WitnessSays), OpenError> {
         let says = match heed::look(path) {
-            Ok((_, Some(loss))) => WitnessSays::Missing(loss),
-            Ok((found, None)) if found.damaged => WitnessSays::Damaged,
-            Ok((found, None)) if !found.present => WitnessSays::Absent,
-            Ok(_) => WitnessSays::Whole,
-            Err(error) => WitnessSays::Unsure(error),
+            Ok(Look { loss: Some(loss @ Loss::Gone { .. }), .. }) => {
+                return Err(OpenError::Loss { path: path.to_owned(), loss });
+            }
+            Ok(look) => {
+                look.check_version(path)?;
+                match look {
+                    Look { loss: Some(loss), .. } => WitnessSays::Missing(loss),
+                    Look { found, .. } if found.damaged => WitnessSays::Damaged,
+                    Look { found, .. } if !found.present => WitnessSays::Absent,
+                    _ => WitnessSays::Whole,
+                }
+            }
+            Err(error) => {
+                check_version(path)?;
+                WitnessSays::Unsure(error)
+            }
         };
-        if let WitnessSays::Missing(loss @ Loss::Gone { .. }) = says {
-            return Err(OpenError::Loss { path: path.to_owned(), loss });
-        }
-        check_version(path)?;
         sync_wal(path)?;
         let readers =
             Readers::start(path).map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
@@ -83,35 +91,14 @@ fn rows(connection: &mut Connection, after: Position) -> Result<RowPage, StoreEr
     let transaction = connection.transaction().map_err(store_error)?;
     let head = decode::head(&transaction)?;
     let mut decoder = EventDecoder::new(head.log_id);
-    let mut page = RowPage::default();
     let mut select = transaction.prepare_cached(ROWS).map_err(store_error)?;
     let limit = i64::try_from(PAGE_EVENTS_MAX).unwrap_or(i64::MAX);
     let mut found = select.query(params![sql_number(after.get()), limit]).map_err(store_error)?;
-    let mut bytes = 0;
-    while bytes < PAGE_BYTES_MAX {
-        let row = match found.next() {
-            Ok(Some(row)) => stored(&mut decoder, row),
-            Ok(None) => break,
-            Err(error) => Err(store_error(error)),
-        };
-        match row {
-            Ok(row) => {
-                bytes += row.event.event.payload().as_str().len();
-                page.rows.push(row);
-            }
-            Err(StoreError::Damaged { position, message }) => {
-                page.damage = Some(Damage { position, message });
-                break;
-            }
-            Err(error) => {
-                let position = page.rows.last().map_or(after, |row| row.event.position).next();
-                let message = malformed(&error).ok_or(error)?;
-                page.damage = Some(Damage { position, message });
-                break;
-            }
-        }
-    }
-    Ok(page)
+    let rows = std::iter::from_fn(|| match found.next() {
+        Ok(row) => row.map(|row| stored(&mut decoder, row)),
+        Err(error) => Some(Err(store_error(error))),
+    });
+    RowPage::gather(after, rows, malformed)
 }
 
 fn stored(decoder: &mut EventDecoder, row: &rusqlite::Row<'_>) -> Result<Row, StoreError> {

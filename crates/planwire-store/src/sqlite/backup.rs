@@ -19,7 +19,7 @@ use crate::lock::{LockFile, private};
 use crate::sqlite::error::store_error;
 use crate::sqlite::loss::testimony;
 use crate::sqlite::open::{
-    OpenError, SqliteStore, check_version, connect, connect_read_only, open_error, settle, sync_folder,
+    OpenError, SqliteStore, connect, connect_read_only, open_error, settle, sync_folder,
 };
 use crate::sqlite::readers::Readers;
 use crate::sqlite::repository::SqliteRepository;
@@ -110,8 +110,7 @@ impl SqliteStore {
         if same || LockFile::holder(&LockFile::path_of(target)).map_err(OpenError::from)?.is_some() {
             return Err(CopyError::InUse { path: target.to_owned() });
         }
-        heed::witness(path)?;
-        check_version(path)?;
+        heed::existing(path)?;
         settle(path)?;
         let copy = Copy::make(path, beside(target, &format!(".{}.part", std::process::id())), told)?;
         copy.verify(path, told)?;

@@ -220,8 +220,7 @@ impl SqliteRepository {
     ///
     /// [`OpenError`] says what the file is instead; [`OpenError::Loss`] what is missing.
     pub fn open_read_only(path: &Path) -> Result<Arc<Self>, OpenError> {
-        heed::witness(path)?;
-        check_version(path)?;
+        heed::existing(path)?;
         settle(path)?;
         let readers =
             Readers::start(path).map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
@@ -234,9 +233,13 @@ pub(crate) fn check_version(path: &Path) -> Result<(), OpenError> {
     if !path.exists() {
         return Err(OpenError::Missing { path: path.to_owned() });
     }
-    let connection = connect_read_only(path).map_err(|error| open_error(path, error))?;
-    match version(path, &connection)? {
-        Some(VERSION) => moved::refuse_arriving(path, &connection),
+    check_version_in(path, &connect_read_only(path).map_err(|error| open_error(path, error))?)
+}
+
+/// The same of a file that is open.
+pub(crate) fn check_version_in(path: &Path, connection: &Connection) -> Result<(), OpenError> {
+    match version(path, connection)? {
+        Some(VERSION) => moved::refuse_arriving(path, connection),
         Some(found) => Err(OpenError::Older { path: path.to_owned(), found, known: VERSION }),
         None => Err(OpenError::Missing { path: path.to_owned() }),
     }

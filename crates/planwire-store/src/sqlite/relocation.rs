@@ -15,8 +15,8 @@ use crate::sqlite::backup::{beside, remove_all};
 use crate::sqlite::error::store_error;
 use crate::sqlite::loss::{Loss, testimony};
 use crate::sqlite::open::{
-    OpenError, OpenOptions, check_version, connect, connect_read_only, make_folder, open_error, open_writing,
-    sync_folder, version,
+    OpenError, OpenOptions, connect, connect_read_only, make_folder, open_error, open_writing, sync_folder,
+    version,
 };
 use crate::sqlite::readers::Readers;
 use crate::sqlite::repository::SqliteRepository;
@@ -33,8 +33,7 @@ pub(crate) struct SqliteOrigin {
 impl SqliteOrigin {
     pub(crate) fn open(path: &Path) -> Result<Found, MoveError> {
         let lock = lock(path)?;
-        heed::witness(path)?;
-        check_version(path)?;
+        heed::existing(path)?;
         let connection = match open_writing(path, &OpenOptions::default()) {
             Err(OpenError::Moved { to, .. }) => {
                 let connection = connect_read_only(path).map_err(|error| open_error(path, error))?;
@@ -112,7 +111,7 @@ impl SqliteDestination {
     pub(crate) fn open(path: &Path) -> Result<Box<dyn Destination>, MoveError> {
         make_folder(path)?;
         let lock = lock(path)?;
-        if let (_, Some(loss @ Loss::Gone { .. })) = heed::look(path)? {
+        if let Some(loss @ Loss::Gone { .. }) = heed::look(path)?.loss {
             return Err(OpenError::Loss { path: path.to_owned(), loss }.into());
         }
         Ok(Box::new(Self { path: path.to_owned(), connection: None, _lock: lock }))

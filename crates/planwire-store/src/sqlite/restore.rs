@@ -14,7 +14,7 @@ use crate::sqlite::checkpoint::empty_wal;
 use crate::sqlite::error::store_error;
 use crate::sqlite::moved;
 use crate::sqlite::open::{
-    OpenError, OpenOptions, SqliteStore, check_version, connect, make_folder, random_log_id, sync_folder,
+    OpenError, OpenOptions, SqliteStore, connect, make_folder, random_log_id, sync_folder,
 };
 use crate::sqlite::{heed, witness};
 
@@ -52,8 +52,7 @@ impl SqliteStore {
         if existing == Existing::Keep && path.exists() {
             return Err(CopyError::Exists { path: path.to_owned() });
         }
-        heed::witness(backup)?;
-        check_version(backup)?;
+        heed::existing(backup)?;
         let copy = Copy::make(backup, beside(path, ".restoring"), told)?;
         let log_id = options.log_id.unwrap_or_else(random_log_id);
         let continues = (copy.head.log_id, copy.head.position);
