@@ -1,5 +1,7 @@
 //! A log in PostgreSQL as it lies there, for those who verify it.
 
+use std::time::Duration;
+
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use planwire_event::{Digest, Position};
@@ -33,7 +35,8 @@ impl Auditable for PostgresRepository {
     }
 
     fn inspect(&self) -> BoxFuture<'_, Result<Vec<Flaw>, StoreError>> {
-        self.pool().run(&|session| inspect(session).boxed()).boxed()
+        let most = self.pool().server().options.inspect_max;
+        async move { self.pool().run_for(most, &move |session| inspect(session, most).boxed()).await }.boxed()
     }
 }
 
@@ -62,7 +65,9 @@ fn stored(decoder: &mut EventDecoder, row: &SqlRow) -> Result<Row, StoreError> {
     Ok(Row { event, meta, leaf })
 }
 
-async fn inspect(session: &mut Session) -> Result<Vec<Flaw>, Failure> {
+async fn inspect(session: &mut Session, most: Duration) -> Result<Vec<Flaw>, Failure> {
+    let begin = format!("BEGIN; SET LOCAL statement_timeout TO {}", most.as_millis());
+    session.client.batch_execute(&begin).await?;
     let mut flaws = Vec::new();
     for digest in digests(session, DOCUMENTS).await? {
         flaws.push(Flaw::Document { digest });
@@ -70,6 +75,7 @@ async fn inspect(session: &mut Session) -> Result<Vec<Flaw>, Failure> {
     for digest in digests(session, BLOBS).await? {
         flaws.push(Flaw::Blob { digest });
     }
+    session.client.batch_execute("COMMIT").await?;
     Ok(flaws)
 }
 

@@ -67,8 +67,12 @@ async fn run(server: Arc<Server>, mut moved: watch::Receiver<Position>) {
     }
 }
 
-/// `None` if nobody could be told.
+/// `None` if nobody could be told in time.
 async fn tell(server: &Server, session: &mut Option<Session>, position: i64) -> Option<()> {
+    tokio::time::timeout(server.options.answer_max, try_to_tell(server, session, position)).await.ok()?
+}
+
+async fn try_to_tell(server: &Server, session: &mut Option<Session>, position: i64) -> Option<()> {
     if session.is_none() {
         let connected = server.connect().await.ok()?;
         // A notification is no event: it may be lost in a crash, so its commit waits for no disk.
@@ -78,8 +82,7 @@ async fn tell(server: &Server, session: &mut Option<Session>, position: i64) -> 
     let message = message(server.url.schema(), position);
     let parameters: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 2] =
         [(&CHANNEL, Type::TEXT), (&message, Type::TEXT)];
-    let told = session.as_ref()?.client.query_typed("SELECT pg_notify($1, $2)", &parameters);
-    tokio::time::timeout(server.options.answer_max, told).await.ok()?.ok().map(drop)
+    session.as_ref()?.client.query_typed("SELECT pg_notify($1, $2)", &parameters).await.ok().map(drop)
 }
 
 #[cfg(test)]

@@ -23,6 +23,8 @@ pub struct PostgresOptions {
     pub statement_max: Duration,
     /// How long an answer is waited for; [`limits::ANSWER_MAX`].
     pub answer_max: Duration,
+    /// How long one look at all that is kept beside events takes; [`limits::INSPECT_MAX`].
+    pub inspect_max: Duration,
     /// How long connecting may take; [`limits::CONNECT_MAX`].
     pub connect_max: Duration,
     /// How long it is tried to find out what became of a batch; [`limits::SETTLE_MAX`].
@@ -44,6 +46,7 @@ impl Default for PostgresOptions {
             lock_wait_max: limits::LOCK_WAIT_MAX,
             statement_max: limits::STATEMENT_MAX,
             answer_max: limits::ANSWER_MAX,
+            inspect_max: limits::INSPECT_MAX,
             connect_max: limits::CONNECT_MAX,
             settle_max: limits::SETTLE_MAX,
             head_poll_interval: limits::HEAD_POLL_INTERVAL,

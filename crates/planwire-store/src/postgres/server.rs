@@ -66,7 +66,7 @@ impl Server {
 
     /// Begins a session; one try.
     pub(crate) async fn connect(&self) -> Result<Session, ConnectError> {
-        self.connect_with(None).await
+        self.connect_with(None, self.options.connect_max).await
     }
 
     /// Begins a session whose notifications go to `told`; one try.
@@ -74,16 +74,20 @@ impl Server {
         &self,
         told: mpsc::Sender<String>,
     ) -> Result<Session, ConnectError> {
-        self.connect_with(Some(told)).await
+        self.connect_with(Some(told), self.options.connect_max).await
     }
 
-    async fn connect_with(&self, told: Option<mpsc::Sender<String>>) -> Result<Session, ConnectError> {
+    async fn connect_with(
+        &self,
+        told: Option<mpsc::Sender<String>>,
+        most: Duration,
+    ) -> Result<Session, ConnectError> {
         let (url, options, name) = (self.url.clone(), self.options.clone(), self.name());
         let connecting = self.handle().spawn(async move {
             let mut config = url.config().clone();
             config.application_name(name);
             let session = Session::open(&config, url.schema(), &options, told);
-            tokio::time::timeout(options.connect_max, session).await
+            tokio::time::timeout(most, session).await
         });
         match connecting.await {
             Ok(Ok(session)) => session,
@@ -92,12 +96,13 @@ impl Server {
         }
     }
 
-    /// Begins a session, and tries again until `deadline`. A server that answers and will not have us is not asked
-    /// twice.
+    /// Begins a session, and tries again until `deadline`, beyond which no try lasts either. A server that answers and
+    /// will not have us is not asked twice.
     pub(crate) async fn connect_until(&self, deadline: Instant) -> Result<Session, ConnectError> {
         let mut backoff = Backoff::new(self.options.jitter_seed);
         loop {
-            let error = match self.connect().await {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let error = match self.connect_with(None, left.min(self.options.connect_max)).await {
                 Ok(session) => return Ok(session),
                 Err(error @ ConnectError::Unreachable(_)) => error,
                 Err(error) => return Err(error),

@@ -64,7 +64,9 @@ async fn listen(server: Arc<Server>, seen: Arc<dyn Fn(Position) + Send + Sync>) 
 async fn begin(server: &Server) -> Option<(Session, mpsc::Receiver<String>)> {
     let (tell, messages) = mpsc::channel(MESSAGES_MAX);
     let session = server.connect_listening(tell).await.ok()?;
-    session.client.batch_execute(&format!("LISTEN {CHANNEL}")).await.ok()?;
+    let listen = format!("LISTEN {CHANNEL}");
+    let listening = session.client.batch_execute(&listen);
+    tokio::time::timeout(server.options.answer_max, listening).await.ok()?.ok()?;
     Some((session, messages))
 }
 

@@ -19,6 +19,7 @@ use crate::postgres::append;
 use crate::postgres::backoff::Backoff;
 use crate::postgres::decode;
 use crate::postgres::error::{is_conflict, is_lost, sql_number, store_error};
+use crate::postgres::limits::LOSSES_MAX;
 use crate::postgres::notify::Notifier;
 use crate::postgres::server::{Server, wait};
 use crate::postgres::session::{Backend, Session};
@@ -44,11 +45,21 @@ pub struct PostgresWriter {
     head_locked: bool,
     /// The other side of a connection that was lost, until it is certain that nothing comes from there any more.
     lost: Option<Backend>,
+    /// Batches since the last answer to one that were lost, and found not to be stored.
+    losses: u32,
 }
 
 impl PostgresWriter {
     pub(crate) fn new(server: Arc<Server>, notifier: Notifier, session: Session) -> Self {
-        Self { server, notifier, session: Some(session), fence: None, head_locked: false, lost: None }
+        Self {
+            server,
+            notifier,
+            session: Some(session),
+            fence: None,
+            head_locked: false,
+            lost: None,
+            losses: 0,
+        }
     }
 
     /// Begins the session anew if it was lost.
@@ -130,10 +141,15 @@ impl PostgresWriter {
         if self.fence.is_none() {
             self.read_head(false).await.map_err(AppendError::Refused)?;
         }
-        match self.send(expected, batch).await {
+        let sent = self.send(expected, batch).await;
+        let lost = sent.as_ref().is_err_and(|error| error.as_ref().is_none_or(is_lost));
+        if !lost {
+            self.losses = 0;
+        }
+        match sent {
             Ok(true) => Ok(self.stored(batch)),
             Ok(false) => Ok(Appended::HeadMoved),
-            Err(error) if error.as_ref().is_none_or(is_lost) => {
+            Err(error) if lost => {
                 self.lose();
                 let error = store_error_of(error);
                 tracing::warn!(
@@ -217,7 +233,7 @@ impl PostgresWriter {
     /// Finds out what became of a batch whose connection was lost.
     ///
     /// One that is not stored, and now never will be, is answered as a head that moved: the fence did, so that the
-    /// batch is computed and sent again.
+    /// batch is computed and sent again. Not for ever: who asks for it waits.
     async fn settle(&mut self, batch: &Batch) -> Result<Appended, AppendError> {
         let deadline = Deadline::now() + self.server.options.settle_max;
         let mut backoff = Backoff::new(self.server.options.jitter_seed);
@@ -225,7 +241,7 @@ impl PostgresWriter {
             let why = match self.look(batch, deadline).await {
                 Ok((session, stored, fence)) => {
                     (self.session, self.lost, self.fence) = (Some(session), None, Some(fence));
-                    return Ok(if stored { self.stored(batch) } else { Appended::HeadMoved });
+                    return self.settled(batch, stored);
                 }
                 // Nobody is there, or somebody else holds the head.
                 Err(error) => error,
@@ -239,11 +255,26 @@ impl PostgresWriter {
         }
     }
 
+    fn settled(&mut self, batch: &Batch, stored: bool) -> Result<Appended, AppendError> {
+        self.losses = if stored { 0 } else { self.losses + 1 };
+        if stored {
+            Ok(self.stored(batch))
+        } else if self.losses < LOSSES_MAX {
+            Ok(Appended::HeadMoved)
+        } else {
+            self.losses = 0;
+            let lost = "the connection was lost each time that a batch was sent";
+            Err(AppendError::Refused(StoreError::Unreachable(lost.into())))
+        }
+    }
+
     /// Looks in a new session what became of `batch`; gives the session, whether it is stored, and the new fence.
     async fn look(&self, batch: &Batch, deadline: Deadline) -> Result<(Session, bool, i64), StoreError> {
         let mut session = self.server.connect_until(deadline).await?;
-        let looked = answer(&self.server, look(&mut session.client, self.lost.as_ref(), batch)).await;
-        let (stored, fence) = looked.map_err(store_error_of)?;
+        let looking = look(&mut session.client, self.lost.as_ref(), batch);
+        let left = deadline.saturating_duration_since(Deadline::now());
+        let looked = self.server.within(left, looking).await.ok_or(None);
+        let (stored, fence) = looked.and_then(|looked| looked.map_err(Some)).map_err(store_error_of)?;
         Ok((session, stored, fence))
     }
 }

@@ -181,7 +181,7 @@ fn sessions_wait_for_the_disk_whatever_the_server_does_by_default() {
     two_trees().commit(&mut writer);
     assert_eq!(
         cluster.sql("SELECT string_agg(name || '=' || value, ' ' ORDER BY name) FROM public.seen"),
-        "idle_in_transaction_session_timeout=3s lock_timeout=5s statement_timeout=20s synchronous_commit=on \
+        "idle_in_transaction_session_timeout=3s lock_timeout=5s statement_timeout=7s synchronous_commit=on \
          transaction_isolation=read committed"
     );
 }

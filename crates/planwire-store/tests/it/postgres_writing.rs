@@ -227,18 +227,52 @@ fn commit_that_nobody_can_tell_about_is_unsettled_and_writing_goes_on_by_itself(
     proxy.cut_all();
     commit(author.say("root", "acme.note", "{}"), &mut writer);
     author.say("root", "acme.kept", "{}");
-    proxy.set(Mode::CutAnswerForGood);
-    let error = match writer.append(&author.head, &author.batch) {
-        // It was the answer of a hint.
-        Ok(Appended::Stored) => AppendError::Unsettled(StoreError::Closed),
-        other => other.unwrap_err(),
-    };
+    proxy.set(Mode::CutCommitForGood);
+    let error = writer.append(&author.head, &author.batch).unwrap_err();
     assert!(matches!(error, AppendError::Unsettled(_)), "{error:?}");
     proxy.set(Mode::Pass);
     author.stored();
     assert_eq!(writer.head().unwrap(), author.head);
     commit(author.say("root", "acme.note", "{}"), &mut writer);
     assert_eq!(read_all(&*reader), author.events);
+}
+
+#[test]
+fn batch_that_is_lost_each_time_is_refused_instead_of_sent_for_ever() {
+    let Some(cluster) = Cluster::start("postgres_writing lost_each_time") else { return };
+    let proxy = Proxy::start(cluster.port());
+    let mut writer = writer(&cluster.url_at(proxy.port(), "planwire"), &postgres_options());
+    let mut author = two_trees();
+    author.commit(&mut writer);
+    author.say("root", "acme.note", "{}");
+    proxy.set(Mode::CutEvents);
+    assert_eq!(writer.append(&author.head, &author.batch).unwrap(), Appended::HeadMoved);
+    assert_eq!(writer.head().unwrap(), author.head);
+    assert!(matches!(refused(writer.append(&author.head, &author.batch)), StoreError::Unreachable(_)));
+    // It is known not to be stored, and nothing stands in the way of the next one.
+    proxy.set(Mode::Pass);
+    commit(&mut author, &mut writer);
+}
+
+#[test]
+fn server_that_answers_nothing_is_waited_for_once() {
+    let Some(cluster) = Cluster::start("postgres_writing answers_nothing") else { return };
+    let proxy = Proxy::start(cluster.port());
+    let url = cluster.url_at(proxy.port(), "planwire");
+    let mut writer = writer(&url, &impatient());
+    let mut author = two_trees();
+    author.commit(&mut writer);
+    author.say("root", "acme.note", "{}");
+    // Connections are begun and never answered, as by a server that stands still.
+    proxy.set(Mode::Silent);
+    let begun = std::time::Instant::now();
+    let error = writer.append(&author.head, &author.batch).unwrap_err();
+    assert!(matches!(error, AppendError::Unsettled(StoreError::Unreachable(_))), "{error:?}");
+    println!("unsettled after {} ms", begun.elapsed().as_millis());
+    assert!(matches!(refused(writer.append(&author.head, &author.batch)), StoreError::Unreachable(_)));
+    proxy.set(Mode::Pass);
+    proxy.cut_all();
+    commit(&mut author, &mut writer);
 }
 
 #[test]

@@ -2,8 +2,12 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+/// What the types of all events of tests begin with.
+const EVENTS: &[u8] = b"acme.";
 
 /// What the proxy does with what comes next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,8 +21,13 @@ pub(crate) enum Mode {
     CutRequest,
     /// Takes requests and passes none on, and takes no new connections either: a network that lost a route.
     BlackHole,
-    /// As [`Mode::CutAnswer`], and takes no new connections.
-    CutAnswerForGood,
+    /// Closes a connection when the answer to a batch with events of a test comes, and from then on is as
+    /// [`Mode::Refuse`]: nobody can ask what became of the batch.
+    CutCommitForGood,
+    /// Closes a connection when a request brings events of a test: the server hears of everything but them.
+    CutEvents,
+    /// Takes new connections, and passes nothing on in any: a server that stands still.
+    Silent,
     /// Takes no new connections; the others go on.
     Refuse,
     /// Passes everything on except notifications.
@@ -76,7 +85,7 @@ impl Proxy {
 
     fn accept(&self, client: TcpStream, server: u16) {
         let mode = self.state.lock().unwrap().mode;
-        if matches!(mode, Mode::Refuse | Mode::BlackHole | Mode::CutAnswerForGood) {
+        if matches!(mode, Mode::Refuse | Mode::BlackHole) {
             return;
         }
         let Ok(server) = TcpStream::connect(("127.0.0.1", server)) else { return };
@@ -85,17 +94,21 @@ impl Proxy {
             self.state.lock().unwrap().open.push(stream.try_clone().unwrap());
         }
         let (requests, answers) = (self.clone(), self.clone());
+        let commits = Arc::new(AtomicBool::new(false));
+        let answered = Arc::clone(&commits);
         let (from_client, to_client) = (client.try_clone().unwrap(), client);
         let (to_server, from_server) = (server.try_clone().unwrap(), server);
-        thread::spawn(move || requests.pass_requests(from_client, to_server));
-        thread::spawn(move || answers.pass_answers(from_server, to_client));
+        thread::spawn(move || requests.pass_requests(from_client, to_server, &commits));
+        thread::spawn(move || answers.pass_answers(from_server, to_client, &answered));
     }
 
-    fn pass_requests(&self, mut from: TcpStream, mut to: TcpStream) {
+    /// `commits` tells the other direction whether what was asked last is that events are stored.
+    fn pass_requests(&self, mut from: TcpStream, mut to: TcpStream, commits: &AtomicBool) {
         let mut messages = Messages::default();
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
             let turns = messages.turns(&bytes[..read]);
+            commits.store(messages.events, Ordering::Release);
             let mut state = self.state.lock().unwrap();
             state.turns += turns;
             match state.mode {
@@ -103,7 +116,8 @@ impl Proxy {
                     state.mode = Mode::Pass;
                     break;
                 }
-                Mode::BlackHole => continue,
+                Mode::CutEvents if messages.events => break,
+                Mode::BlackHole | Mode::Silent => continue,
                 _ => drop(state),
             }
             if to.write_all(&bytes[..read]).is_err() {
@@ -113,7 +127,7 @@ impl Proxy {
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 
-    fn pass_answers(&self, mut from: TcpStream, mut to: TcpStream) {
+    fn pass_answers(&self, mut from: TcpStream, mut to: TcpStream, commits: &AtomicBool) {
         let mut answers = Answers::default();
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(read @ 1..) = from.read(&mut bytes) {
@@ -124,7 +138,7 @@ impl Proxy {
                     state.mode = Mode::Pass;
                     break;
                 }
-                Mode::CutAnswerForGood => {
+                Mode::CutCommitForGood if commits.load(Ordering::Acquire) => {
                     state.mode = Mode::Refuse;
                     break;
                 }
@@ -178,6 +192,8 @@ struct Messages {
     started: bool,
     /// What comes until the next Sync is a hint to other processes, for which no writer waits.
     hint: bool,
+    /// The last parameters were those of events.
+    events: bool,
 }
 
 impl Messages {
@@ -194,6 +210,9 @@ impl Messages {
             }
             let message: Vec<u8> = self.pending.drain(..length).collect();
             let kind = if self.started { message[0] } else { 0 };
+            if kind == b'B' {
+                self.events = message.windows(EVENTS.len()).any(|part| part == EVENTS);
+            }
             // Parse, then Sync and Query.
             self.hint |= kind == b'P' && message.windows(9).any(|part| part == b"pg_notify");
             if matches!(kind, b'S' | b'Q') && !std::mem::take(&mut self.hint) {
