@@ -3,7 +3,7 @@
 //! Publishers write down what they were told, readers what they were given. After the last life the log is read from
 //! the file, and the one [`checker`](super::checker) holds all of it against each other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::chance::Chance;
 use super::checker::{Claim, Counts, Line, Reading, Told, check, digest};
 use super::raw::{Raw, RawStream, position_of};
-use crate::harness::{PATIENCE, Place, Server};
+use crate::harness::{PATIENCE, Place, Server, eventually};
 
 /// Every so many readers, one follows a single plan instead of all.
 const PLAN_READER_EVERY: usize = 3;
@@ -48,6 +48,8 @@ pub(crate) struct Stage {
     /// Servers of the log; publishers and readers share them evenly.
     urls: Mutex<Vec<String>>,
     acked: AtomicU64,
+    /// The publishers that were told of an acknowledgement since somebody began to wait for all of them.
+    heard: Mutex<BTreeSet<usize>>,
     /// Requests that were answered with 5xx.
     refused: AtomicU64,
     /// The kinds of problems that these answers named.
@@ -79,6 +81,11 @@ impl Stage {
     /// Requests that were answered with 5xx so far, and the longest time in which none came, in milliseconds.
     pub(crate) fn refused(&self) -> (u64, u64) {
         (self.refused.load(Ordering::Acquire), self.slowest_ms.load(Ordering::Acquire))
+    }
+
+    fn was_acked(&self, publisher: usize, events: u64) {
+        self.acked.fetch_add(events, Ordering::AcqRel);
+        self.heard.lock().expect("no thread panicked").insert(publisher);
     }
 
     fn was_refused(&self, kind: String) {
@@ -132,6 +139,15 @@ impl Stage {
             std::thread::sleep(Duration::from_micros(200));
         }
         self.acked() >= goal
+    }
+
+    /// Waits until each publisher, at whatever server, has heard of an acknowledgement.
+    pub(crate) fn all_go_on(&self, crowd: Crowd) {
+        let heard = || self.heard.lock().expect("no thread panicked");
+        heard().clear();
+        eventually("an acknowledgement for each publisher", || {
+            (heard().len() == crowd.publishers).then_some(())
+        });
     }
 
     /// Waits until so many more events are acknowledged.
@@ -307,12 +323,13 @@ impl<'a> Publisher<'a> {
 
     /// Sends the same request until it is answered.
     fn ask(&mut self, body: &str, events: usize, give_up_once_in: u64) -> Vec<Told> {
-        let (begun, mut pause) = (Instant::now(), RETRY_PAUSE);
+        let (mut heard, mut pause) = (Instant::now(), RETRY_PAUSE);
         loop {
             if self.stage.abandoned.load(Ordering::Acquire) {
                 return vec![Told::Unknown; events];
             }
-            assert!(begun.elapsed() < PATIENCE, "a request is never answered");
+            // A refusal is an answer: how long a server may refuse is for the one who knows why it does.
+            assert!(heard.elapsed() < PATIENCE, "a request is never answered");
             let Some(connection) = self.connection() else {
                 std::thread::sleep(RETRY_PAUSE);
                 continue;
@@ -323,12 +340,13 @@ impl<'a> Publisher<'a> {
             self.stage.slowest_ms.fetch_max(waited, Ordering::AcqRel);
             match answer {
                 Ok((200, answer)) => {
-                    self.stage.acked.fetch_add(events as u64, Ordering::AcqRel);
+                    self.stage.was_acked(self.number, events as u64);
                     return told(&answer);
                 }
                 // The server ends, or its disk fails: it has not said that they are not stored.
                 Ok((500.., answer)) => {
                     self.stage.was_refused(kind_of(&answer));
+                    heard = Instant::now();
                     std::thread::sleep(pause);
                     pause = (pause * 2).min(REFUSED_PAUSE_MAX);
                 }

@@ -1,4 +1,4 @@
-//! Connections that are cut before a request arrives, and between commit and answer; and a route that is lost.
+//! Connections that are cut before a request arrives, between commit and answer, and for good; and a route that is lost.
 
 use std::time::Duration;
 
@@ -7,9 +7,12 @@ use super::super::crowd::{Stage, survive_on};
 use super::super::row::Row;
 use super::{CROWD, Pair, assert_streams_stayed, refusals_of};
 use crate::cluster::Cluster;
+use crate::harness::eventually;
 use crate::proxy::{Mode, Proxy};
 
 const EVENTS_MAX: u64 = 20;
+/// Every request is answered within 30 s; the rest is for a machine that has much else to do.
+const ANSWERED_WITHIN_MS: u64 = 40_000;
 /// How long a route is lost: connections over it are dead afterwards.
 const ROUTE_LOST: Duration = Duration::from_secs(1);
 
@@ -20,7 +23,7 @@ fn soak_postgres_connections_cut_between_commit_and_answer_lose_and_double_nothi
     let proxy = Proxy::start(cluster.port());
     // The other server writes past the proxy.
     let pair = Pair::at([cluster.url_at(proxy.port(), "planwire"), cluster.url("planwire")]);
-    let mut refused = String::new();
+    let (mut unknown, mut refused, mut slowest_ms) = (0, String::new(), 0);
     let survived = survive_on(pair.place(), CROWD, Chance::of(16), |stage, chance| {
         let servers = pair.begin(stage);
         stage.go_on(1);
@@ -32,17 +35,23 @@ fn soak_postgres_connections_cut_between_commit_and_answer_lose_and_double_nothi
         }
         for _ in 0..cuts / 40 {
             lose_route(stage, &proxy);
+            unknown += leave_outcome_unknown(stage, &proxy);
         }
-        refused = refusals_of(stage);
+        (refused, slowest_ms) = (refusals_of(stage), stage.refused().1);
         servers
     });
     pair.verify();
+    assert!(slowest_ms < ANSWERED_WITHIN_MS, "a request waited for {slowest_ms} ms");
     assert_streams_stayed(&survived, CROWD);
     Row::new(
         "connections to PostgreSQL cut around COMMIT",
-        format!("{cuts} cuts, {} lost routes", cuts / 40),
+        format!("{cuts} cuts, {0} lost routes, {0} for good", cuts / 40),
     )
     .counts(survived.counts)
+    .figure(format!(
+        "{unknown} requests told that their outcome is unknown, and told it when they asked again"
+    ))
+    .figure(format!("no request waited longer than {slowest_ms} ms"))
     .figure(refused)
     .check();
 }
@@ -54,4 +63,17 @@ fn lose_route(stage: &Stage, proxy: &Proxy) {
     proxy.set(Mode::Pass);
     proxy.cut_all();
     stage.go_on(1);
+}
+
+/// The answer of a commit is cut off, and nobody lets the server ask what became of it until it has told its publishers
+/// that it does not know. Gives to how many requests it did.
+fn leave_outcome_unknown(stage: &Stage, proxy: &Proxy) -> u64 {
+    let told = || stage.kinds().get("outcome-unknown").copied().unwrap_or(0);
+    let before = told();
+    proxy.set(Mode::CutCommitForGood);
+    eventually("an outcome that is not known", || (told() > before).then_some(()));
+    proxy.set(Mode::Pass);
+    // They ask again, and the server finds out what it could not tell them.
+    stage.all_go_on(CROWD);
+    told() - before
 }
