@@ -22,6 +22,9 @@ fn pause_commits_of(cluster: &Cluster, table: &str, when: &str) {
     ));
 }
 
+/// Events that are waited for at a time.
+const EVENTS_AT_A_TIME: u64 = 500;
+
 #[test]
 fn soak_postgres_eight_writers_of_two_servers_are_followed_without_a_gap_whatever_their_commits_take() {
     let events = count(1_500, 30_000);
@@ -31,7 +34,9 @@ fn soak_postgres_eight_writers_of_two_servers_are_followed_without_a_gap_whateve
         let servers = pair.begin(stage);
         stage.go_on(1);
         pause_commits_of(&cluster, "planwire.planwire_log", "UPDATE");
-        stage.go_on(events);
+        for _ in 0..events / EVENTS_AT_A_TIME {
+            stage.go_on(EVENTS_AT_A_TIME);
+        }
         servers
     });
     pair.verify();
