@@ -101,10 +101,12 @@ pub(crate) fn event(
     decoder.event(&row.members)
 }
 
-fn members<'a>(row: &'a Row<'_>, id: i64) -> Result<(Members<'a, [u8]>, i64), Box<dyn std::error::Error>> {
-    let text = |column: usize| -> Result<&'a [u8], Box<dyn std::error::Error>> {
-        Ok(row.get_ref(column)?.as_bytes()?)
-    };
+/// Why a row has no members: a column of another type than the table's.
+type Unreadable = Box<dyn std::error::Error>;
+
+/// The members of a row, and the checksum that it was stored with.
+fn members<'a>(row: &'a Row<'_>, id: i64) -> Result<(Members<'a, [u8]>, i64), Unreadable> {
+    let text = |column: usize| -> Result<&'a [u8], Unreadable> { Ok(row.get_ref(column)?.as_bytes()?) };
     let members = Members {
         id,
         event_id: text(1)?,
