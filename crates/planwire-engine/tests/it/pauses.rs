@@ -1,10 +1,12 @@
 //! Plans that are paused begin nothing new, here and after their process is gone, until somebody asks them to go on.
 
-use std::time::Duration;
+use std::sync::Arc;
 
-use planwire_bus::{Item, StartAt};
+use planwire_bus::{Item, Log, StartAt};
 use planwire_event::vocabulary::{PauseRequested, ResumeRequested, ToolCalled, TypedPayload};
-use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, PlanId, SystemClock};
+use planwire_event::{
+    Clock as _, Event, EventType, Filter, IdGenerator, LogId, ManualClock, PlanId, SystemClock, Timestamp,
+};
 use planwire_store::MemoryStore;
 use serde_json::json;
 
@@ -133,16 +135,38 @@ async fn paused_plan_can_be_cancelled() {
     assert_eq!(house.tree(&root).await.failed().reason.as_str(), "cancelled");
 }
 
-#[tokio::test(start_paused = true)]
-async fn time_of_a_plan_stands_still_while_it_is_paused() {
-    let house = House::open();
-    let root = house.start(TWO).await;
-    house.probe.until_running(1).await;
-    pause(&house, &root).await;
-    house.probe.gate.add_permits(1);
-    seen(&house, &root, EventType::ToolCompleted).await;
-    heard(&house).await;
-    tokio::time::advance(Duration::from_secs(1_000)).await;
+/// The log of a process that is gone, of a plan whose first call had ended, and its root.
+async fn gone(is_paused: bool) -> (MemoryStore, PlanId) {
+    let store = MemoryStore::new(LogId::from_random(9));
+    let former = House::with(store.clone(), |config| config);
+    let root = former.start(TWO).await;
+    former.probe.until_running(1).await;
+    if is_paused {
+        pause(&former, &root).await;
+        former.probe.gate.add_permits(1);
+        seen(&former, &root, EventType::ToolCompleted).await;
+    }
+    former.bus.shutdown().await;
+    (store, root)
+}
+
+/// A process that opens the log long after the time of its plan is over.
+fn much_later(store: &MemoryStore) -> House {
+    let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
+    let now = SystemClock.now().as_micros() + 1_000_000_000;
+    House::at(Arc::new(ManualClock::at(Timestamp::from_micros_clamped(now))), log, |config| config)
+}
+
+#[tokio::test]
+async fn time_of_a_plan_stands_still_while_it_is_paused_and_goes_on_without_a_process() {
+    let (store, root) = gone(true).await;
+    let house = much_later(&store);
+    house.engine.recover().await.unwrap();
     resume(&house, &root).await;
     assert_eq!(house.tree(&root).await.outputs(), json!({"n": 2}));
+
+    let (store, root) = gone(false).await;
+    let house = much_later(&store);
+    house.engine.recover().await.unwrap();
+    assert_eq!(house.tree(&root).await.failed().reason.as_str(), "timed_out");
 }
