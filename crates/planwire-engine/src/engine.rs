@@ -23,7 +23,7 @@ use planwire_bus::{
 };
 use planwire_event::vocabulary::PlanStarted;
 use planwire_event::{Clock, Event, Filter, IdGenerator, PlanId, Refusal};
-use planwire_store::{Executors, PlanQuery, PlanScope};
+use planwire_store::Executors;
 use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -400,12 +400,10 @@ impl Inner {
 
     /// Refuses a plan that the log has already.
     async fn refuse_started(&self, plan_id: &PlanId) -> Result<(), StartError> {
-        let scope = PlanScope::These(vec![plan_id.clone()]);
-        let page = self.bus.repository().plans(&PlanQuery { scope, ..PlanQuery::default() }).await;
-        let page = page.map_err(|error| PublishError::Refused(Arc::new(error)))?;
-        match page.plans.is_empty() {
-            true => Ok(()),
-            false => Err(StartError::Exists { plan_id: plan_id.clone() }),
+        let row = self.shared.row(plan_id).await.map_err(|error| PublishError::Refused(Arc::new(error)))?;
+        match row {
+            None => Ok(()),
+            Some(_) => Err(StartError::Exists { plan_id: plan_id.clone() }),
         }
     }
 

@@ -12,7 +12,9 @@ use planwire_event::{
     Clock, Digest, Event, EventType, IdGenerator, Payload, PayloadError, PlanId, Position, Producer,
     Timestamp,
 };
-use planwire_store::{Blob, Document, EventRepository, PageLimits, PlanQuery, PlanScope, StoreError};
+use planwire_store::{
+    Blob, Document, EventRepository, PageLimits, PlanQuery, PlanRow, PlanScope, StoreError,
+};
 use tokio::sync::Semaphore;
 
 use crate::document::Resolved;
@@ -240,14 +242,20 @@ impl Shared {
         }
     }
 
+    /// The row of a plan, if the log knows it.
+    pub(crate) async fn row(&self, plan: &PlanId) -> Result<Option<PlanRow>, StoreError> {
+        let scope = PlanScope::These(vec![plan.clone()]);
+        let page = self.repository.plans(&PlanQuery { scope, ..PlanQuery::default() }).await?;
+        Ok(page.plans.into_iter().next())
+    }
+
     /// Whether the log says that the plan is ours. Asked where others may own plans of the log.
     pub(crate) async fn owns(&self, plan: &PlanId) -> bool {
         if !self.is_log_shared {
             return true;
         }
-        let scope = PlanScope::These(vec![plan.clone()]);
-        match self.repository.plans(&PlanQuery { scope, ..PlanQuery::default() }).await {
-            Ok(page) => page.plans.iter().any(|row| row.owner.as_deref() == Some(&*self.executor_id)),
+        match self.row(plan).await {
+            Ok(row) => row.is_some_and(|row| row.owner.as_deref() == Some(&*self.executor_id)),
             Err(error) => {
                 tracing::warn!(%plan, %error, "it cannot be found out who owns the plan");
                 false

@@ -116,42 +116,35 @@ impl Drop for Counted {
     }
 }
 
-/// Starts and runs a subplan whose `SubplanSpawned` is durable, to its end.
+/// Runs a subplan whose `SubplanSpawned` is durable to its end: from its start, or from where a former executor left
+/// it.
 ///
 /// `stopper` is the child's own: whoever holds it can ask for its end.
-pub(crate) async fn run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> ChildEnded {
-    let _counted = Counted(Arc::clone(&tree));
-    let (plan_id, step, index, spawned_at) =
-        (child.plan_id.clone(), child.step, child.index, child.spawned_at);
-    let end = start_and_run(Arc::clone(&shared), tree, child, stopper).await;
-    let duration_ms = shared.clock.now().millis_since(spawned_at);
-    ChildEnded { plan_id, step, index, end, duration_ms }
-}
-
-/// Goes on with a subplan of a former executor, to its end.
-pub(crate) async fn resume(
+pub(crate) async fn run(
     shared: Arc<Shared>,
     tree: Arc<Tree>,
     child: Child,
-    past: Past,
+    past: Option<Box<Past>>,
     stopper: Stopper,
 ) -> ChildEnded {
     let _counted = Counted(Arc::clone(&tree));
+    // Known before it is visible: whoever sees the plan can ask for its end.
+    let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
     let (plan_id, step, index, spawned_at) =
         (child.plan_id.clone(), child.step, child.index, child.spawned_at);
-    let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
-    let mut plan = child.into_plan(past.history.started_at, stopper);
-    // What its start says, which is what its announcement said.
-    plan.inputs.clone_from(&past.history.started.inputs);
-    plan.past = Some(past);
-    let end = run_plan(Arc::clone(&shared), tree, plan).await;
+    let end = match past {
+        None => start_and_run(Arc::clone(&shared), tree, child, stopper).await,
+        Some(past) => {
+            let started_at = past.history.started_at;
+            let plan = Plan { past: Some(*past), ..child.into_plan(started_at, stopper) };
+            run_plan(Arc::clone(&shared), tree, plan).await
+        }
+    };
     let duration_ms = shared.clock.now().millis_since(spawned_at);
     ChildEnded { plan_id, step, index, end, duration_ms }
 }
 
 async fn start_and_run(shared: Arc<Shared>, tree: Arc<Tree>, child: Child, stopper: Stopper) -> PlanEnd {
-    // Known before it is visible: whoever sees the plan can ask for its end.
-    let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
     let started = match shared.event(&child.plan_id, &child.started(&shared.executor_id)) {
         Ok(started) => started,
         Err(error) => {

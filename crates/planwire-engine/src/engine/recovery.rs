@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use planwire_bus::{Attachments, PublishError};
 use planwire_event::vocabulary::PlanAdopted;
-use planwire_event::{Digest, PayloadError, PlanId, Refusal, Timestamp};
-use planwire_store::{PlanQuery, PlanRow, PlanScope, StoreError};
+use planwire_event::{PayloadError, PlanId, Refusal, Timestamp};
+use planwire_store::{PlanQuery, PlanRow, StoreError};
 
 use super::{Engine, Inner};
 use crate::document::{Document, Resolved};
@@ -120,25 +120,15 @@ impl Engine {
     pub async fn resume(&self, plan_id: &PlanId) -> Result<PlanId, ResumeError> {
         let plan_id = || plan_id.clone();
         let inner = &self.inner;
-        let row = inner.row(&plan_id()).await?.ok_or_else(|| ResumeError::Unknown { plan_id: plan_id() })?;
+        let row = inner.shared.row(&plan_id()).await.map_err(RecoveryError::from)?;
+        let row = row.ok_or_else(|| ResumeError::Unknown { plan_id: plan_id() })?;
         if !row.status.is_open() {
             return Err(ResumeError::Ended { plan_id: plan_id() });
         }
-        match &row.owner {
-            None => return Err(ResumeError::External { plan_id: plan_id() }),
-            Some(owner) if **owner == *inner.shared.executor_id => {
-                return Err(ResumeError::Runs { plan_id: plan_id(), owner: owner.to_string() });
-            }
-            Some(owner)
-                if inner
-                    .alive()
-                    .await
-                    .map_err(RecoveryError::from)?
-                    .is_some_and(|alive| alive.contains(&**owner)) =>
-            {
-                return Err(ResumeError::Runs { plan_id: plan_id(), owner: owner.to_string() });
-            }
-            Some(_) => {}
+        let owner = row.owner.as_deref().ok_or_else(|| ResumeError::External { plan_id: plan_id() })?;
+        let alive = inner.alive().await.map_err(RecoveryError::from)?;
+        if *owner == *inner.shared.executor_id || alive.is_some_and(|alive| alive.contains(owner)) {
+            return Err(ResumeError::Runs { plan_id: plan_id(), owner: owner.to_owned() });
         }
         match inner.take_over(&row.root_plan_id, "it was asked to be resumed").await? {
             Taken::Resumed | Taken::Ended => Ok(row.root_plan_id),
@@ -181,15 +171,9 @@ impl Inner {
         }
     }
 
-    async fn row(&self, plan: &PlanId) -> Result<Option<PlanRow>, RecoveryError> {
-        let scope = PlanScope::These(vec![plan.clone()]);
-        let page = self.bus.repository().plans(&PlanQuery { scope, ..PlanQuery::default() }).await?;
-        Ok(page.plans.into_iter().next())
-    }
-
     /// Adopts a tree and goes on with it.
     async fn take_over(self: &Arc<Self>, root: &PlanId, reason: &str) -> Result<Taken, RecoveryError> {
-        let Some(row) = self.row(root).await? else { return Ok(Taken::Gone) };
+        let Some(row) = self.shared.row(root).await? else { return Ok(Taken::Gone) };
         if !row.status.is_open() {
             // Its root has ended without it: nothing can come of what is still open below.
             return Ok(ended(orphans::end_former(&self.bus, &self.shared, root).await?));
@@ -249,8 +233,7 @@ impl Inner {
         let folder = history.root.started.folder.as_deref().map(Path::new);
         let folder = folder.map_or_else(|| Arc::clone(&self.folder), Arc::from);
         let tree = Arc::new(Tree::taken_up(folder, history.plans, history.open));
-        let is_stored = |digest: Digest| tree.is_stored(digest);
-        is_stored(document.digest);
+        tree.is_stored(document.digest);
         let stopper = Stopper::new();
         let entry = self.shared.enter(root.clone(), stopper.clone());
         let plan = Plan {

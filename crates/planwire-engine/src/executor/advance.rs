@@ -292,7 +292,7 @@ impl Run {
                 }
                 self.batch.push(event);
                 self.counts.subplans += 1;
-                self.effects.push(Effect::Spawn(child, stopper));
+                self.effects.push(Effect::Spawn(child, None, stopper));
             }
             Err(failure) => self.item_failed(at, step, index, failure),
         }

@@ -15,12 +15,12 @@ use planwire_event::{PlanId, Position, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::PlanEnd;
 use super::ask::Approved;
 use super::facts::{Facts, Recalled, SpawnedChild};
 use super::run::{Done, Effect, Lost, Run};
 use super::steps::{Children, State};
 use super::values::Seen;
+use super::{Past, PlanEnd};
 use crate::document::model::{Ask, Step, StepKind, SubplanStep, ToolStep};
 use crate::failure::StepFailure;
 use crate::history::{ChildEnd, ChildHistory, PlanHistory};
@@ -339,9 +339,10 @@ impl Run {
                 let child = self.child_of(at, subplan, spawned, index, spawned_at);
                 self.note_running(at, &child_id, stopper.clone());
                 match history {
-                    ChildHistory::Announced => self.effects.push(Effect::Spawn(child, stopper)),
+                    ChildHistory::Announced => self.effects.push(Effect::Spawn(child, None, stopper)),
                     ChildHistory::Open(history) => {
-                        self.effects.push(Effect::Resume(child, history, log.now, stopper));
+                        let past = Past { history: *history, now: log.now };
+                        self.effects.push(Effect::Spawn(child, Some(Box::new(past)), stopper));
                     }
                     ChildHistory::Ended(end) => {
                         log.unsettled.add(end.position, Unsettled::Child(ended_child(child, end)));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use planwire_bus::{Attachments, PublishError};
 use planwire_event::vocabulary::{Counts, Failure, FailureReason};
-use planwire_event::{Event, PlanId, Position, Timestamp};
+use planwire_event::{Event, PlanId, Position};
 use planwire_store::Blob;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -19,7 +19,6 @@ use super::steps::{Room, State};
 use super::values::Values;
 use super::{Past, Plan, PlanEnd};
 use crate::failure::of_stop;
-use crate::history::PlanHistory;
 use crate::pause::Pause;
 use crate::question::{self, Outcome, Question};
 use crate::redaction::Redactor;
@@ -31,9 +30,8 @@ use crate::tool_runner::{self, Call, Called};
 /// Something that begins when the event that announces it is durable.
 pub(super) enum Effect {
     Call(usize, Call, Stop),
-    Spawn(Child, Stopper),
-    /// Goes on with a subplan that a former executor ran, from its events.
-    Resume(Child, Box<PlanHistory>, Timestamp, Stopper),
+    /// A subplan, and what a former executor did of it.
+    Spawn(Child, Option<Box<Past>>, Stopper),
     Pause {
         step: usize,
         attempt: u32,
@@ -234,12 +232,8 @@ impl Run {
                 Effect::Call(step, call, stop) => {
                     Done::Called(step, tool_runner::run(shared, Arc::clone(&tree.folder), call, stop).await)
                 }
-                Effect::Spawn(child, stopper) => {
-                    Done::Child(spawner::run(shared, tree, child, stopper).await)
-                }
-                Effect::Resume(child, history, now, stopper) => {
-                    let past = Past { history: *history, now };
-                    Done::Child(spawner::resume(shared, tree, child, past, stopper).await)
+                Effect::Spawn(child, past, stopper) => {
+                    Done::Child(spawner::run(shared, tree, child, past, stopper).await)
                 }
                 Effect::Pause { step, attempt, pause, stop } => {
                     tokio::select! {
