@@ -69,10 +69,6 @@ mod modelled {
     }
 
     impl Notify {
-        pub(crate) fn new() -> Self {
-            Self::default()
-        }
-
         pub(crate) fn notify_one(&self) {
             self.point.load(Ordering::SeqCst);
             self.bell.notify_one();
