@@ -174,6 +174,8 @@ export interface SubplanSpawned extends Open {
   step?: string;
   /** Place of its item in the list of `for_each`, from 0. */
   item?: number;
+  /** SHA-256 of its document, if that was made at run time. */
+  document_digest?: string;
 }
 
 /** A subplan ended: `ok` with `outputs`, or not with `error`; an event of the parent. */

@@ -3,6 +3,7 @@
 use planwire_event::PayloadError;
 use planwire_event::vocabulary::{Failure, FailureReason};
 
+use crate::document::made::MadeError;
 use crate::redaction::Redactor;
 use crate::stop::StopReason;
 use crate::template::TemplateError;
@@ -50,6 +51,11 @@ impl StepFailure {
     /// What an event would say has no normal form.
     pub(crate) fn payload(what: &str, error: &PayloadError) -> Self {
         Self::new("bad_value", format!("{what}: {error}"))
+    }
+
+    /// What a step gave is no plan that may be started.
+    pub(crate) fn document(error: &MadeError) -> Self {
+        Self::new("bad_document", format!("plan: {error}"))
     }
 
     /// Says where it happened.

@@ -25,6 +25,8 @@ pub(crate) struct TreeHistory {
     pub(crate) plans: usize,
     /// Plans of the tree that are open, or announced and not started.
     pub(crate) open: usize,
+    /// The documents of those that were made at run time, by their digest.
+    pub(crate) made: HashSet<String>,
 }
 
 /// An open plan as the log holds it.
@@ -142,6 +144,8 @@ struct Reading {
     said: HashMap<PlanId, Vec<Said>>,
     /// Subplans whose end was not said, with the plan that announced them.
     unsaid: HashMap<PlanId, PlanId>,
+    /// Digests of their documents, where those were made at run time.
+    made: HashMap<PlanId, String>,
     ended: HashMap<PlanId, ChildEnd>,
     questions: OpenQuestions,
 }
@@ -157,6 +161,7 @@ impl Reading {
             started: HashMap::new(),
             said: HashMap::new(),
             unsaid: HashMap::new(),
+            made: HashMap::new(),
             ended: HashMap::new(),
             questions: OpenQuestions::new(),
         }
@@ -187,9 +192,12 @@ impl Reading {
         match what {
             What::Spawned(spawned) => {
                 self.unsaid.insert(spawned.child_plan_id.clone(), plan.clone());
+                let made = spawned.document_digest.clone();
+                self.made.extend(made.map(|digest| (spawned.child_plan_id.clone(), digest)));
             }
             What::ChildEnded(ended) => {
                 self.unsaid.remove(&ended.child_plan_id);
+                self.made.remove(&ended.child_plan_id);
                 self.ended.remove(&ended.child_plan_id);
             }
             What::Asked(asked) => {
@@ -212,7 +220,8 @@ impl Reading {
         let announced = running.clone().filter(|child| !self.open.contains_key(*child)).count();
         let (plans, open) = (self.plans + announced, running.count() + 1);
         let shared = Common { children: &children, questions: &questions, position };
-        Some(TreeHistory { root: self.assemble(root, &shared)?, plans, open })
+        let made = std::mem::take(&mut self.made).into_values().collect();
+        Some(TreeHistory { root: self.assemble(root, &shared)?, plans, open, made })
     }
 
     /// Depth is bounded by the levels of plans that the log takes.

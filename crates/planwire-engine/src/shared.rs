@@ -315,18 +315,30 @@ pub(crate) struct Tree {
     open: AtomicUsize,
     questions: AtomicUsize,
     stored: Mutex<HashSet<Digest>>,
+    /// Documents that were made at run time, of the plans that were open when the tree was taken up.
+    made: MadeDocuments,
 }
+
+/// Documents by their digest, as events write it.
+pub(crate) type MadeDocuments = HashMap<String, Resolved>;
 
 impl Tree {
     pub(crate) fn new(folder: Arc<Path>) -> Self {
         let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
-        Self { folder, plans, open, questions, stored: Mutex::default() }
+        let made = MadeDocuments::new();
+        Self { folder, plans, open, questions, stored: Mutex::default(), made }
     }
 
     /// A tree of which there are `plans`, of which `open` are open, already.
-    pub(crate) fn taken_up(folder: Arc<Path>, plans: usize, open: usize) -> Self {
+    pub(crate) fn taken_up(folder: Arc<Path>, plans: usize, open: usize, made: MadeDocuments) -> Self {
         let (plans, open) = (AtomicUsize::new(plans), AtomicUsize::new(open));
-        Self { plans, open, ..Self::new(folder) }
+        let stored = Mutex::new(made.values().map(|document| document.digest).collect());
+        Self { plans, open, stored, made, ..Self::new(folder) }
+    }
+
+    /// The document that was made at run time for a plan that is taken up.
+    pub(crate) fn made(&self, digest: &str) -> Option<&Resolved> {
+        self.made.get(digest)
     }
 
     /// Counts one plan more, if there may be.
@@ -366,11 +378,17 @@ impl Tree {
 
     /// What to attach so that the document of a plan is stored; nothing, once [`Tree::is_stored`] was told.
     pub(crate) fn attach(&self, document: &Resolved) -> Attachments {
-        if self.stored().contains(&document.digest) {
-            return Attachments::default();
-        }
-        let document = Document { digest: document.digest, body: Arc::clone(&document.body) };
-        Attachments { documents: vec![document], ..Attachments::default() }
+        let documents = self.documents_of(std::slice::from_ref(document));
+        Attachments { documents, ..Attachments::default() }
+    }
+
+    /// Those of some documents that are not stored yet, each once.
+    pub(crate) fn documents_of(&self, documents: &[Resolved]) -> Vec<Document> {
+        let (stored, mut taken) = (self.stored(), HashSet::new());
+        let new = documents
+            .iter()
+            .filter(|document| !stored.contains(&document.digest) && taken.insert(document.digest));
+        new.map(|new| Document { digest: new.digest, body: Arc::clone(&new.body) }).collect()
     }
 
     /// The document of a plan of this tree is in the log.

@@ -45,7 +45,7 @@ impl Child {
     ) -> SubplanSpawned {
         let (name, step) = (document.document.name.clone(), step.into());
         let item = item.and_then(|item| u64::try_from(item).ok());
-        SubplanSpawned { child_plan_id: plan_id, name, inputs, step, item }
+        SubplanSpawned { child_plan_id: plan_id, name, inputs, step, item, document_digest: None }
     }
 
     fn started(&self, executor_id: &str) -> PlanStarted {

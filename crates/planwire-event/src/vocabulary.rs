@@ -327,6 +327,9 @@ pub struct SubplanSpawned {
     /// Place of its item in the list of `for_each`, from 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub item: Option<u64>,
+    /// SHA-256 of its document, if that was made at run time: it is stored in the transaction of this event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub document_digest: Option<String>,
 }
 
 /// A subplan ended: `ok` with `outputs`, or not with `error`.

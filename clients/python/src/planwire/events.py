@@ -171,6 +171,7 @@ class SubplanSpawned(BaseEvent):
     inputs: Json = field(default_factory=dict)
     step: str = ""
     item: Optional[int] = None
+    document_digest: Optional[str] = None
 
 
 @dataclass

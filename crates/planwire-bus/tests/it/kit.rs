@@ -303,6 +303,7 @@ impl Kit {
             inputs: Object::new(),
             step: "s".into(),
             item: None,
+            document_digest: None,
         };
         self.event(plan, &payload)
     }

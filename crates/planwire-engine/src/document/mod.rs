@@ -7,6 +7,7 @@
 //!
 //! - [`model`]: what a sound document says.
 //! - [`Diagnostics`]: what is wrong with any other.
+//! - `made`: documents that steps give at run time.
 //! - [`schema()`]: the shape of documents as JSON Schema.
 
 mod artifacts;
@@ -16,6 +17,7 @@ mod diagnostic;
 mod graph;
 mod inputs;
 mod keys;
+pub(crate) mod made;
 pub mod model;
 mod node;
 mod parse;

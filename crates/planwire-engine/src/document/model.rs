@@ -77,7 +77,7 @@ pub struct Document {
     pub outputs: Vec<(String, Template)>,
     /// Artifacts in the document's order, published before the plan completes.
     pub artifacts: Vec<Artifact>,
-    /// Levels of plans below this one; 0 without subplans.
+    /// Levels of plans below this one, as far as they are written; 0 without subplans.
     pub levels: u32,
 }
 
@@ -285,12 +285,33 @@ pub enum Outcome {
 /// A plan below this one.
 #[derive(Debug)]
 pub struct SubplanStep {
-    /// The child's document, with a body and digest of its own.
-    pub plan: Resolved,
+    /// Where the child's document comes from.
+    pub plan: SubplanSource,
     /// Inputs of the child; evaluates to an object. `item` and `index` are among its variables with `for_each`.
     pub with: Template,
     /// One child for each item of a list; `None`: one child.
     pub for_each: Option<ForEach>,
+}
+
+/// Where the document of a subplan comes from.
+#[derive(Debug)]
+pub enum SubplanSource {
+    /// It stands in the document that starts it, or in a file that it names.
+    Written(Resolved),
+    /// It is made at run time: evaluates to a document, as an object or as a text in YAML or JSON. `item` and `index`
+    /// are among its variables with `for_each`.
+    Made(Box<Expression>),
+}
+
+impl SubplanSource {
+    /// The document, if it is written.
+    #[must_use]
+    pub const fn written(&self) -> Option<&Resolved> {
+        match self {
+            Self::Written(document) => Some(document),
+            Self::Made(_) => None,
+        }
+    }
 }
 
 /// Repetition of a subplan.

@@ -134,8 +134,11 @@ fn plan_step() -> Value {
     object(
         &["plan"],
         json!({
-            "plan": {"oneOf": [{"type": "string", "description": "a file, seen from this one"}, reference("plan")]},
-            "with": reference("with"),
+            "plan": {"oneOf": [
+                {"type": "string", "description": "a file, seen from this one, or one ${..} with CEL that gives a plan"},
+                reference("plan"),
+            ]},
+            "with": {"oneOf": [reference("with"), {"type": "string", "description": "where 'plan' is made: one ${..} with CEL"}]},
             "for_each": reference("expression"),
             "parallel": reference("parallel"),
             "when": reference("expression"),

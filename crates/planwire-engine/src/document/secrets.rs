@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use planwire_event::expression::CompileErrorKind;
 
 use super::diagnostic::{did_you_mean, quoted};
-use super::model::{Document, StepKind};
+use super::model::{Document, StepKind, SubplanSource, SubplanStep};
 use super::node::Node;
 use super::reading::{Reading, Written};
 use crate::secrets::is_name;
@@ -25,8 +25,15 @@ impl Document {
                 StepKind::Tool(tool) => tool.with.each_secret(&mut |name| {
                     names.insert(name);
                 }),
-                StepKind::Subplan(subplan) => names.extend(subplan.plan.document.secrets()),
-                StepKind::Decide(_) | StepKind::Ask(_) | StepKind::Fail(_) | StepKind::Artifact(_) => {}
+                StepKind::Subplan(SubplanStep { plan: SubplanSource::Written(plan), .. }) => {
+                    names.extend(plan.document.secrets());
+                }
+                // What is made at run time may name none.
+                StepKind::Subplan(_)
+                | StepKind::Decide(_)
+                | StepKind::Ask(_)
+                | StepKind::Fail(_)
+                | StepKind::Artifact(_) => {}
             }
         }
         names

@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use planwire_event::expression::Expression;
+
 use super::diagnostic::{did_you_mean, quoted};
 use super::keys;
 use super::model::{
     ATTEMPTS_MAX, BACKOFF_MAX, DEPTH_MAX, ForEach, Limits, MEMBERS_MAX, Resolved, Retry, STEPS_MAX, Step,
-    StepKind, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, ToolStep,
+    StepKind, SubplanSource, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, ToolStep,
 };
 use super::node::{Key, Node, NodeValue};
 use super::parse::PLAN_VARIABLES;
@@ -44,8 +46,11 @@ impl Reading<'_, '_> {
             self.needs = BTreeMap::new();
             let step = self.step(key, node, limits);
             if let Some(Step { kind: StepKind::Subplan(subplan), .. }) = &step {
-                read.children.insert(key.name.clone(), subplan.plan.body.clone());
-                read.levels = read.levels.max(subplan.plan.document.levels + 1);
+                // How deep a plan goes that is made at run time is seen then.
+                if let SubplanSource::Written(plan) = &subplan.plan {
+                    read.children.insert(key.name.clone(), plan.body.clone());
+                    read.levels = read.levels.max(plan.document.levels + 1);
+                }
             }
             read.steps.push(step);
             read.edges.push(self.needs.iter().map(|(index, place)| (*index, *place)).collect());
@@ -256,21 +261,52 @@ impl Reading<'_, '_> {
             parallel = self.parallel(node).unwrap_or(parallel);
         }
         let with_node = fields.get("with");
+        let made = self.made_plan(node, variables);
         let with = match with_node {
+            // Inputs of a plan that is not known yet may be unknown too.
+            Some(node) if made.is_some() && matches!(node.value, NodeValue::Text(..)) => {
+                self.template(node, variables)
+            }
             Some(node) => self.members(node, "'with'").and_then(|_| self.template(node, variables)),
             None => Some(Template::Object(Vec::new())),
         };
-        let plan = self.loader.subplan(self.source, node)?;
-        if plan.document.levels >= DEPTH_MAX {
-            self.problem(node.place, format!("more than {DEPTH_MAX} levels of plans"));
-            return None;
-        }
-        self.check_child_inputs(&plan, node.place, with_node, what);
+        let plan = match made {
+            Some(made) => SubplanSource::Made(made?),
+            None => SubplanSource::Written(self.written_plan(node, with_node, what)?),
+        };
         let for_each = match items {
             None => None,
             Some(items) => Some(ForEach { items: items?, parallel }),
         };
         Some(SubplanStep { plan, with: with?, for_each })
+    }
+
+    /// The expression that gives the document, if `plan:` is one; `Some(None)` if it has a problem.
+    #[expect(clippy::option_option, reason = "made or written, sound or not")]
+    fn made_plan(&mut self, node: &Node, variables: &[&str]) -> Option<Option<Box<Expression>>> {
+        let NodeValue::Text(text, _) = &node.value else { return None };
+        if !text.contains("${") {
+            return None;
+        }
+        Some(match self.template(node, variables)? {
+            Template::Expression(expression) => Some(expression),
+            _ => {
+                let hint = "write the expression alone, such as plan: \"${steps.planner.output}\"";
+                let message = "'plan' is a file, a plan, or one expression that gives a plan".to_owned();
+                self.problem_with(node.place, message, hint);
+                None
+            }
+        })
+    }
+
+    fn written_plan(&mut self, node: &Node, with: Option<&Node>, what: &str) -> Option<Resolved> {
+        let plan = self.loader.subplan(self.source, node)?;
+        if plan.document.levels >= DEPTH_MAX {
+            self.problem(node.place, format!("more than {DEPTH_MAX} levels of plans"));
+            return None;
+        }
+        self.check_child_inputs(&plan, node.place, with, what);
+        Some(plan)
     }
 
     fn check_child_inputs(&mut self, plan: &Resolved, place: Place, with: Option<&Node>, what: &str) {

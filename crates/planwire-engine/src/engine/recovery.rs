@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use planwire_bus::{Attachments, PublishError};
 use planwire_event::vocabulary::PlanAdopted;
-use planwire_event::{PayloadError, PlanId, Refusal, Timestamp};
+use planwire_event::{Digest, PayloadError, PlanId, Refusal, Timestamp};
 use planwire_store::{PlanQuery, PlanRow, StoreError};
 
 use super::{Engine, Inner};
@@ -17,7 +17,7 @@ use crate::document::{Document, Resolved};
 use crate::executor::{Past, Plan, run_plan};
 use crate::history::{self, TreeHistory};
 use crate::orphans::{self, OrphansError};
-use crate::shared::Tree;
+use crate::shared::{MadeDocuments, Tree};
 use crate::stop::Stopper;
 
 /// Why open trees could not be gone on with.
@@ -181,10 +181,14 @@ impl Inner {
         let Some(now) = self.adopt(&row, reason).await? else { return Ok(Taken::Gone) };
         let history = history::read(&**self.bus.repository(), root).await?;
         let document = self.document_of(&row).await?;
-        let (Some(history), Some(document)) = (history, document) else {
+        let made = match &history {
+            Some(history) => self.made_documents(root, history).await?,
+            None => None,
+        };
+        let (Some(history), Some(document), Some(made)) = (history, document, made) else {
             return Ok(ended(orphans::end_tree(&self.bus, &self.shared, root).await?));
         };
-        self.go_on(root, history, document, now)?;
+        self.go_on(root, history, Documents { root: document, made }, now)?;
         Ok(Taken::Resumed)
     }
 
@@ -207,8 +211,32 @@ impl Inner {
 
     /// The document of a root, if the log has it and it can be read.
     async fn document_of(&self, row: &PlanRow) -> Result<Option<Resolved>, RecoveryError> {
-        let Some(digest) = row.document_digest else { return Ok(None) };
-        let root = &row.plan_id;
+        match row.document_digest {
+            Some(digest) => self.document(&row.plan_id, digest).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The documents that steps of a tree made, of the plans that are open; none, if one of them is missing.
+    async fn made_documents(
+        &self,
+        root: &PlanId,
+        history: &TreeHistory,
+    ) -> Result<Option<MadeDocuments>, RecoveryError> {
+        let mut made = MadeDocuments::new();
+        for text in &history.made {
+            let Ok(digest) = text.parse() else {
+                tracing::error!(%root, %text, "the document of an open plan has no digest");
+                return Ok(None);
+            };
+            let Some(document) = self.document(root, digest).await? else { return Ok(None) };
+            made.insert(text.clone(), document);
+        }
+        Ok(Some(made))
+    }
+
+    /// A document of a tree, if the log has it and it can be read.
+    async fn document(&self, root: &PlanId, digest: Digest) -> Result<Option<Resolved>, RecoveryError> {
         let Some(body) = self.bus.repository().document(digest).await? else {
             tracing::error!(%root, %digest, "the document of an open plan is not in the log");
             return Ok(None);
@@ -226,13 +254,14 @@ impl Inner {
         self: &Arc<Self>,
         root: &PlanId,
         history: TreeHistory,
-        document: Resolved,
+        documents: Documents,
         now: Timestamp,
     ) -> Result<(), RecoveryError> {
         let place = self.keep_place(root).ok_or(RecoveryError::Closed)?;
         let folder = history.root.started.folder.as_deref().map(Path::new);
         let folder = folder.map_or_else(|| Arc::clone(&self.folder), Arc::from);
-        let tree = Arc::new(Tree::taken_up(folder, history.plans, history.open));
+        let Documents { root: document, made } = documents;
+        let tree = Arc::new(Tree::taken_up(folder, history.plans, history.open, made));
         tree.is_stored(document.digest);
         let stopper = Stopper::new();
         let entry = self.shared.enter(root.clone(), stopper.clone());
@@ -251,6 +280,13 @@ impl Inner {
         self.spawn_root(place, entry, async move { Some(run.await) });
         Ok(())
     }
+}
+
+/// The documents of a tree that is taken up.
+struct Documents {
+    root: Resolved,
+    /// Those that steps made.
+    made: MadeDocuments,
 }
 
 const fn ended(plans: usize) -> Taken {

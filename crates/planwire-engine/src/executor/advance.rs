@@ -6,13 +6,17 @@ use std::time::Instant;
 use planwire_event::Event;
 use planwire_event::expression::Variables;
 use planwire_event::vocabulary::{DecisionMade, FailureReason, Object, ToolCalled, TypedPayload};
+use planwire_store::BLOB_BYTES_MAX;
 use serde_json::{Value, json};
 
 use super::run::{Effect, Run};
 use super::steps::{Children, State};
 use super::values::Seen;
 use crate::decision::{self, Question};
-use crate::document::model::{Decision, Fail, ITEMS_MAX, Step, StepKind, SubplanStep, ToolStep};
+use crate::document::model::{
+    Decision, Fail, ITEMS_MAX, Step, StepKind, SubplanSource, SubplanStep, ToolStep,
+};
+use crate::document::{BODY_BYTES_MAX, Resolved, made};
 use crate::failure::StepFailure;
 use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
 use crate::secrets::slots::Slots;
@@ -25,6 +29,11 @@ use crate::tool_runner::Call;
 const SUBPLANS_MAX: u64 = planwire_event::limits::OPEN_ITEMS_MAX as u64;
 
 const _: () = assert!(ITEMS_MAX as u64 <= SUBPLANS_MAX);
+
+/// Bytes of documents made at run time from which on a publish takes no further one.
+const MADE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(MADE_BYTES_MAX + BODY_BYTES_MAX <= BLOB_BYTES_MAX);
 
 impl Run {
     /// Begins everything that can begin; decisions and skipped steps may make further steps ready.
@@ -261,6 +270,10 @@ impl Run {
             if self.tree.is_crowded() && self.states.iter().any(|state| state.running() > 0) {
                 break;
             }
+            // What was made begins with this publish, and its end brings the next ones.
+            if self.made.iter().map(|document| document.body.len()).sum::<usize>() >= MADE_BYTES_MAX {
+                break;
+            }
             self.spawn_next(at, step, subplan);
             moved = true;
         }
@@ -292,6 +305,9 @@ impl Run {
                 }
                 self.batch.push(event);
                 self.counts.subplans += 1;
+                if let SubplanSource::Made(_) = &subplan.plan {
+                    self.made.push(child.document.clone());
+                }
                 self.effects.push(Effect::Spawn(child, None, stopper));
             }
             Err(failure) => self.item_failed(at, step, index, failure),
@@ -309,7 +325,7 @@ impl Run {
     ) -> Result<(Event, Child), StepFailure> {
         let number = json!(index);
         let inputs = object(subplan.with.evaluate(&self.item_variables(item, &number))?, "with")?;
-        let document = &subplan.plan;
+        let document = self.document_of(step, subplan, item, &number)?;
         let inputs = document
             .document
             .check_inputs(&inputs, &self.tree.folder)
@@ -327,20 +343,48 @@ impl Run {
         }
         let child_id = self.shared.ids.next_plan_id();
         let item = subplan.for_each.is_some().then_some(index);
-        let spawned = Child::spawned(child_id.clone(), document, inputs, &step.id, item);
+        let mut spawned = Child::spawned(child_id.clone(), &document, inputs, &step.id, item);
+        if let SubplanSource::Made(_) = &subplan.plan {
+            spawned.document_digest = Some(document.digest.to_string());
+        }
         let (event, spawned) = self.said(&spawned).inspect_err(|_| self.tree.plan_ended())?;
         let child = Child {
             plan_id: child_id,
             above: Arc::clone(&self.above_children),
             waiting_above: Arc::clone(&self.waiting_below),
-            document: document.clone(),
-            inputs: spawned.inputs,
             depth_left: document.document.limits.depth.min(self.plan.depth_left - 1),
+            document,
+            inputs: spawned.inputs,
             spawned_at: event.timestamp(),
             step: at,
             index,
         };
         Ok((event, child))
+    }
+
+    /// The document of a subplan: the one that is written, or what the expression gives now.
+    fn document_of(
+        &self,
+        step: &Step,
+        subplan: &SubplanStep,
+        item: Option<&Value>,
+        index: &Value,
+    ) -> Result<Resolved, StepFailure> {
+        let made = match &subplan.plan {
+            SubplanSource::Written(document) => return Ok(document.clone()),
+            SubplanSource::Made(made) => made,
+        };
+        let value = made
+            .evaluate(&self.item_variables(item, index))
+            .map_err(|error| StepFailure::expression("plan", error))?;
+        let document = made::read(&value, &step.id, &self.shared.tools)
+            .map_err(|error| StepFailure::document(&error))?;
+        let (levels, left) = (document.document.levels, self.plan.depth_left - 1);
+        if levels > left {
+            let message = format!("plan: its subplans go {levels} deep, where {left} are left");
+            return Err(StepFailure::limit(message));
+        }
+        Ok(document)
     }
 
     /// What the expressions about one item of `for_each` see.

@@ -21,7 +21,7 @@ use super::run::{Done, Effect, Lost, Run};
 use super::steps::{Children, State};
 use super::values::Seen;
 use super::{Past, PlanEnd};
-use crate::document::model::{Ask, Step, StepKind, SubplanStep, ToolStep};
+use crate::document::model::{Ask, Step, StepKind, SubplanSource, SubplanStep, ToolStep};
 use crate::failure::StepFailure;
 use crate::history::{ChildEnd, ChildHistory, PlanHistory};
 use crate::question::{Asker, Outcome, Place, Question};
@@ -336,7 +336,7 @@ impl Run {
             }
             (None, None) => {
                 let history = log.history.children.remove(&child_id).unwrap_or(ChildHistory::Announced);
-                let child = self.child_of(at, subplan, spawned, index, spawned_at);
+                let child = self.child_of(at, subplan, spawned, index, spawned_at)?;
                 self.note_running(at, &child_id, stopper.clone());
                 match history {
                     ChildHistory::Announced => self.effects.push(Effect::Spawn(child, None, stopper)),
@@ -394,18 +394,28 @@ impl Run {
         spawned: SubplanSpawned,
         index: usize,
         spawned_at: Timestamp,
-    ) -> Child {
-        Child {
+    ) -> Result<Child, Lost> {
+        let document = match &subplan.plan {
+            SubplanSource::Written(document) => Some(document),
+            SubplanSource::Made(_) => {
+                spawned.document_digest.as_deref().and_then(|digest| self.tree.made(digest))
+            }
+        };
+        let document = document.cloned().ok_or_else(|| {
+            let message = format!("the document of subplan {} is not known", spawned.child_plan_id);
+            self.disagrees(&StepFailure::new(INTERRUPTED, message))
+        })?;
+        Ok(Child {
             plan_id: spawned.child_plan_id,
             above: Arc::clone(&self.above_children),
             waiting_above: Arc::clone(&self.waiting_below),
-            document: subplan.plan.clone(),
+            depth_left: document.document.limits.depth.min(self.plan.depth_left.saturating_sub(1)),
+            document,
             inputs: spawned.inputs,
-            depth_left: subplan.plan.document.limits.depth.min(self.plan.depth_left.saturating_sub(1)),
             spawned_at,
             step: at,
             index,
-        }
+        })
     }
 
     /// The log says something that the document cannot have led to.

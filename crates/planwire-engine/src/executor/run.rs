@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use planwire_bus::{Attachments, PublishError};
 use planwire_event::vocabulary::{Counts, Failure, FailureReason};
-use planwire_event::{Event, PlanId, Position};
+use planwire_event::{Event, EventType, PlanId, Position};
 use planwire_store::Blob;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -18,6 +18,7 @@ use super::clock::{PlanClock, WaitingBelow, Waits};
 use super::steps::{Room, State};
 use super::values::Values;
 use super::{Past, Plan, PlanEnd};
+use crate::document::Resolved;
 use crate::failure::of_stop;
 use crate::pause::Pause;
 use crate::question::{self, Outcome, Question};
@@ -69,6 +70,8 @@ pub(super) struct Run {
     pub(super) batch: Vec<Event>,
     /// What is kept beside the log for events of the batch.
     pub(super) blobs: Vec<Blob>,
+    /// Documents that were made for subplans of the batch.
+    pub(super) made: Vec<Resolved>,
     /// Bytes of all that was kept beside the log.
     pub(super) artifact_bytes: usize,
     /// Parts of artifacts that are in the log already.
@@ -102,6 +105,7 @@ impl Run {
             batch: Vec::new(),
             effects: Vec::new(),
             blobs: Vec::new(),
+            made: Vec::new(),
             artifact_bytes: 0,
             parts_produced: HashMap::new(),
             approved: HashMap::new(),
@@ -211,16 +215,37 @@ impl Run {
     /// Publishes what waits in one request; when it is durable, begins what it announces.
     async fn publish_and_begin(&mut self, stop: &Stop) -> Result<(), Lost> {
         if !self.batch.is_empty() {
-            let events = std::mem::take(&mut self.batch);
-            let attached = Attachments { blobs: std::mem::take(&mut self.blobs), ..Attachments::default() };
-            let published = self.shared.publish(events, attached).await;
-            published.map_err(|error| lost(&self.plan.plan_id, &error))?;
+            self.publish_batch().await.map_err(|error| lost(&self.plan.plan_id, &error))?;
         }
         // What was asked to end meanwhile begins as such: its tool does not run.
         self.notice(stop);
         for effect in std::mem::take(&mut self.effects) {
             self.begin(effect);
         }
+        Ok(())
+    }
+
+    async fn publish_batch(&mut self) -> Result<(), PublishError> {
+        let mut events = std::mem::take(&mut self.batch);
+        let (blobs, made) = (std::mem::take(&mut self.blobs), std::mem::take(&mut self.made));
+        let documents = self.tree.documents_of(&made);
+        let (documents, blobs) = (
+            Attachments { documents, ..Attachments::default() },
+            Attachments { blobs, ..Attachments::default() },
+        );
+        if documents.documents.is_empty() || blobs.blobs.is_empty() {
+            let only = if blobs.blobs.is_empty() { documents } else { blobs };
+            self.shared.publish(events, only).await?;
+        } else {
+            // Together they may be more than one request takes; the first event needs one of them at most.
+            let is_spawned =
+                events.first().is_some_and(|event| *event.event_type() == EventType::SubplanSpawned);
+            let (first, second) = if is_spawned { (documents, blobs) } else { (blobs, documents) };
+            let rest = events.split_off(1);
+            self.shared.publish(events, first).await?;
+            self.shared.publish(rest, second).await?;
+        }
+        made.iter().for_each(|document| self.tree.is_stored(document.digest));
         Ok(())
     }
 

@@ -150,6 +150,7 @@ async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_o
         inputs: Default::default(),
         step: "s".into(),
         item: None,
+        document_digest: None,
     };
     let events = vec![
         Event::of(&ids, &SystemClock, plan.clone(), &started).unwrap(),
@@ -189,6 +190,7 @@ async fn ends_of_orphans_go_out_however_much_their_subplans_gave() {
             inputs,
             step: "s".into(),
             item: Some(at),
+            document_digest: None,
         };
         let outputs = [("text".to_owned(), json!("x".repeat(120_000)))].into_iter().collect();
         let completed = PlanCompleted { outputs, ..PlanCompleted::default() };

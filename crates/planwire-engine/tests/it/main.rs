@@ -12,6 +12,7 @@ mod house;
 mod http;
 mod leaving;
 mod log_faults;
+mod made;
 mod pauses;
 mod plans;
 mod questions;

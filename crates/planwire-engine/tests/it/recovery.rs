@@ -6,13 +6,14 @@ use std::sync::Arc;
 use planwire_bus::{Attachments, Config, EventBus, Handler, Log};
 use planwire_engine::Recovered;
 use planwire_event::vocabulary::{
-    AnswerOutcome, DecisionMade, InputReceived, InputRequested, PlanAdopted, PlanStarted, QuestionKind,
-    ToolCalled, ToolCompleted,
+    AnswerOutcome, DecisionMade, FailureReason, InputReceived, InputRequested, PlanAdopted, PlanFailed,
+    PlanStarted, QuestionKind, SubplanSpawned, ToolCalled, ToolCompleted,
 };
 use planwire_event::{
-    Event, EventType, Filter, IdGenerator, LogId, ManualClock, PlanId, Producer, StoredEvent, SystemClock,
+    Event, EventType, Filter, IdGenerator, LogId, ManualClock, PlanId, Position, Producer, StoredEvent,
+    SystemClock,
 };
-use planwire_store::{Document, MemoryStore};
+use planwire_store::{Document, MemoryStore, PageLimits};
 use serde_json::{Value, json};
 
 use crate::house::{Events, House};
@@ -113,6 +114,42 @@ steps:
 outputs: { said: "${steps.leave.output}", by: "${steps.below.outputs.said.by}" }
 "#;
 
+/// Plans that are made as it goes, two of them by one that was made.
+const MAKING: &str = r#"
+plan: making
+goal: Make plans
+limits: { parallel: 2 }
+steps:
+  planner:
+    tool: test.echo
+    idempotent: true
+    with:
+      value:
+        - { n: 1, plan: "plan: one\ngoal: g\ninputs: { n: { type: int } }\nsteps: { a: { tool: test.echo, idempotent: true, with: { value: '$${inputs.n}' } } }\noutputs: { n: '$${steps.a.output}' }" }
+        - { n: 2, plan: no plan }
+        - n: 3
+          plan: |
+            plan: again
+            goal: Make one more
+            inputs: { n: { type: int } }
+            steps:
+              a:
+                tool: test.echo
+                idempotent: true
+                with: { value: { plan: inner, goal: g, steps: { a: { tool: test.echo, idempotent: true, with: { value: 30 } } }, outputs: { n: "$$${steps.a.output}" } } }
+              b: { plan: "$${steps.a.output}" }
+            outputs: { n: "$${steps.b.outputs.n + inputs.n}" }
+  parts:
+    for_each: "steps.planner.output"
+    plan: "${item.plan}"
+    with: { n: "${item.n}" }
+    on_error:
+      decide: Without it?
+      options: { without: { description: one less, output: { n: 0 } }, stop: { description: not without it, fail: true } }
+      choose: "error.code == 'bad_document' ? 'without' : 'stop'"
+outputs: { parts: "${steps.parts.outputs.map(o, o.n)}" }
+"#;
+
 /// A log that was written once: what was said, by whom, and the documents of its plans.
 pub(crate) struct Written {
     pub(crate) events: Vec<(Producer, Event)>,
@@ -136,7 +173,10 @@ impl Written {
         let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
         let bus = EventBus::open(log, Config::default()).unwrap();
         for (producer, event) in &self.events[..length] {
-            let digest = event.read::<PlanStarted>().and_then(|started| started.document_digest);
+            let digest = match event.read::<PlanStarted>() {
+                Some(started) => started.document_digest,
+                None => event.read::<SubplanSpawned>().and_then(|spawned| spawned.document_digest),
+            };
             let document = |digest: String| Document {
                 body: Arc::clone(&self.documents[&digest]),
                 digest: digest.parse().unwrap(),
@@ -276,6 +316,34 @@ async fn plan_goes_on_from_every_place_at_which_its_process_can_be_gone() {
 async fn questions_go_on_from_every_place_at_which_their_process_can_be_gone() {
     let events = check_every_cut(ASKING).await;
     assert!(events > 15, "{events}");
+}
+
+#[tokio::test]
+async fn made_plans_go_on_from_every_place_at_which_their_process_can_be_gone() {
+    let events = check_every_cut(MAKING).await;
+    assert!(events > 20, "{events}");
+    let outputs = House::open().run(MAKING).await.outputs();
+    assert_eq!(outputs, json!({"parts": [1, 0, 33]}));
+}
+
+#[tokio::test]
+async fn tree_whose_made_plan_is_not_in_the_log_ends_as_interrupted() {
+    let run = House::open();
+    let whole = run.run(MAKING).await;
+    let mut written = Written::of(&run, &whole).await;
+    let made = written.events.iter().position(|(_, event)| event.read::<SubplanSpawned>().is_some()).unwrap();
+    let spawned: SubplanSpawned = written.events[made].1.read().unwrap();
+    let unread = Arc::from(r#"{"plan":"of another kind"}"#);
+    written.documents.insert(spawned.document_digest.unwrap(), unread);
+    let started = written.events[made..].iter().position(|(_, event)| event.read::<PlanStarted>().is_some());
+    let next = House::with(written.cut(made + started.unwrap() + 1).await, |config| config);
+    assert_eq!(next.engine.recover().await.unwrap(), recovered(0, 1));
+    let page = next.bus.repository().plans(&Default::default()).await.unwrap();
+    assert!(page.plans.len() > 1 && page.plans.iter().all(|plan| !plan.status.is_open()), "{:?}", page.plans);
+    let of_root = Filter::plan(whole.root().clone());
+    let page = next.bus.repository().read_after(Position::default(), &of_root, PageLimits::default()).await;
+    let last: PlanFailed = page.unwrap().events.last().unwrap().event.read().unwrap();
+    assert_eq!(last.reason, FailureReason::Interrupted);
 }
 
 /// The log of a process that is gone while a call of `document` runs.

@@ -184,6 +184,7 @@ impl Served {
             inputs: Default::default(),
             step: "s".into(),
             item: None,
+            document_digest: None,
         };
         self.publish(parent, &spawned).await;
         self.publish(plan, &started(Some(parent))).await

@@ -102,7 +102,14 @@ fn now() -> Timestamp {
 }
 
 fn spawned(child_plan_id: PlanId) -> SubplanSpawned {
-    SubplanSpawned { child_plan_id, name: "c".into(), inputs: Object::new(), step: "s".into(), item: None }
+    SubplanSpawned {
+        child_plan_id,
+        name: "c".into(),
+        inputs: Object::new(),
+        step: "s".into(),
+        item: None,
+        document_digest: None,
+    }
 }
 
 const fn child_ended(child_plan_id: PlanId) -> SubplanCompleted {

@@ -109,6 +109,7 @@ impl Script {
             inputs: Object::new(),
             step: "s".into(),
             item: None,
+            document_digest: None,
         };
         events.push(self.event(now, parent.clone(), &spawned));
         if random.percent(85) {

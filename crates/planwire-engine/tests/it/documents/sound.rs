@@ -178,7 +178,7 @@ fn everything_that_a_document_says_is_read() {
     let StepKind::Decide(decision) = &size.kind else { panic!("{size:?}") };
     assert_eq!(decision.options[0].name, "large");
     let StepKind::Subplan(subplan) = &folders.kind else { panic!("{folders:?}") };
-    assert_eq!(subplan.plan.document.name, "one-folder");
+    assert_eq!(subplan.plan.written().unwrap().document.name, "one-folder");
     assert_eq!(subplan.for_each.as_ref().unwrap().parallel, 4);
     assert!(folders.when.is_some());
     assert!(matches!(document.artifacts[0].part, ArtifactPart::Text(_)));
@@ -218,8 +218,8 @@ fn a_child_is_a_document_of_its_own() {
     let child = "{ plan: child, goal: Child, steps: { a: { tool: exec, with: { argv: [ls] } } } }";
     let resolved = read(&plan(&format!("  b: {{ plan: {child} }}")));
     let StepKind::Subplan(subplan) = &resolved.document.steps[0].kind else { panic!() };
-    assert_eq!(subplan.plan.digest, read(child).digest);
-    assert!(resolved.body.contains(subplan.plan.body.as_ref()));
+    assert_eq!(subplan.plan.written().unwrap().digest, read(child).digest);
+    assert!(resolved.body.contains(subplan.plan.written().unwrap().body.as_ref()));
 }
 
 #[test]
