@@ -62,7 +62,7 @@ class Events(unittest.TestCase):
     def test_each_type_of_the_vocabulary_has_a_dataclass_of_its_name(self) -> None:
         names = "PlanStarted PlanCompleted PlanFailed DecisionMade ToolCalled ToolCompleted SubplanSpawned "
         names += "SubplanCompleted ArtifactProduced InputRequested InputReceived CancelRequested PauseRequested "
-        names += "ResumeRequested PlanAdopted"
+        names += "ResumeRequested PlanAdopted LimitWarned"
         self.assertEqual(list(EVENT_CLASSES), names.split())
         for name, each in EVENT_CLASSES.items():
             self.assertTrue(issubclass(each, BaseEvent))

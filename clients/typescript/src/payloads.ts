@@ -25,6 +25,58 @@ export interface Counts extends Open {
   subplans?: number;
 }
 
+/** What one call used. */
+export interface Usage extends Open {
+  /** Tokens that went in. */
+  input_tokens?: number;
+  /** Tokens that came out. */
+  output_tokens?: number;
+  /** All tokens, where they are not the sum of the two. */
+  total_tokens?: number;
+  /** What it cost. */
+  cost?: number;
+  /** The currency of `cost`, such as `USD`. */
+  currency?: string;
+  /** Nobody knows what it used; this is what it had reserved. */
+  estimated?: boolean;
+}
+
+/** What a call may use at most. */
+export interface Reserved extends Open {
+  /** Tokens. */
+  tokens?: number;
+  /** Cost. */
+  cost?: number;
+}
+
+/** What any number of calls used together. */
+export interface UsageSum extends Open {
+  /** Tool calls, each attempt counted. */
+  tool_calls?: number;
+  /** All tokens. */
+  tokens?: number;
+  /** Those of them that are known to have gone in. */
+  input_tokens?: number;
+  /** Those of them that are known to have come out. */
+  output_tokens?: number;
+  /** Cost, added up whatever its currency. */
+  cost?: number;
+  /** The currency, if all costs name the same. */
+  currency?: string;
+}
+
+/** A limit for a plan and all below it of which more was asked for than is left. */
+export interface LimitHit extends Open {
+  /** The plan whose limit it is. */
+  plan_id: string;
+  /** `tool_calls`, `tokens` or `cost`. */
+  limit: string;
+  /** How much was used. */
+  used: number;
+  /** How much may be used. */
+  max: number;
+}
+
 /** Who asked for a plan, and how. */
 export interface Origin extends Open {
   /** `cli`, `http`, `a2a` or `engine` (a subplan). */
@@ -65,6 +117,8 @@ export interface PlanCompleted extends Open {
   duration_ms?: number;
   /** What the plan did. */
   counts?: Counts;
+  /** What the plan and all below it used. */
+  usage?: UsageSum;
 }
 
 /** The kind of end of a plan that did not reach its goal. */
@@ -78,6 +132,10 @@ export interface PlanFailed extends Open {
   error: Failure;
   /** Milliseconds from start to end. */
   duration_ms?: number;
+  /** The limit of which more was asked for than is left, if that is why. */
+  limit?: LimitHit;
+  /** What the plan and all below it used. */
+  usage?: UsageSum;
 }
 
 /** What could be chosen. */
@@ -136,6 +194,8 @@ export interface ToolCalled extends Open {
   arguments?: Open;
   /** 1, 2, 3 ...; 1 if left out. */
   attempt?: number;
+  /** What it may use at most, where that is said or a limit holds for it. */
+  reserved?: Reserved;
 }
 
 /** A tool call ended: `ok` with `output`, or not with `error`. */
@@ -159,7 +219,7 @@ export interface ToolCompleted extends Open {
   /** The attempt that ended. */
   attempt?: number;
   /** What the call used, as tokens and cost. */
-  usage?: Open;
+  usage?: Usage;
 }
 
 /** A subplan is about to start; an event of the parent. */
@@ -190,6 +250,10 @@ export interface SubplanCompleted extends Open {
   error?: Failure;
   /** Milliseconds from spawn to end. */
   duration_ms?: number;
+  /** The limit of which more was asked for than is left, if that is why. */
+  limit?: LimitHit;
+  /** What the subplan and all below it used. */
+  usage?: UsageSum;
 }
 
 /** Content of an artifact, or where it is: exactly one of the members. */
@@ -292,6 +356,16 @@ export interface PlanAdopted extends Open {
   reason?: string;
 }
 
+/** Most of what a plan and all below it may use is used. */
+export interface LimitWarned extends Open {
+  /** `tool_calls`, `tokens` or `cost`. */
+  limit: string;
+  /** How much is used. */
+  used: number;
+  /** How much may be used. */
+  max: number;
+}
+
 /** Payload by event type. */
 export interface Payloads {
   PlanStarted: PlanStarted;
@@ -309,4 +383,5 @@ export interface Payloads {
   PauseRequested: PauseRequested;
   ResumeRequested: ResumeRequested;
   PlanAdopted: PlanAdopted;
+  LimitWarned: LimitWarned;
 }

@@ -1,6 +1,15 @@
 /** Plans as the server lists and folds them. */
 
-import type { Alternative, ArtifactPart, Failure, FailureReason, Open, QuestionKind } from "./payloads.js";
+import type {
+  Alternative,
+  ArtifactPart,
+  Failure,
+  FailureReason,
+  LimitWarned,
+  Open,
+  QuestionKind,
+  UsageSum,
+} from "./payloads.js";
 
 /** Whether a plan runs. */
 export type PlanStateName = "open" | "completed" | "failed";
@@ -80,6 +89,10 @@ export interface PlanFold extends Open {
   questions: Question[];
   children: Child[];
   artifacts: Artifact[];
+  /** What its own calls used, and with them those of subplans that have ended. */
+  usage: { own: UsageSum; total: UsageSum };
+  /** Limits that are nearly used up. */
+  limits_warned: LimitWarned[];
   counts: Record<string, number>;
   omitted: Record<string, number>;
   last_seq: number;

@@ -28,6 +28,7 @@ use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use crate::budget::TreeLimits;
 use crate::catalog;
 use crate::document::{Diagnostic, Document, Folder, Resolved};
 use crate::executor::{Plan, PlanEnd, run_plan};
@@ -45,6 +46,9 @@ pub use succession::{BEAT, GONE_AFTER_DEFAULT, GONE_AFTER_MIN, JoinError, Succes
 
 /// Trees that run at a time when the configuration does not say.
 pub const PLANS_MAX_DEFAULT: usize = 64;
+
+/// Tool calls of one tree, each attempt counted, when the configuration does not say.
+pub const TREE_CALLS_MAX_DEFAULT: u64 = 100_000;
 
 /// Time that open plans have to end when the engine shuts down; it covers the grace of their tools.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
@@ -65,6 +69,9 @@ pub struct EngineConfig {
     pub folder: PathBuf,
     /// Trees that run at a time; more are refused. Default: [`PLANS_MAX_DEFAULT`].
     pub plans_max: usize,
+    /// What each tree may use, whatever its document says. Default: [`TREE_CALLS_MAX_DEFAULT`] tool calls, and no limit of
+    /// anything else.
+    pub limits: TreeLimits,
     /// What documents may call. Default: [`ToolSet::standard`].
     pub tools: ToolSet,
     /// What documents may name by `secret("NAME")`. Default: none.
@@ -84,6 +91,7 @@ impl Default for EngineConfig {
             documents: BTreeMap::new(),
             folder: PathBuf::from("/"),
             plans_max: PLANS_MAX_DEFAULT,
+            limits: TreeLimits { tool_calls: Some(TREE_CALLS_MAX_DEFAULT), ..TreeLimits::NONE },
             tools: ToolSet::standard(),
             secrets: Secrets::none(),
             executors: None,
@@ -144,6 +152,7 @@ struct Inner {
     documents: BTreeMap<String, Resolved>,
     folder: Arc<Path>,
     plans_max: usize,
+    limits: TreeLimits,
     executors: Option<Arc<dyn Executors>>,
     gone_after: Duration,
     beating: Mutex<Option<Beating>>,
@@ -178,6 +187,7 @@ impl Engine {
             documents: config.documents,
             folder: config.folder.into(),
             plans_max: config.plans_max,
+            limits: config.limits,
             executors: config.executors,
             gone_after: config.gone_after.max(GONE_AFTER_MIN),
             beating: Mutex::default(),
@@ -265,7 +275,7 @@ impl Engine {
         let event = inner.shared.event(&plan_id, &payload).map_err(|error| inner.inputs_refused(&error))?;
         // Expressions see the inputs as the event says them.
         let inputs = event.read::<PlanStarted>().map(|said| said.inputs).unwrap_or_default();
-        let tree = Arc::new(Tree::new(folder));
+        let tree = Arc::new(Tree::new(folder, plan_id.clone(), inner.limits));
         let stopper = Stopper::new();
         let entry = inner.shared.enter(plan_id.clone(), stopper.clone());
         if inner.closed.load(Ordering::Acquire) {
@@ -475,7 +485,7 @@ impl Inner {
         let task = tokio::spawn(async move {
             let _entry = entry;
             match AssertUnwindSafe(run).catch_unwind().await {
-                Ok(Some(PlanEnd::Completed(_) | PlanEnd::Failed(..)) | None) => {}
+                Ok(Some(PlanEnd::Completed(..) | PlanEnd::Failed(..)) | None) => {}
                 Ok(Some(PlanEnd::Lost)) | Err(_) => inner.end_lost(&place.plan_id).await,
             }
         });

@@ -17,6 +17,7 @@
 //! - `steps`: where each step stands.
 //! - `run`: the loop; `advance`: what is ready; `settle`: what ended; `finish`: outputs and the terminal event.
 //! - `facts`, `recall`: a plan that a former executor left open is taken up from its events.
+//! - `room`: what the plans of its tree may use together.
 //! - `ask`: questions and their answers; `artifacts`: what is left for people; `clock`: time until the timeout.
 
 mod advance;
@@ -26,6 +27,7 @@ mod clock;
 mod facts;
 mod finish;
 mod recall;
+mod room;
 mod run;
 mod settle;
 mod steps;
@@ -35,7 +37,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use planwire_event::vocabulary::{Failure, Object};
+use planwire_event::vocabulary::{Failure, LimitHit, Object, UsageSum};
 use planwire_event::{PlanId, Timestamp};
 
 use crate::document::Document;
@@ -73,13 +75,13 @@ pub(crate) struct Past {
     pub(crate) now: Timestamp,
 }
 
-/// How a plan ended.
+/// How a plan ended, and what it and all below it used.
 #[derive(Clone, Debug)]
 pub(crate) enum PlanEnd {
     /// With these outputs.
-    Completed(Object),
-    /// Otherwise.
-    Failed(Failure),
+    Completed(Object, UsageSum),
+    /// Otherwise; if for want of something that is limited, the limit.
+    Failed(Failure, Option<LimitHit>, UsageSum),
     /// The log takes its events no more: it is open there, and ends at the next start.
     Lost,
 }

@@ -1,8 +1,9 @@
 //! Why a step or a plan failed, as its events will say it.
 
 use planwire_event::PayloadError;
-use planwire_event::vocabulary::{Failure, FailureReason};
+use planwire_event::vocabulary::{Failure, FailureReason, LimitHit};
 
+use crate::budget::amounts::Refusal;
 use crate::document::made::MadeError;
 use crate::redaction::Redactor;
 use crate::stop::StopReason;
@@ -22,11 +23,18 @@ pub(crate) struct StepFailure {
     pub(crate) message: String,
     /// The reason of the plan's end, if nothing recovers from the failure.
     pub(crate) reason: FailureReason,
+    /// The limit of this plan, or of one above or below, of which more was asked for than is left.
+    pub(crate) limit: Option<LimitHit>,
 }
 
 impl StepFailure {
     pub(crate) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), reason: FailureReason::Error }
+        Self { code: code.into(), message: message.into(), reason: FailureReason::Error, limit: None }
+    }
+
+    /// A limit for a plan and all below it does not allow for what was asked.
+    pub(crate) fn refused(refusal: &Refusal) -> Self {
+        Self { limit: Some(refusal.hit()), ..Self::limit(refusal.message()) }
     }
 
     /// The plan used more than it may.
@@ -35,12 +43,12 @@ impl StepFailure {
     }
 
     /// What an event says of a subplan that failed, or of a step that a decision let fail. It has the code alone.
-    pub(crate) fn of_plan(failure: Failure) -> Self {
+    pub(crate) fn of_plan(failure: Failure, limit: Option<LimitHit>) -> Self {
         let reason = match failure.code.as_str() {
             LIMIT_EXCEEDED => FailureReason::LimitExceeded,
             _ => FailureReason::Error,
         };
-        Self { reason, ..Self::from(failure) }
+        Self { reason, limit, ..Self::from(failure) }
     }
 
     /// An expression has no value.
@@ -76,13 +84,13 @@ impl StepFailure {
 
 impl From<ToolError> for StepFailure {
     fn from(error: ToolError) -> Self {
-        Self { code: error.code, message: error.message, reason: FailureReason::Error }
+        Self::new(&error.code, error.message)
     }
 }
 
 impl From<Failure> for StepFailure {
     fn from(failure: Failure) -> Self {
-        Self { code: failure.code, message: failure.message, reason: FailureReason::Error }
+        Self::new(&failure.code, failure.message)
     }
 }
 

@@ -8,10 +8,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget::history::{OpenPlan, Spent};
 use planwire_event::vocabulary::{
     ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, Failure, InputReceived, InputRequested,
-    Object, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled,
-    ToolCompleted,
+    LimitHit, Object, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled,
+    ToolCompleted, UsageSum,
 };
 use planwire_event::{EventType, Filter, PlanId, Position, StoredEvent, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanQuery, PlanScope, StoreError};
@@ -23,8 +24,8 @@ pub(crate) struct TreeHistory {
     pub(crate) root: PlanHistory,
     /// Plans of the tree, the ended ones included.
     pub(crate) plans: usize,
-    /// Plans of the tree that are open, or announced and not started.
-    pub(crate) open: usize,
+    /// Plans of the tree that are open, or announced and not started, parents first.
+    pub(crate) open: Vec<OpenPlan>,
     /// The documents of those that were made at run time, by their digest.
     pub(crate) made: HashSet<String>,
 }
@@ -59,7 +60,9 @@ pub(crate) enum ChildHistory {
 /// How a subplan ended.
 #[derive(Debug)]
 pub(crate) struct ChildEnd {
-    pub(crate) outputs: Result<Object, Failure>,
+    pub(crate) outputs: Result<Object, (Failure, Option<LimitHit>)>,
+    /// What it and all below it used.
+    pub(crate) used: UsageSum,
     pub(crate) at: Timestamp,
     pub(crate) position: Position,
 }
@@ -148,6 +151,7 @@ struct Reading {
     made: HashMap<PlanId, String>,
     ended: HashMap<PlanId, ChildEnd>,
     questions: OpenQuestions,
+    spent: Spent,
 }
 
 impl Reading {
@@ -164,17 +168,20 @@ impl Reading {
             made: HashMap::new(),
             ended: HashMap::new(),
             questions: OpenQuestions::new(),
+            spent: Spent::default(),
         }
     }
 
     fn take(&mut self, stored: &StoredEvent) {
         let (event, plan) = (&stored.event, stored.plan_id());
+        self.spent.take(stored);
         if *event.event_type() == EventType::PlanStarted {
             self.plans += 1;
         }
         if !self.open.contains_key(plan) {
             if event.event_type().is_terminal() && self.unsaid.contains_key(plan) {
-                self.ended.extend(end_of(stored).map(|end| (plan.clone(), end)));
+                let used = self.spent.used(plan);
+                self.ended.extend(end_of(stored, used).map(|end| (plan.clone(), end)));
             }
             return;
         }
@@ -216,9 +223,15 @@ impl Reading {
         for (child, parent) in &self.unsaid {
             children.entry(parent.clone()).or_default().push(child.clone());
         }
-        let running = self.unsaid.keys().filter(|child| !self.ended.contains_key(*child));
-        let announced = running.clone().filter(|child| !self.open.contains_key(*child)).count();
-        let (plans, open) = (self.plans + announced, running.count() + 1);
+        let running = self.unsaid.iter().filter(|(child, _)| !self.ended.contains_key(*child));
+        let announced = running.clone().filter(|(child, _)| !self.open.contains_key(*child));
+        let mut spent = std::mem::take(&mut self.spent);
+        for (child, parent) in announced.clone() {
+            spent.enter(child, Some(parent.clone()));
+        }
+        let plans = self.plans + announced.count();
+        let open = running.map(|(child, _)| child).chain([root]).cloned().collect();
+        let open = spent.open(&open);
         let shared = Common { children: &children, questions: &questions, position };
         let made = std::mem::take(&mut self.made).into_values().collect();
         Some(TreeHistory { root: self.assemble(root, &shared)?, plans, open, made })
@@ -277,12 +290,12 @@ fn what_of(stored: &StoredEvent) -> Option<What> {
     }
 }
 
-fn end_of(stored: &StoredEvent) -> Option<ChildEnd> {
+fn end_of(stored: &StoredEvent, used: UsageSum) -> Option<ChildEnd> {
     let outputs = match stored.event.read::<PlanCompleted>() {
         Some(completed) => Ok(completed.outputs),
-        None => stored.event.read::<PlanFailed>().map(|failed| Err(failed.error))?,
+        None => stored.event.read::<PlanFailed>().map(|failed| Err((failed.error, failed.limit)))?,
     };
-    Some(ChildEnd { outputs, at: stored.event.timestamp(), position: stored.position })
+    Some(ChildEnd { outputs, used, at: stored.event.timestamp(), position: stored.position })
 }
 
 impl PlanHistory {

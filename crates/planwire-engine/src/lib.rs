@@ -11,10 +11,12 @@
 //! - [`decision`], [`tool_runner`], [`spawner`], [`question`]: the other four that publish.
 //! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
+//! - [`budget`]: what the plans of a tree may use together.
 //! - [`stop`]: the request to end, handed down a tree; `pause`: the request to begin nothing new.
 //! - [`moment`]: the moments around a publish, for tests of crashes.
 
 mod base64;
+pub mod budget;
 mod catalog;
 pub mod decision;
 pub mod document;
@@ -37,6 +39,7 @@ pub mod tool;
 pub mod tool_runner;
 pub mod tools;
 
+pub use budget::TreeLimits;
 pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, ResumeError, Succession};
 pub use moment::{AtMoment, Moment, Stage};
 pub use redaction::Redactor;

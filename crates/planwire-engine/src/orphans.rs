@@ -118,6 +118,8 @@ async fn end_one(
         reason: FailureReason::Interrupted,
         error: interruption(message, None),
         duration_ms: now.millis_since(plan.started_at),
+        limit: None,
+        usage: None,
     };
     events.push(shared.event_at(&plan.plan_id, &failed, now)?);
     // Only a tree's owner may publish on it. This process holds the lock of the log, so the former owner is gone and
@@ -194,7 +196,8 @@ fn interrupted(call: &ToolCalled, called_at: Option<Timestamp>, now: Timestamp) 
         truncated: false,
         duration_ms: called_at.map_or(0, |at| now.millis_since(at)),
         attempt: call.attempt,
-        usage: None,
+        // Nobody knows what it used: it may have been all that it had set aside.
+        usage: call.reserved.map(|reserved| reserved.as_usage()),
     }
 }
 
@@ -208,8 +211,15 @@ async fn child_completed(
     let Some(stored) = page.events.first() else { return Ok(None) };
     let child_plan_id = child.clone();
     if let Some(end) = stored.event.read::<PlanCompleted>() {
-        let (outputs, duration_ms) = (Some(end.outputs), end.duration_ms);
-        return Ok(Some(SubplanCompleted { child_plan_id, ok: true, outputs, error: None, duration_ms }));
+        return Ok(Some(SubplanCompleted {
+            child_plan_id,
+            ok: true,
+            outputs: Some(end.outputs),
+            error: None,
+            duration_ms: end.duration_ms,
+            limit: None,
+            usage: end.usage,
+        }));
     }
     let end = stored.event.read::<PlanFailed>();
     Ok(end.map(|end| SubplanCompleted {
@@ -218,5 +228,7 @@ async fn child_completed(
         outputs: None,
         error: Some(end.error),
         duration_ms: end.duration_ms,
+        limit: end.limit,
+        usage: end.usage,
     }))
 }

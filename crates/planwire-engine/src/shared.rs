@@ -17,6 +17,8 @@ use planwire_store::{
 };
 use tokio::sync::Semaphore;
 
+use crate::budget::history::OpenPlan;
+use crate::budget::{Budgets, TreeLimits};
 use crate::document::Resolved;
 use crate::engine::EngineConfig;
 use crate::moment::{AtMoment, Moment, Stage};
@@ -311,6 +313,8 @@ impl Drop for Entry {
 pub(crate) struct Tree {
     /// Relative paths start here. Absolute.
     pub(crate) folder: Arc<Path>,
+    /// What its plans may use together.
+    pub(crate) budgets: Arc<Budgets>,
     plans: AtomicUsize,
     open: AtomicUsize,
     questions: AtomicUsize,
@@ -323,17 +327,28 @@ pub(crate) struct Tree {
 pub(crate) type MadeDocuments = HashMap<String, Resolved>;
 
 impl Tree {
-    pub(crate) fn new(folder: Arc<Path>) -> Self {
-        let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
-        let made = MadeDocuments::new();
-        Self { folder, plans, open, questions, stored: Mutex::default(), made }
+    /// `most`: what holds for the tree, whatever its document says.
+    pub(crate) fn new(folder: Arc<Path>, root: PlanId, most: TreeLimits) -> Self {
+        Self::over(folder, Budgets::of_root(root, most))
     }
 
-    /// A tree of which there are `plans`, of which `open` are open, already.
-    pub(crate) fn taken_up(folder: Arc<Path>, plans: usize, open: usize, made: MadeDocuments) -> Self {
-        let (plans, open) = (AtomicUsize::new(plans), AtomicUsize::new(open));
+    fn over(folder: Arc<Path>, budgets: Arc<Budgets>) -> Self {
+        let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
+        let made = MadeDocuments::new();
+        Self { folder, budgets, plans, open, questions, stored: Mutex::default(), made }
+    }
+
+    /// A tree of which there are `plans` already, and of these `open` are open, parents first.
+    pub(crate) fn taken_up(
+        folder: Arc<Path>,
+        plans: usize,
+        open: Vec<OpenPlan>,
+        made: MadeDocuments,
+        most: TreeLimits,
+    ) -> Self {
+        let (plans, count) = (AtomicUsize::new(plans), AtomicUsize::new(open.len()));
         let stored = Mutex::new(made.values().map(|document| document.digest).collect());
-        Self { plans, open, stored, made, ..Self::new(folder) }
+        Self { plans, open: count, stored, made, ..Self::over(folder, Budgets::taken_up(open, most)) }
     }
 
     /// The document that was made at run time for a plan that is taken up.
@@ -407,7 +422,7 @@ mod tests {
 
     #[test]
     fn tree_is_bounded_and_says_when_it_is_crowded() {
-        let tree = Tree::new(Path::new("/").into());
+        let tree = Tree::new(Path::new("/").into(), "root".parse().unwrap(), TreeLimits::NONE);
         assert!((1..TREE_OPEN_PLANS_MAX).all(|_| !tree.is_crowded() && tree.add_plan()));
         assert!(tree.is_crowded());
         tree.plan_ended();

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use planwire_event::vocabulary::{Object, Origin, PlanStarted, SubplanCompleted, SubplanSpawned};
 use planwire_event::{PlanId, Timestamp};
 
+use crate::budget::Seat;
 use crate::document::Resolved;
 use crate::executor::{Past, Plan, PlanEnd, WaitingBelow, run_plan};
 use crate::shared::{Shared, Tree};
@@ -92,9 +93,9 @@ pub(crate) struct ChildEnded {
 impl ChildEnded {
     /// What the parent says about it; nothing, if the log did not take the child's end.
     pub(crate) fn completed(&self) -> Option<SubplanCompleted> {
-        let (outputs, error) = match &self.end {
-            PlanEnd::Completed(outputs) => (Some(outputs.clone()), None),
-            PlanEnd::Failed(failure) => (None, Some(failure.clone())),
+        let (outputs, error, limit, used) = match &self.end {
+            PlanEnd::Completed(outputs, used) => (Some(outputs.clone()), None, None, used),
+            PlanEnd::Failed(failure, limit, used) => (None, Some(failure.clone()), limit.clone(), used),
             PlanEnd::Lost => return None,
         };
         Some(SubplanCompleted {
@@ -103,6 +104,8 @@ impl ChildEnded {
             outputs,
             error,
             duration_ms: self.duration_ms,
+            limit,
+            usage: Some(used.clone()).filter(|used| !used.is_empty()),
         })
     }
 }
@@ -119,15 +122,17 @@ impl Drop for Counted {
 /// Runs a subplan whose `SubplanSpawned` is durable to its end: from its start, or from where a former executor left
 /// it.
 ///
-/// `stopper` is the child's own: whoever holds it can ask for its end.
+/// `stopper` is the child's own: whoever holds it can ask for its end. `seat` is its place in the tree.
 pub(crate) async fn run(
     shared: Arc<Shared>,
     tree: Arc<Tree>,
     child: Child,
+    seat: Seat,
     past: Option<Box<Past>>,
     stopper: Stopper,
 ) -> ChildEnded {
     let _counted = Counted(Arc::clone(&tree));
+    let _seat = seat;
     // Known before it is visible: whoever sees the plan can ask for its end.
     let _entry = shared.enter(child.plan_id.clone(), stopper.clone());
     let (plan_id, step, index, spawned_at) =

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use planwire_event::vocabulary::Object;
+use planwire_event::vocabulary::{Object, Usage};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -27,6 +27,12 @@ pub trait Tool: Send + Sync {
 
     /// The arguments that it takes; documents with others are refused before they run.
     fn arguments(&self) -> &'static [Argument];
+
+    /// Whether its calls say what they used, as tokens or cost. Below a limit of those, a call that does and reserves
+    /// nothing takes all that is left until it ends. Default: they do not.
+    fn reports_usage(&self) -> bool {
+        false
+    }
 
     /// Does it.
     ///
@@ -84,11 +90,21 @@ pub struct ToolOutput {
     pub value: Value,
     /// Whether the tool left something out of it.
     pub truncated: bool,
+    /// What the call used, if the tool knows.
+    pub usage: Option<Usage>,
+}
+
+impl ToolOutput {
+    /// An output of which something may have been left out.
+    #[must_use]
+    pub const fn cut(value: Value, truncated: bool) -> Self {
+        Self { value, truncated, usage: None }
+    }
 }
 
 impl From<Value> for ToolOutput {
     fn from(value: Value) -> Self {
-        Self { value, truncated: false }
+        Self::cut(value, false)
     }
 }
 
@@ -100,12 +116,20 @@ pub struct ToolError {
     pub code: String,
     /// For people.
     pub message: String,
+    /// What the call used all the same, if the tool knows.
+    pub usage: Option<Usage>,
 }
 
 impl ToolError {
     /// Makes an error of its code and message.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into() }
+        Self { code: code.into(), message: message.into(), usage: None }
+    }
+
+    /// Says what the call used although it failed.
+    #[must_use]
+    pub fn with_usage(self, usage: Usage) -> Self {
+        Self { usage: Some(usage), ..self }
     }
 
     /// The call was asked to end and did.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use planwire_event::vocabulary::{Object, ToolCompleted};
+use planwire_event::vocabulary::{Object, ToolCompleted, Usage};
 use planwire_event::{PlanId, Timestamp};
 use tokio::time::{sleep, timeout};
 
@@ -62,6 +62,11 @@ pub(crate) struct Called {
 }
 
 impl Called {
+    /// What the tool says that the call used.
+    pub(crate) fn told_usage(&self) -> Option<Usage> {
+        self.result.as_ref().map_or_else(|error| error.usage.clone(), |output| output.usage.clone())
+    }
+
     /// What its event says.
     pub(crate) fn completed(self, redactor: &Redactor) -> ToolCompleted {
         let (output, error, truncated) = match self.result {
@@ -106,7 +111,10 @@ fn redacted(redactor: &Redactor, result: Result<ToolOutput, ToolError>) -> Resul
             redactor.value(&mut output.value, Edges::cut_end_if(output.truncated));
             Ok(output)
         }
-        Err(error) => Err(ToolError::new(redactor.text(&error.code), redactor.text(&error.message))),
+        Err(error) => {
+            let (code, message) = (redactor.text(&error.code).into(), redactor.text(&error.message).into());
+            Err(ToolError { code, message, usage: error.usage })
+        }
     }
 }
 

@@ -50,6 +50,8 @@ pub enum EventType {
     ResumeRequested,
     /// Another executor runs the tree from now on; an event of the root.
     PlanAdopted,
+    /// Most of what a plan and all below it may use is used.
+    LimitWarned,
     /// A type of somebody else's; its name has a dot.
     Custom(CustomType),
 }
@@ -103,6 +105,7 @@ impl EventType {
         Self::PauseRequested,
         Self::ResumeRequested,
         Self::PlanAdopted,
+        Self::LimitWarned,
     ];
 
     /// The name on every wire.
@@ -124,6 +127,7 @@ impl EventType {
             Self::PauseRequested => "PauseRequested",
             Self::ResumeRequested => "ResumeRequested",
             Self::PlanAdopted => "PlanAdopted",
+            Self::LimitWarned => "LimitWarned",
             Self::Custom(name) => &name.0,
         }
     }

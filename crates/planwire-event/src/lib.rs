@@ -7,6 +7,7 @@
 //! - [`limits`]: how large, deep and long things may be.
 //! - [`clock`], [`timestamp`]: where time comes from and how it is written.
 //! - [`ids`], [`cursor`]: names of events, plans, logs and places in a log.
+//! - [`cost`]: amounts of money.
 //! - [`normal`], [`payload`], [`vocabulary`]: payloads: normal form, raw and typed.
 //! - [`event_type`], [`event`]: the event as published and as stored.
 //! - [`cloud_event`]: the event as a CloudEvent.
@@ -19,6 +20,7 @@
 pub mod answer;
 pub mod clock;
 pub mod cloud_event;
+pub mod cost;
 pub mod cursor;
 pub mod decimal;
 pub mod digest;
@@ -37,6 +39,7 @@ pub mod timestamp;
 pub mod vocabulary;
 
 pub use clock::{Clock, ManualClock, SystemClock};
+pub use cost::Cost;
 pub use cursor::{Cursor, CursorError, LogId, Position, Seq};
 pub use digest::Digest;
 pub use event::{Draft, DraftError, Event, Meta, Producer, StoredEvent};

@@ -12,9 +12,9 @@ use serde_json::{Map, Value, json};
 use crate::event_type::EventType;
 use crate::limits::{EVENT_TYPE_CHARS_MAX, TRACEPARENT_CHARS_MAX};
 use crate::vocabulary::{
-    ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, PauseRequested,
-    PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, ResumeRequested, SubplanCompleted, SubplanSpawned,
-    ToolCalled, ToolCompleted,
+    ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, LimitWarned,
+    PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, ResumeRequested, SubplanCompleted,
+    SubplanSpawned, ToolCalled, ToolCompleted,
 };
 
 const META_SCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -102,6 +102,7 @@ fn payload(event_type: &EventType, generator: &mut SchemaGenerator) -> Option<Va
         EventType::PauseRequested => reference::<PauseRequested>(generator),
         EventType::ResumeRequested => reference::<ResumeRequested>(generator),
         EventType::PlanAdopted => reference::<PlanAdopted>(generator),
+        EventType::LimitWarned => reference::<LimitWarned>(generator),
         EventType::Custom(_) => None,
     }
 }

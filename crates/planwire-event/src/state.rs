@@ -15,6 +15,7 @@ mod question;
 mod record;
 mod step;
 mod tree;
+mod usage;
 
 pub use counts::{Counts, Omitted};
 pub use kept::Kept;
@@ -25,6 +26,7 @@ pub use record::{
 };
 pub use step::{Items, StepKind, StepRecord, StepState};
 pub use tree::{TreeState, TreeTotals};
+pub use usage::PlanUsage;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -43,6 +45,9 @@ pub const ALTERNATIVES_MAX: usize = 16;
 
 /// Artifacts that the fold of one plan keeps.
 pub const ARTIFACTS_MAX: usize = 500;
+
+/// Limits of one plan of which the fold keeps that they are nearly used up.
+pub const LIMITS_MAX: usize = 16;
 
 /// Open questions that the fold of one plan keeps.
 pub const QUESTIONS_MAX: usize = 100;

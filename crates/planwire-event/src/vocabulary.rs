@@ -1,8 +1,10 @@
 //! The payloads of our event types. Unknown members are allowed everywhere and are kept by [`crate::Payload`].
 
 mod question;
+mod usage;
 
 pub use question::{AnswerOutcome, InputReceived, InputRequested, QuestionKind};
+pub use usage::{LimitHit, LimitWarned, Reserved, Usage, UsageSum};
 
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
@@ -41,6 +43,7 @@ typed!(
     PauseRequested,
     ResumeRequested,
     PlanAdopted,
+    LimitWarned,
 );
 
 /// A plan began.
@@ -99,6 +102,9 @@ pub struct PlanCompleted {
     /// What the plan did, without its subplans.
     #[serde(default)]
     pub counts: Counts,
+    /// What the plan and all below it used.
+    #[serde(default, deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageSum>,
 }
 
 /// How much a plan did, without its subplans.
@@ -125,6 +131,12 @@ pub struct PlanFailed {
     /// Milliseconds from start to end.
     #[serde(default)]
     pub duration_ms: u64,
+    /// The limit of which more was asked for than is left, if that is why; of this plan or of one above.
+    #[serde(default, deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitHit>,
+    /// What the plan and all below it used.
+    #[serde(default, deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageSum>,
 }
 
 /// The kind of end of a plan that did not reach its goal.
@@ -222,6 +234,11 @@ fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, 
     Value::deserialize(deserializer).map(Some)
 }
 
+/// A member that is younger than the events that may have it: what others wrote under its name stays unread.
+fn fitting<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Value::deserialize(deserializer).map(|value| serde_json::from_value(value).ok())
+}
+
 /// What could be chosen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DecisionOption {
@@ -270,6 +287,9 @@ pub struct ToolCalled {
     /// 1, 2, 3 ...
     #[serde(default = "first_attempt")]
     pub attempt: u32,
+    /// What it may use at most, where that is said or a limit holds for it.
+    #[serde(default, deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Reserved>,
 }
 
 const fn first_attempt() -> u32 {
@@ -306,7 +326,7 @@ pub struct ToolCompleted {
     pub attempt: u32,
     /// What the call used, as tokens and cost.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Object>,
+    pub usage: Option<Usage>,
 }
 
 /// A subplan is about to start.
@@ -349,6 +369,12 @@ pub struct SubplanCompleted {
     /// Milliseconds from spawn to end.
     #[serde(default)]
     pub duration_ms: u64,
+    /// The limit of which more was asked for than is left, if that is why; of the subplan or of one above.
+    #[serde(default, deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitHit>,
+    /// What the subplan and all below it used.
+    #[serde(default, deserialize_with = "fitting", skip_serializing_if = "Option::is_none")]
+    pub usage: Option<UsageSum>,
 }
 
 /// A result for people or programs outside of the plan.

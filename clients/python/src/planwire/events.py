@@ -32,6 +32,36 @@ class Counts(Shape):
 
 
 @dataclass
+class Reserved(Shape):
+    """What a call may use at most."""
+
+    tokens: Optional[int] = None
+    cost: Optional[float] = None
+
+
+@dataclass
+class UsageSum(Shape):
+    """What any number of calls used together."""
+
+    tool_calls: int = 0
+    tokens: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float = 0
+    currency: Optional[str] = None
+
+
+@dataclass
+class LimitHit(Shape):
+    """A limit for a plan and all below it of which more was asked for than is left."""
+
+    plan_id: str
+    limit: str
+    used: float
+    max: float
+
+
+@dataclass
 class Origin(Shape):
     """Who asked for a plan, and how: ``protocol`` is ``cli``, ``http``, ``a2a`` or ``engine``."""
 
@@ -98,6 +128,7 @@ class PlanCompleted(BaseEvent):
     outputs: Json = field(default_factory=dict)
     duration_ms: int = 0
     counts: Counts = field(default_factory=Counts, metadata=of(Counts))
+    usage: Optional[UsageSum] = field(default=None, metadata=of(UsageSum))
 
 
 @dataclass
@@ -111,6 +142,8 @@ class PlanFailed(BaseEvent):
     reason: str
     error: Failure = field(metadata=of(Failure))
     duration_ms: int = 0
+    limit: Optional[LimitHit] = field(default=None, metadata=of(LimitHit))
+    usage: Optional[UsageSum] = field(default=None, metadata=of(UsageSum))
 
 
 @dataclass
@@ -142,11 +175,15 @@ class ToolCalled(BaseEvent):
     arguments: Json = field(default_factory=dict)
     step: str = ""
     attempt: int = 1
+    reserved: Optional[Reserved] = field(default=None, metadata=of(Reserved))
 
 
 @dataclass
 class ToolCompleted(BaseEvent):
-    """A tool call ended: ``ok`` with ``output``, or not with ``error``."""
+    """A tool call ended: ``ok`` with ``output``, or not with ``error``.
+
+    ``usage``: ``input_tokens``, ``output_tokens``, ``total_tokens``, ``cost``, ``currency``, ``estimated``.
+    """
 
     event_type: str = field(default="ToolCompleted", init=False)
     call_id: str
@@ -184,6 +221,8 @@ class SubplanCompleted(BaseEvent):
     outputs: Optional[Json] = None
     error: Optional[Failure] = field(default=None, metadata=of(Failure))
     duration_ms: int = 0
+    limit: Optional[LimitHit] = field(default=None, metadata=of(LimitHit))
+    usage: Optional[UsageSum] = field(default=None, metadata=of(UsageSum))
 
 
 @dataclass
@@ -268,6 +307,16 @@ class PlanAdopted(BaseEvent):
     reason: str = ""
 
 
+@dataclass
+class LimitWarned(BaseEvent):
+    """Most of what a plan and all below it may use is used. ``limit``: ``tool_calls``, ``tokens`` or ``cost``."""
+
+    event_type: str = field(default="LimitWarned", init=False)
+    limit: str
+    used: float
+    max: float
+
+
 EVENT_CLASSES.update(
     (each.__name__, each)
     for each in (
@@ -286,5 +335,6 @@ EVENT_CLASSES.update(
         PauseRequested,
         ResumeRequested,
         PlanAdopted,
+        LimitWarned,
     )
 )

@@ -293,7 +293,10 @@ impl Kit {
 
     pub(crate) fn failed(&self, plan: &str) -> Event {
         let error = Failure { code: "x".into(), message: "y".into(), step: None };
-        self.event(plan, &PlanFailed { reason: FailureReason::Error, error, duration_ms: 1 })
+        self.event(
+            plan,
+            &PlanFailed { reason: FailureReason::Error, error, duration_ms: 1, limit: None, usage: None },
+        )
     }
 
     pub(crate) fn spawned(&self, plan: &str, child: &str) -> Event {
@@ -315,6 +318,8 @@ impl Kit {
             outputs: None,
             error: None,
             duration_ms: 0,
+            limit: None,
+            usage: None,
         };
         self.event(plan, &payload)
     }
@@ -326,6 +331,7 @@ impl Kit {
             tool: "t".into(),
             arguments: Object::new(),
             attempt: 1,
+            reserved: None,
         };
         self.event(plan, &payload)
     }

@@ -3,9 +3,23 @@
 pub(super) const DOCUMENT: [&str; 7] = ["plan", "goal", "inputs", "limits", "steps", "outputs", "artifacts"];
 pub(super) const INPUT: [&str; 3] = ["type", "default", "description"];
 pub(super) const INPUT_TYPES: [&str; 7] = ["string", "int", "number", "bool", "path", "list", "object"];
-pub(super) const LIMITS: [&str; 3] = ["parallel", "depth", "timeout"];
-pub(super) const TOOL_STEP: [&str; 10] =
-    ["tool", "with", "approve", "expires", "timeout", "retry", "idempotent", "when", "after", "on_error"];
+pub(super) const LIMITS: [&str; 8] =
+    ["parallel", "depth", "timeout", "tool_calls", "tokens", "cost", "parallel_calls", "parallel_plans"];
+pub(super) const RESERVE: [&str; 2] = ["tokens", "cost"];
+pub(super) const TOOL_STEP: [&str; 12] = [
+    "tool",
+    "with",
+    "approve",
+    "expires",
+    "timeout",
+    "retry",
+    "idempotent",
+    "usage",
+    "reserve",
+    "when",
+    "after",
+    "on_error",
+];
 pub(super) const DECIDE_STEP: [&str; 6] = ["decide", "options", "choose", "rationale", "when", "after"];
 pub(super) const PLAN_STEP: [&str; 7] = ["plan", "with", "for_each", "parallel", "when", "after", "on_error"];
 pub(super) const ASK_STEP: [&str; 8] =

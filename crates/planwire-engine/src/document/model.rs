@@ -12,6 +12,7 @@ use planwire_event::expression::Expression;
 use planwire_event::vocabulary::{FailureReason, QuestionKind};
 use serde_json::Value;
 
+use crate::budget::TreeLimits;
 use crate::template::Template;
 
 /// Steps of one document.
@@ -38,6 +39,12 @@ pub const PLAN_TIMEOUT_DEFAULT: Duration = Duration::from_secs(3600);
 pub const PLAN_TIMEOUT_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Pause before the second attempt when a step does not say.
 pub const BACKOFF_DEFAULT: Duration = Duration::from_millis(200);
+/// Tool calls of a plan and all below it that a document may ask for.
+pub const TREE_CALLS_MAX: u64 = 1_000_000;
+/// Tokens of a plan and all below it that a document may ask for.
+pub const TREE_TOKENS_MAX: u64 = 1_000_000_000_000;
+/// Tool calls or subplans of a plan and all below it that run at a time, that a document may ask for.
+pub const TREE_PARALLEL_MAX: usize = 10_000;
 /// Longest pause between two attempts.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(30);
 
@@ -122,11 +129,18 @@ pub struct Limits {
     pub depth: u32,
     /// Time from the plan's start to its end.
     pub timeout: Duration,
+    /// What the plan and all below it may use.
+    pub tree: TreeLimits,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { parallel: PARALLEL_DEFAULT, depth: DEPTH_MAX, timeout: PLAN_TIMEOUT_DEFAULT }
+        Self {
+            parallel: PARALLEL_DEFAULT,
+            depth: DEPTH_MAX,
+            timeout: PLAN_TIMEOUT_DEFAULT,
+            tree: TreeLimits::NONE,
+        }
     }
 }
 
@@ -203,6 +217,10 @@ pub struct ToolStep {
     pub retry: Retry,
     /// Whether running it twice does no harm.
     pub idempotent: bool,
+    /// What a call used; evaluates to an object. `output` and `attempt` are among its variables.
+    pub usage: Option<Template>,
+    /// What a call uses at most; evaluates to an object with `tokens` and `cost`. `attempt` is among its variables.
+    pub reserve: Option<Template>,
 }
 
 /// How often a tool is tried, and when again.

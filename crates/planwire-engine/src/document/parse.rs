@@ -8,12 +8,14 @@ use super::graph;
 use super::keys;
 use super::model::{
     DEPTH_MAX, Document, Input, InputKind, Limits, MEMBERS_MAX, PARALLEL_MAX, PLAN_TIMEOUT_MAX, STEPS_MAX,
+    TREE_CALLS_MAX, TREE_PARALLEL_MAX, TREE_TOKENS_MAX,
 };
 use super::node::{Key, Node, NodeValue};
 use super::reading::{Fields, Reading, is_id};
 use super::references::Kind;
 use super::resolve::Loader;
 use super::source::{Place, Source};
+use crate::budget::TreeLimits;
 use crate::template::Template;
 
 /// Variables of expressions that are evaluated when all steps are done.
@@ -171,7 +173,29 @@ impl Reading<'_, '_> {
         if let Some(node) = fields.get("timeout") {
             limits.timeout = self.duration(node, "'timeout'", PLAN_TIMEOUT_MAX).unwrap_or(limits.timeout);
         }
+        limits.tree = self.tree_limits(&fields);
         limits
+    }
+
+    /// What holds for the plan and all below it.
+    fn tree_limits(&mut self, fields: &Fields<'_>) -> TreeLimits {
+        let mut number = |name: &str, max: u64| {
+            let node = fields.get(name)?;
+            self.amount(node, &format!("'{name}'"), 1, max)
+        };
+        let parallel_max = u64::try_from(TREE_PARALLEL_MAX).unwrap_or(u64::MAX);
+        let tool_calls = number("tool_calls", TREE_CALLS_MAX);
+        let tokens = number("tokens", TREE_TOKENS_MAX);
+        let parallel_calls = number("parallel_calls", parallel_max);
+        let parallel_plans = number("parallel_plans", parallel_max);
+        let size = |number: Option<u64>| number.and_then(|number| usize::try_from(number).ok());
+        TreeLimits {
+            tool_calls,
+            tokens,
+            cost: fields.get("cost").and_then(|node| self.cost(node, "'cost'")),
+            parallel_calls: size(parallel_calls),
+            parallel_plans: size(parallel_plans),
+        }
     }
 
     pub(super) fn parallel(&mut self, node: &Node) -> Option<usize> {

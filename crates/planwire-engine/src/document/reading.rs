@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use planwire_event::Cost;
+use planwire_event::cost::COST_UNITS_MAX;
 use planwire_event::expression::{CompileErrorKind, Expression, Purpose};
 
 use super::diagnostic::{Diagnostic, did_you_mean, quoted};
@@ -121,6 +123,29 @@ impl Reading<'_, '_> {
             );
         }
         value
+    }
+
+    pub(super) fn amount(&mut self, node: &Node, what: &str, min: u64, max: u64) -> Option<u64> {
+        let NodeValue::Number(number) = &node.value else {
+            self.wrong_kind(node, what, "a number");
+            return None;
+        };
+        let value = number.as_u64().filter(|value| (min..=max).contains(value));
+        if value.is_none() {
+            let message = format!("{what} must be a whole number from {min} to {max}, not {number}");
+            self.problem(node.place, message);
+        }
+        value
+    }
+
+    pub(super) fn cost(&mut self, node: &Node, what: &str) -> Option<Cost> {
+        let cost = Cost::of(&node.to_value());
+        if cost.is_err() {
+            let message =
+                format!("{what} must be a decimal number from 0 to {COST_UNITS_MAX}, not {}", node.kind());
+            self.problem(node.place, message);
+        }
+        cost.ok()
     }
 
     pub(super) fn duration(&mut self, node: &Node, what: &str, max: Duration) -> Option<Duration> {

@@ -1,9 +1,13 @@
 //! The shape of plan documents as JSON Schema, for editors.
 
+use planwire_event::cost::COST_UNITS_MAX;
 use serde_json::{Value, json};
 
 use super::keys::{ANSWER_TYPES, ARTIFACT_PARTS, ASK_KINDS, FAIL_REASONS, INPUT_TYPES};
-use super::model::{ATTEMPTS_MAX, DEPTH_MAX, MEMBERS_MAX, PARALLEL_MAX, STEPS_MAX};
+use super::model::{
+    ATTEMPTS_MAX, DEPTH_MAX, MEMBERS_MAX, PARALLEL_MAX, STEPS_MAX, TREE_CALLS_MAX, TREE_PARALLEL_MAX,
+    TREE_TOKENS_MAX,
+};
 
 const STEPS: [&str; 7] =
     ["tool_step", "decide_step", "plan_step", "ask_step", "approve_step", "fail_step", "artifact_step"];
@@ -72,12 +76,25 @@ fn plan() -> Value {
                 "parallel": reference("parallel"),
                 "depth": {"type": "integer", "minimum": 0, "maximum": DEPTH_MAX},
                 "timeout": reference("duration"),
+                "tool_calls": amount(1, TREE_CALLS_MAX, "tool calls of the plan and all below it"),
+                "tokens": amount(1, TREE_TOKENS_MAX, "tokens of the plan and all below it"),
+                "cost": cost("cost of the plan and all below it"),
+                "parallel_calls": amount(1, TREE_PARALLEL_MAX, "tool calls that run at a time"),
+                "parallel_plans": amount(1, TREE_PARALLEL_MAX, "subplans that run at a time"),
             })),
             "steps": steps,
             "outputs": named(MEMBERS_MAX, reference("template")),
             "artifacts": named(MEMBERS_MAX, reference("artifact")),
         }),
     )
+}
+
+fn amount(min: usize, max: impl Into<serde_json::Number>, description: &str) -> Value {
+    json!({"type": "integer", "minimum": min, "maximum": max.into(), "description": description})
+}
+
+fn cost(description: &str) -> Value {
+    json!({"type": ["number", "string"], "minimum": 0, "maximum": COST_UNITS_MAX, "description": description})
 }
 
 fn input() -> Value {
@@ -102,6 +119,8 @@ fn tool_step() -> Value {
             "timeout": reference("duration"),
             "retry": reference("retry"),
             "idempotent": {"type": "boolean"},
+            "usage": {"type": "object", "description": "what a call used", "additionalProperties": reference("template")},
+            "reserve": object(&[], json!({"tokens": reference("template"), "cost": reference("template")})),
             "when": reference("expression"),
             "after": reference("after"),
             "on_error": reference("on_error"),
@@ -295,6 +314,7 @@ mod tests {
         check("/$defs/fail_step", &keys::FAIL_STEP);
         check("/$defs/artifact_step", &keys::ARTIFACT_STEP);
         check("/$defs/retry", &keys::RETRY);
+        check("/$defs/tool_step/properties/reserve", &keys::RESERVE);
         check("/$defs/on_error", &keys::ON_ERROR);
         check("/$defs/on_error/properties/options/additionalProperties", &keys::RECOVERY_OPTION);
         check("/$defs/artifact", &keys::ARTIFACT);

@@ -9,7 +9,7 @@ use super::diagnostic::{did_you_mean, quoted};
 use super::keys;
 use super::model::{
     ATTEMPTS_MAX, BACKOFF_MAX, DEPTH_MAX, ForEach, Limits, MEMBERS_MAX, Resolved, Retry, STEPS_MAX, Step,
-    StepKind, SubplanSource, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, ToolStep,
+    StepKind, SubplanSource, SubplanStep, TOOL_TIMEOUT_DEFAULT, TOOL_TIMEOUT_MAX, TREE_TOKENS_MAX, ToolStep,
 };
 use super::node::{Key, Node, NodeValue};
 use super::parse::PLAN_VARIABLES;
@@ -20,6 +20,7 @@ use crate::template::Template;
 
 const TOOL_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "attempt"];
 const ITEM_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "item", "index"];
+const USAGE_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "attempt", "output"];
 const RETRY_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "error", "attempt"];
 
 /// The steps of a document as far as they could be read.
@@ -189,6 +190,8 @@ impl Reading<'_, '_> {
             Some(node) => self.boolean(node, "'idempotent'"),
             None => Some(false),
         };
+        let usage = fields.get("usage").map(|node| self.usage(node));
+        let reserve = fields.get("reserve").map(|node| self.reserve(node));
         let approve = fields.get("approve").map(|_| self.approval(fields));
         if let Some((key, _)) = fields.raw("expires").filter(|_| approve.is_none()) {
             self.problem(key.place, "'expires' is only for steps with 'approve' or 'ask'");
@@ -200,7 +203,28 @@ impl Reading<'_, '_> {
             timeout: timeout?,
             retry: retry?,
             idempotent: idempotent?,
+            usage: sound(usage)?,
+            reserve: sound(reserve)?,
         })
+    }
+
+    fn usage(&mut self, node: &Node) -> Option<Template> {
+        self.members(node, "'usage'")?;
+        self.template(node, &USAGE_VARIABLES)
+    }
+
+    fn reserve(&mut self, node: &Node) -> Option<Template> {
+        let fields = self.fields(node, "'reserve'", &keys::RESERVE)?;
+        for name in keys::RESERVE {
+            let Some(node) = fields.get(name) else { continue };
+            let is_written_out = !matches!(&node.value, NodeValue::Text(text, _) if text.contains("${"));
+            if is_written_out && name == "tokens" {
+                self.amount(node, "'tokens'", 0, TREE_TOKENS_MAX)?;
+            } else if is_written_out {
+                self.cost(node, "'cost'")?;
+            }
+        }
+        self.template(node, &TOOL_VARIABLES)
     }
 
     fn check_tool(&mut self, name: &str, place: Place, with: Option<&Node>) {

@@ -261,7 +261,7 @@ impl Inner {
         let folder = history.root.started.folder.as_deref().map(Path::new);
         let folder = folder.map_or_else(|| Arc::clone(&self.folder), Arc::from);
         let Documents { root: document, made } = documents;
-        let tree = Arc::new(Tree::taken_up(folder, history.plans, history.open, made));
+        let tree = Arc::new(Tree::taken_up(folder, history.plans, history.open, made, self.limits));
         tree.is_stored(document.digest);
         let stopper = Stopper::new();
         let entry = self.shared.enter(root.clone(), stopper.clone());

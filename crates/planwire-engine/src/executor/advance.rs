@@ -3,15 +3,16 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use planwire_event::Event;
 use planwire_event::expression::Variables;
 use planwire_event::vocabulary::{DecisionMade, FailureReason, Object, ToolCalled, TypedPayload};
+use planwire_event::{Event, PlanId};
 use planwire_store::BLOB_BYTES_MAX;
 use serde_json::{Value, json};
 
 use super::run::{Effect, Run};
 use super::steps::{Children, State};
 use super::values::Seen;
+use crate::budget::{Hold, Seat};
 use crate::decision::{self, Question};
 use crate::document::model::{
     Decision, Fail, ITEMS_MAX, Step, StepKind, SubplanSource, SubplanStep, ToolStep,
@@ -39,6 +40,10 @@ impl Run {
     /// Begins everything that can begin; decisions and skipped steps may make further steps ready.
     pub(super) fn advance(&mut self) {
         let document = std::sync::Arc::clone(&self.plan.document);
+        if self.pause.is_on() {
+            // Whoever may go on meanwhile shall not wait for what is not used here.
+            self.tickets.clear();
+        }
         let mut moved = true;
         while moved && self.ending.is_none() && !self.pause.is_on() {
             moved = false;
@@ -57,7 +62,7 @@ impl Run {
             State::Waiting if step.needs.iter().all(|need| matches!(self.states[*need], State::Done)) => {
                 self.begin_step(at, step)
             }
-            State::Due(attempt) if self.has_room() => {
+            State::Due(attempt) if self.tickets.contains_key(&at) || self.has_room() => {
                 let attempt = *attempt;
                 self.call_tool(at, step, attempt)
             }
@@ -67,7 +72,9 @@ impl Run {
     }
 
     fn has_room(&self) -> bool {
-        self.states.iter().map(State::running).sum::<usize>() < self.plan.document.limits.parallel
+        let running: usize = self.states.iter().map(State::running).sum();
+        // What waits for room in the tree has taken its place here.
+        running + self.tickets.len() < self.plan.document.limits.parallel
     }
 
     fn begin_step(&mut self, at: usize, step: &Step) -> bool {
@@ -184,11 +191,22 @@ impl Run {
 
     fn call_tool(&mut self, at: usize, step: &Step, attempt: u32) -> bool {
         let StepKind::Tool(tool) = &step.kind else { return false };
-        match self.tool_called(at, step, tool, attempt) {
+        let mut hold = match self.room_for_call(at, tool, attempt) {
+            Ok(Some(hold)) => hold,
+            Ok(None) => return false,
+            Err(failure) => {
+                self.refused(at, step, failure);
+                return true;
+            }
+        };
+        match self.tool_called(at, step, tool, attempt, &hold) {
             Ok((event, call)) => {
+                let warnings = hold.announce();
+                self.holds.insert(at, hold);
                 let stopper = Stopper::new();
                 self.effects.push(Effect::Call(at, call, stopper.handle()));
                 self.batch.push(event);
+                self.warn(&warnings);
                 self.counts.tool_calls += 1;
                 self.states[at] = State::Calling(stopper);
             }
@@ -204,6 +222,7 @@ impl Run {
         step: &Step,
         tool: &ToolStep,
         attempt: u32,
+        hold: &Hold,
     ) -> Result<(Event, Call), StepFailure> {
         let (arguments, slots) = match self.approved.get(&at) {
             Some(approved) => (approved.arguments.clone(), approved.slots.clone()),
@@ -215,6 +234,7 @@ impl Run {
             tool: tool.tool.clone(),
             arguments,
             attempt,
+            reserved: Some(hold.reserved()).filter(|reserved| !reserved.is_empty()),
         };
         let (event, called) = self.said(&called)?;
         let call = Call {
@@ -261,7 +281,7 @@ impl Run {
         let StepKind::Subplan(subplan) = &step.kind else { return false };
         let parallel = subplan.for_each.as_ref().map_or(1, |for_each| for_each.parallel);
         let mut moved = false;
-        while self.ending.is_none() && self.has_room() {
+        while self.ending.is_none() && (self.tickets.contains_key(&at) || self.has_room()) {
             let State::Spawning(children) = &self.states[at] else { return true };
             if children.all_spawned() || children.running.len() >= parallel {
                 break;
@@ -274,7 +294,8 @@ impl Run {
             if self.made.iter().map(|document| document.body.len()).sum::<usize>() >= MADE_BYTES_MAX {
                 break;
             }
-            self.spawn_next(at, step, subplan);
+            let Some(seat) = self.room_for_child(at) else { break };
+            self.spawn_next(at, step, subplan, seat);
             moved = true;
         }
         self.end_spawning(at, step) || moved
@@ -292,12 +313,12 @@ impl Run {
         true
     }
 
-    fn spawn_next(&mut self, at: usize, step: &Step, subplan: &SubplanStep) {
+    fn spawn_next(&mut self, at: usize, step: &Step, subplan: &SubplanStep, seat: Seat) {
         let State::Spawning(children) = &mut self.states[at] else { return };
         let index = children.next;
         children.next += 1;
         let item = children.items.as_mut().and_then(|items| items.get_mut(index)).map(Value::take);
-        match self.spawned(at, step, subplan, index, item.as_ref()) {
+        match self.spawned(at, step, subplan, (index, seat.child()), item.as_ref()) {
             Ok((event, child)) => {
                 let stopper = Stopper::new();
                 if let State::Spawning(children) = &mut self.states[at] {
@@ -308,7 +329,7 @@ impl Run {
                 if let SubplanSource::Made(_) = &subplan.plan {
                     self.made.push(child.document.clone());
                 }
-                self.effects.push(Effect::Spawn(child, None, stopper));
+                self.effects.push(Effect::Spawn(child, seat, None, stopper));
             }
             Err(failure) => self.item_failed(at, step, index, failure),
         }
@@ -320,7 +341,7 @@ impl Run {
         at: usize,
         step: &Step,
         subplan: &SubplanStep,
-        index: usize,
+        (index, child_id): (usize, &PlanId),
         item: Option<&Value>,
     ) -> Result<(Event, Child), StepFailure> {
         let number = json!(index);
@@ -341,7 +362,6 @@ impl Run {
         if !self.tree.add_plan() {
             return Err(StepFailure::limit(format!("the tree has {TREE_PLANS_MAX} plans already")));
         }
-        let child_id = self.shared.ids.next_plan_id();
         let item = subplan.for_each.is_some().then_some(index);
         let mut spawned = Child::spawned(child_id.clone(), &document, inputs, &step.id, item);
         if let SubplanSource::Made(_) = &subplan.plan {
@@ -349,7 +369,7 @@ impl Run {
         }
         let (event, spawned) = self.said(&spawned).inspect_err(|_| self.tree.plan_ended())?;
         let child = Child {
-            plan_id: child_id,
+            plan_id: child_id.clone(),
             above: Arc::clone(&self.above_children),
             waiting_above: Arc::clone(&self.waiting_below),
             depth_left: document.document.limits.depth.min(self.plan.depth_left - 1),

@@ -30,11 +30,11 @@ impl Run {
         let (last, end) = match ending {
             Ok((artifacts, last, outputs)) => {
                 artifacts.into_iter().for_each(|(event, blob)| add(&mut parts, event, blob));
-                (last, PlanEnd::Completed(outputs))
+                (last, PlanEnd::Completed(outputs, self.used()))
             }
             // The artifacts of the document belong to plans that complete.
             Err((reason, failure)) => match self.failed(reason, &failure) {
-                Ok(last) => (last, PlanEnd::Failed(failure)),
+                Ok(last) => (last, PlanEnd::Failed(failure, self.limit.clone(), self.used())),
                 Err(Lost) => return PlanEnd::Lost,
             },
         };
@@ -51,7 +51,8 @@ impl Run {
     fn failed(&self, reason: FailureReason, error: &Failure) -> Result<Event, Lost> {
         let (now, plan) = (self.shared.clock.now(), &self.plan);
         let duration_ms = now.millis_since(plan.started_at);
-        let payload = PlanFailed { reason, error: error.clone(), duration_ms };
+        let (limit, usage) = (self.limit.clone(), Some(self.used()).filter(|used| !used.is_empty()));
+        let payload = PlanFailed { reason, error: error.clone(), duration_ms, limit, usage };
         self.shared.event_at(&plan.plan_id, &payload, now).map_err(|error| {
             tracing::error!(plan = %plan.plan_id, %error, "the end of the plan has no normal form");
             Lost
@@ -68,7 +69,9 @@ impl Run {
         }
         let now = self.shared.clock.now();
         let duration_ms = now.millis_since(self.plan.started_at);
-        let event = self.event_of(&PlanCompleted { outputs, duration_ms, counts: self.counts }, now)?;
+        let usage = Some(self.used()).filter(|used| !used.is_empty());
+        let payload = PlanCompleted { outputs, duration_ms, counts: self.counts, usage };
+        let event = self.event_of(&payload, now)?;
         // The parent sees what the event says.
         let said = event.read::<PlanCompleted>().unwrap_or_default();
         Ok((artifacts, event, said.outputs))

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use planwire_event::vocabulary::{
     AnswerOutcome, DecisionMade, Failure, InputReceived, InputRequested, SubplanSpawned, ToolCalled,
+    ToolCompleted,
 };
 use planwire_event::{PlanId, Position, Timestamp};
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use super::run::{Done, Effect, Lost, Run};
 use super::steps::{Children, State};
 use super::values::Seen;
 use super::{Past, PlanEnd};
+use crate::budget::Hold;
 use crate::document::model::{Ask, Step, StepKind, SubplanSource, SubplanStep, ToolStep};
 use crate::failure::StepFailure;
 use crate::history::{ChildEnd, ChildHistory, PlanHistory};
@@ -108,10 +110,8 @@ impl Run {
             Unsettled::Asked(question, outcome) => self.asked(*question, outcome)?,
             Unsettled::Child(ended) => self.settle(Done::Child(ended))?,
             Unsettled::Interrupted { at, call } => {
-                let message = "its executor ended while it ran; it may have run in part";
-                let duration_ms = self.shared.clock.now().millis_since(call.called_at);
-                let result = Err(ToolError::new(INTERRUPTED, message));
-                self.settle(Done::Called(at, Called { call, result, duration_ms }))?;
+                let ended = self.interrupted(call);
+                self.settle(Done::Called(at, ended))?;
             }
             Unsettled::Cancelled(reason) => {
                 self.plan.stopper.stop(reason);
@@ -197,6 +197,9 @@ impl Run {
         }
         match (facts.call.take(), facts.ended.take(), &tool.approve) {
             (Some((called, called_at)), _, _) => self.take_up_call(at, tool, called, called_at, log)?,
+            (None, Some((_, ended)), _) if runs_anew(tool, &ended) => {
+                self.states[at] = State::Due(ended.attempt)
+            }
             (None, Some((position, ended)), _) => match ended.error {
                 None => self.done(at, step, Seen::Ok(ended.output.unwrap_or_default())),
                 Some(error) => {
@@ -235,6 +238,12 @@ impl Run {
             timeout: tool.timeout,
             announced: std::time::Instant::now(),
         };
+        let hold = self.tree.budgets.claim(&self.plan.plan_id, &call.call_id);
+        let is_metered = hold.as_ref().is_some_and(|hold| !hold.reserved().is_empty());
+        self.holds.extend(hold.map(|hold| (at, hold)));
+        if tool.idempotent && is_metered {
+            return self.run_anew(at, call);
+        }
         let stopper = Stopper::new();
         if tool.idempotent {
             self.effects.push(Effect::Call(at, call, stopper.handle()));
@@ -243,6 +252,27 @@ impl Run {
         }
         self.states[at] = State::Calling(stopper);
         Ok(())
+    }
+
+    /// A call that was in flight has used nobody knows how much of what it had set aside: it ends, and another one sets
+    /// aside its own.
+    fn run_anew(&mut self, at: usize, call: Call) -> Result<(), Lost> {
+        let attempt = call.attempt;
+        let ended = self.interrupted(call).completed(self.redactor());
+        let reserved = self.holds.get(&at).map(Hold::reserved).unwrap_or_default();
+        let (event, ended) =
+            self.tool_completed(ToolCompleted { usage: Some(reserved.as_usage()), ..ended })?;
+        self.batch.push(event);
+        self.settle_usage(at, ended.usage.as_ref());
+        self.states[at] = State::Due(attempt);
+        Ok(())
+    }
+
+    /// How a call ends that was in flight.
+    fn interrupted(&self, call: Call) -> Called {
+        let message = "its executor ended while it ran; it may have run in part";
+        let duration_ms = self.shared.clock.now().millis_since(call.called_at);
+        Called { call, result: Err(ToolError::new(INTERRUPTED, message)), duration_ms }
     }
 
     fn slots_of(&self, tool: &ToolStep, attempt: u32) -> Result<Slots, Lost> {
@@ -331,7 +361,7 @@ impl Run {
             (Some((position, completed)), None) => {
                 self.note_running(at, &child_id, stopper);
                 let error = completed.error.unwrap_or_else(|| unsaid(&child_id));
-                let failure = StepFailure::of_plan(error);
+                let failure = StepFailure::of_plan(error, completed.limit);
                 log.unsettled.add(position, Unsettled::Item { at, index, child: child_id, failure });
             }
             (None, None) => {
@@ -339,10 +369,14 @@ impl Run {
                 let child = self.child_of(at, subplan, spawned, index, spawned_at)?;
                 self.note_running(at, &child_id, stopper.clone());
                 match history {
-                    ChildHistory::Announced => self.effects.push(Effect::Spawn(child, None, stopper)),
+                    ChildHistory::Announced => {
+                        let seat = self.tree.budgets.seat(&child_id);
+                        self.effects.push(Effect::Spawn(child, seat, None, stopper));
+                    }
                     ChildHistory::Open(history) => {
                         let past = Past { history: *history, now: log.now };
-                        self.effects.push(Effect::Spawn(child, Some(Box::new(past)), stopper));
+                        let seat = self.tree.budgets.seat(&child_id);
+                        self.effects.push(Effect::Spawn(child, seat, Some(Box::new(past)), stopper));
                     }
                     ChildHistory::Ended(end) => {
                         log.unsettled.add(end.position, Unsettled::Child(ended_child(child, end)));
@@ -454,6 +488,12 @@ fn needs_first(steps: &[Step]) -> Vec<usize> {
     order
 }
 
+/// Whether a call ended with its executor that may run twice, but not on what it had set aside.
+fn runs_anew(tool: &ToolStep, ended: &ToolCompleted) -> bool {
+    let is_interrupted = ended.error.as_ref().is_some_and(|error| error.code == INTERRUPTED);
+    tool.idempotent && is_interrupted && ended.usage.as_ref().is_some_and(|usage| usage.estimated)
+}
+
 /// What a decision put in place of a result, and the failure; or the failure that it let stand.
 fn recovered(made: DecisionMade) -> Result<(Value, Value), StepFailure> {
     let error = made.error.unwrap_or_else(|| Failure {
@@ -463,7 +503,7 @@ fn recovered(made: DecisionMade) -> Result<(Value, Value), StepFailure> {
     });
     match made.output {
         Some(output) => Ok((output, json!({"code": error.code, "message": error.message}))),
-        None => Err(StepFailure::of_plan(error)),
+        None => Err(StepFailure::of_plan(error, None)),
     }
 }
 
@@ -474,8 +514,8 @@ fn unsaid(child: &PlanId) -> Failure {
 fn ended_child(child: Child, end: ChildEnd) -> ChildEnded {
     let duration_ms = end.at.millis_since(child.spawned_at);
     let ended = match end.outputs {
-        Ok(outputs) => PlanEnd::Completed(outputs),
-        Err(failure) => PlanEnd::Failed(failure),
+        Ok(outputs) => PlanEnd::Completed(outputs, end.used),
+        Err((failure, limit)) => PlanEnd::Failed(failure, limit, end.used),
     };
     ChildEnded { plan_id: child.plan_id, step: child.step, index: child.index, end: ended, duration_ms }
 }

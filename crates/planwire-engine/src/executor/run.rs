@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use planwire_bus::{Attachments, PublishError};
-use planwire_event::vocabulary::{Counts, Failure, FailureReason};
+use planwire_event::vocabulary::{Counts, Failure, FailureReason, LimitHit};
 use planwire_event::{Event, EventType, PlanId, Position};
 use planwire_store::Blob;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -18,6 +19,7 @@ use super::clock::{PlanClock, WaitingBelow, Waits};
 use super::steps::{Room, State};
 use super::values::Values;
 use super::{Past, Plan, PlanEnd};
+use crate::budget::{Hold, Seat, Ticket};
 use crate::document::Resolved;
 use crate::failure::of_stop;
 use crate::pause::Pause;
@@ -31,8 +33,8 @@ use crate::tool_runner::{self, Call, Called};
 /// Something that begins when the event that announces it is durable.
 pub(super) enum Effect {
     Call(usize, Call, Stop),
-    /// A subplan, and what a former executor did of it.
-    Spawn(Child, Option<Box<Past>>, Stopper),
+    /// A subplan with its place, and what a former executor did of it.
+    Spawn(Child, Seat, Option<Box<Past>>, Stopper),
     Pause {
         step: usize,
         attempt: u32,
@@ -66,6 +68,16 @@ pub(super) struct Run {
     pub(super) counts: Counts,
     /// Why the plan ends before all steps are done.
     pub(super) ending: Option<(FailureReason, Failure)>,
+    /// The limit of which more was asked for than is left, if the plan ends for that.
+    pub(super) limit: Option<LimitHit>,
+    /// Steps that wait for what the plans of the tree may use together.
+    pub(super) tickets: HashMap<usize, Ticket>,
+    /// What the calls that run have set aside, by step.
+    pub(super) holds: HashMap<usize, Hold>,
+    /// What calls had set aside whose end waits to be published.
+    pub(super) settled: Vec<Hold>,
+    /// Is woken when a ticket has its answer.
+    pub(super) wake: Arc<Notify>,
     /// Events that wait to be published together, and what they announce.
     pub(super) batch: Vec<Event>,
     /// What is kept beside the log for events of the batch.
@@ -96,12 +108,18 @@ pub(super) struct Lost;
 impl Run {
     pub(super) fn new(shared: Arc<Shared>, tree: Arc<Tree>, plan: Plan) -> Self {
         let states = plan.document.steps.iter().map(|_| State::Waiting).collect();
+        tree.budgets.limit(&plan.plan_id, plan.document.limits.tree);
         Self {
             values: Values::new(&plan),
             states,
             room: Room::default(),
             counts: Counts::default(),
             ending: None,
+            limit: None,
+            tickets: HashMap::new(),
+            holds: HashMap::new(),
+            settled: Vec::new(),
+            wake: Arc::default(),
             batch: Vec::new(),
             effects: Vec::new(),
             blobs: Vec::new(),
@@ -139,6 +157,7 @@ impl Run {
     async fn run_steps(&mut self) -> Result<(), Lost> {
         let stop = self.plan.stopper.handle();
         let waiting_below = Arc::clone(&self.waiting_below);
+        let wake = Arc::clone(&self.wake);
         if let Some(past) = self.plan.past.take() {
             self.notice(&stop);
             let until = past.history.position;
@@ -163,6 +182,7 @@ impl Run {
                     continue;
                 }
                 () = waiting_below.changed() => continue,
+                () = wake.notified(), if !self.tickets.is_empty() => continue,
                 () = self.pause.changed(), if self.ending.is_none() => continue,
                 done = self.tasks.join_next(), if !self.tasks.is_empty() => done,
             };
@@ -186,13 +206,16 @@ impl Run {
     /// Whether it has more to do, but may not begin it.
     fn is_held(&self) -> bool {
         let is_open = |state: &State| !matches!(state, State::Done);
-        self.ending.is_none() && self.pause.is_on() && self.states.iter().any(is_open)
+        let waits = self.pause.is_on() || !self.tickets.is_empty();
+        self.ending.is_none() && waits && self.states.iter().any(is_open)
     }
 
     /// Time counts as long as anything but people is waited for, here or below.
     fn set_clock(&mut self) {
         let asking = self.states.iter().filter(|state| matches!(state, State::Asking(_))).count();
-        let waits = self.ending.is_none() && self.tasks.len() <= asking + self.waiting_below.plans();
+        let waits = self.ending.is_none()
+            && self.tickets.is_empty()
+            && self.tasks.len() <= asking + self.waiting_below.plans();
         self.waits.say(waits);
         if waits {
             self.clock.pause();
@@ -217,6 +240,8 @@ impl Run {
         if !self.batch.is_empty() {
             self.publish_batch().await.map_err(|error| lost(&self.plan.plan_id, &error))?;
         }
+        // Their ends are in the log: what they set aside and did not use is free again.
+        self.settled.clear();
         // What was asked to end meanwhile begins as such: its tool does not run.
         self.notice(stop);
         for effect in std::mem::take(&mut self.effects) {
@@ -257,8 +282,8 @@ impl Run {
                 Effect::Call(step, call, stop) => {
                     Done::Called(step, tool_runner::run(shared, Arc::clone(&tree.folder), call, stop).await)
                 }
-                Effect::Spawn(child, past, stopper) => {
-                    Done::Child(spawner::run(shared, tree, child, past, stopper).await)
+                Effect::Spawn(child, seat, past, stopper) => {
+                    Done::Child(spawner::run(shared, tree, child, seat, past, stopper).await)
                 }
                 Effect::Pause { step, attempt, pause, stop } => {
                     tokio::select! {
@@ -301,6 +326,7 @@ impl Run {
             return;
         }
         self.ending = Some(why);
+        self.tickets.clear();
         for state in &self.states {
             match state {
                 State::Calling(stopper) | State::Pausing(stopper) | State::Asking(stopper) => {

@@ -33,11 +33,19 @@ impl Run {
 
     fn called(&mut self, at: usize, called: Called) -> Result<(), Lost> {
         let attempt = called.call.attempt;
-        let completed = called.completed(self.redactor());
-        let (event, completed) = self.tool_completed(completed)?;
-        self.batch.push(event);
         let document = std::sync::Arc::clone(&self.plan.document);
         let step = &document.steps[at];
+        let told = called.told_usage();
+        let completed = called.completed(self.redactor());
+        let (mut event, mut completed) = self.tool_completed(completed)?;
+        if let StepKind::Tool(tool) = &step.kind
+            && let Some(usage) = self.usage_of(at, tool, &completed, told)
+        {
+            // Worked out of what the event says, so it is made anew.
+            (event, completed) = self.tool_completed(ToolCompleted { usage: Some(usage), ..completed })?;
+        }
+        self.batch.push(event);
+        self.settle_usage(at, completed.usage.as_ref());
         match completed.error {
             None => self.done(at, step, Seen::Ok(completed.output.unwrap_or_default())),
             Some(error) => self.attempt_failed(at, step, attempt, error.into()),
@@ -46,7 +54,7 @@ impl Run {
     }
 
     /// The event of an ended call, and what it says in normal form.
-    fn tool_completed(&self, completed: ToolCompleted) -> Result<(Event, ToolCompleted), Lost> {
+    pub(super) fn tool_completed(&self, completed: ToolCompleted) -> Result<(Event, ToolCompleted), Lost> {
         let plan_id = &self.plan.plan_id;
         let event = self.shared.event(plan_id, &completed).or_else(|error| {
             // A value that no store takes, in spite of all cutting: the call must end in the log all the same.
@@ -114,7 +122,10 @@ impl Run {
                 let outputs = Value::Object(completed.outputs.unwrap_or_default());
                 self.item_done(ended.step, step, ended.index, outputs);
             }
-            Some(error) => self.item_failed(ended.step, step, ended.index, StepFailure::of_plan(error)),
+            Some(error) => {
+                let failure = StepFailure::of_plan(error, completed.limit);
+                self.item_failed(ended.step, step, ended.index, failure);
+            }
         }
         Ok(())
     }
@@ -136,6 +147,9 @@ impl Run {
     pub(super) fn item_failed(&mut self, at: usize, step: &Step, index: usize, failure: StepFailure) {
         if self.ending.is_some() {
             return;
+        }
+        if self.is_of_own_limit(&failure) {
+            return self.fail_plan(step, failure);
         }
         match self.recover(step, Some(index), &failure) {
             Some(Ok(output)) => {
@@ -221,7 +235,11 @@ impl Run {
     }
 
     pub(super) fn fail_plan(&mut self, step: &Step, failure: StepFailure) {
+        if self.ending.is_some() {
+            return;
+        }
         let reason = failure.reason;
+        self.limit.clone_from(&failure.limit);
         let why = format!("step {} failed", step.id);
         self.end_early(
             (reason, failure.into_failure(self.redactor(), Some(&step.id))),

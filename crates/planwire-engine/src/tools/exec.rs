@@ -227,10 +227,10 @@ fn report(
     let (stdout, stderr) = pipes.texts(redactor);
     let said = last_words(&stderr);
     match (status.code(), status.signal()) {
-        (Some(code), _) if ok.contains(&code) => Ok(ToolOutput {
-            value: json!({"exit_code": code, "stdout": stdout, "stderr": stderr}),
-            truncated,
-        }),
+        (Some(code), _) if ok.contains(&code) => {
+            let value = json!({"exit_code": code, "stdout": stdout, "stderr": stderr});
+            Ok(ToolOutput::cut(value, truncated))
+        }
         (Some(code), _) => {
             Err(ToolError::new("exit_status", format!("{program} ended with exit code {code}{said}")))
         }

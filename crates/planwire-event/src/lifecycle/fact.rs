@@ -7,8 +7,8 @@ use crate::ids::PlanId;
 use crate::payload::{Payload, PayloadError};
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, FailureReason, InputReceived,
-    InputRequested, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, ResumeRequested,
-    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    InputRequested, LimitWarned, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted,
+    ResumeRequested, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
 };
 
 /// The part of an event that decides what may follow.
@@ -131,6 +131,10 @@ impl Fact {
             EventType::PlanAdopted => {
                 let adopted = payload.read::<PlanAdopted>().map_err(shape)?;
                 Self::Adopted { executor_id: adopted.executor_id.into(), previous: adopted.previous.into() }
+            }
+            EventType::LimitWarned => {
+                payload.read::<LimitWarned>().map_err(shape)?;
+                Self::Other
             }
             EventType::Custom(_) => Self::Other,
         })

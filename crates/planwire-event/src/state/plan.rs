@@ -9,7 +9,8 @@ use serde::{Serialize, Serializer};
 
 use super::{
     ARTIFACTS_MAX, ArtifactRecord, CallRecord, CancelNote, ChildRecord, ChildState, Counts, DECISIONS_MAX,
-    DecisionRecord, Detail, Kept, Omitted, Phase, QUESTIONS_MAX, Questions, STEPS_MAX, StepKind, StepRecord,
+    DecisionRecord, Detail, Kept, LIMITS_MAX, Omitted, Phase, PlanUsage, QUESTIONS_MAX, Questions, STEPS_MAX,
+    StepKind, StepRecord,
 };
 use crate::cursor::{Cursor, Position, Seq};
 use crate::event::StoredEvent;
@@ -20,8 +21,8 @@ use crate::limits::{OPEN_ID_BYTES_MAX, OPEN_ITEMS_MAX};
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, InputReceived,
-    InputRequested, Object, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted,
-    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    InputRequested, LimitWarned, Object, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted, UsageSum,
 };
 
 /// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
@@ -96,6 +97,10 @@ pub struct PlanState {
     pub children: Kept<ChildRecord>,
     /// Its artifacts in order of first appearance; at most [`ARTIFACTS_MAX`].
     pub artifacts: Kept<ArtifactRecord>,
+    /// What its calls used, and those of all below it.
+    pub usage: PlanUsage,
+    /// Limits that are nearly used up; at most [`LIMITS_MAX`].
+    pub limits_warned: Vec<LimitWarned>,
     /// How much has happened.
     pub counts: Counts,
     /// What is not in the lists above.
@@ -114,6 +119,19 @@ pub struct PlanState {
     /// the step. The writer bounds their number by [`OPEN_ITEMS_MAX`].
     #[serde(skip)]
     open_children: HashMap<PlanId, usize>,
+    /// Who says what the plans below it use.
+    #[serde(skip)]
+    below: Below,
+}
+
+/// Who says what the plans below a plan use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Below {
+    /// The plan's own events, when they have ended.
+    #[default]
+    Told,
+    /// The fold of the tree, as it happens.
+    Watched,
 }
 
 fn status_members<S: Serializer>(status: &PlanStatus, serializer: S) -> Result<S::Ok, S::Error> {
@@ -171,6 +189,8 @@ impl PlanState {
             questions: Questions::default(),
             children: Kept::default(),
             artifacts: Kept::default(),
+            usage: PlanUsage::default(),
+            limits_warned: Vec::new(),
             counts: Counts { events: 1, ..Counts::default() },
             omitted: Omitted::default(),
             last_seq: stored.seq,
@@ -179,6 +199,7 @@ impl PlanState {
             last_event_at: event.timestamp(),
             detail,
             open_children: HashMap::new(),
+            below: Below::default(),
         })
     }
 
@@ -216,6 +237,7 @@ impl PlanState {
             EventType::PauseRequested => self.pause_requested(event.read(), event.timestamp()),
             EventType::ResumeRequested => self.pause_requested = None,
             EventType::PlanAdopted => self.adopted(event.read()),
+            EventType::LimitWarned => self.limit_warned(event.read()),
             EventType::Custom(_) => self.counts.custom += 1,
             // The writer accepts one PlanStarted in each plan.
             EventType::PlanStarted => {}
@@ -234,6 +256,20 @@ impl PlanState {
     #[must_use]
     pub const fn is_ended(&self) -> bool {
         !self.status.is_open()
+    }
+
+    /// Leaves it to somebody else to say what the plans below it use.
+    pub(super) fn watched(mut self) -> Self {
+        self.below = Below::Watched;
+        self
+    }
+
+    fn limit_warned(&mut self, payload: Option<LimitWarned>) {
+        let Some(warned) = payload else { return };
+        if self.limits_warned.len() < LIMITS_MAX {
+            let limit = self.detail.text(&warned.limit);
+            self.limits_warned.push(LimitWarned { limit, ..warned });
+        }
     }
 
     fn adopted(&mut self, payload: Option<PlanAdopted>) {
@@ -315,6 +351,7 @@ impl PlanState {
 
     fn tool_called(&mut self, payload: Option<ToolCalled>, stored: &StoredEvent) {
         self.counts.tool_calls += 1;
+        self.usage.add_own(&UsageSum::of_call());
         let Some(called) = payload else { return };
         let detail = self.detail;
         if let Some(step) = self.step(&called.step, StepKind::Tool) {
@@ -333,6 +370,9 @@ impl PlanState {
 
     fn tool_completed(&mut self, payload: Option<ToolCompleted>) {
         let Some(ended) = payload else { return };
+        if let Some(usage) = &ended.usage {
+            self.usage.add_own(&usage.into());
+        }
         let detail = self.detail;
         let called = self.open_calls.remove(&ended.call_id);
         if called.is_none() {
@@ -370,6 +410,9 @@ impl PlanState {
 
     fn subplan_completed(&mut self, payload: Option<SubplanCompleted>) {
         let Some(ended) = payload else { return };
+        if let Some(usage) = ended.usage.as_ref().filter(|_| self.below == Below::Told) {
+            self.usage.add_below(usage);
+        }
         let detail = self.detail;
         self.counts.subplan_failures += u64::from(!ended.ok);
         let error = failure(ended.ok, ended.error.as_ref(), detail);

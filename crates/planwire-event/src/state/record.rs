@@ -8,7 +8,8 @@ use crate::cursor::Seq;
 use crate::ids::PlanId;
 use crate::timestamp::Timestamp;
 use crate::vocabulary::{
-    Alternative, ArtifactPart, ArtifactProduced, DecidedBy, DecisionMade, Failure, SubplanSpawned, ToolCalled,
+    Alternative, ArtifactPart, ArtifactProduced, DecidedBy, DecisionMade, Failure, Reserved, SubplanSpawned,
+    ToolCalled,
 };
 
 /// A tool call that has not ended.
@@ -22,6 +23,9 @@ pub struct CallRecord {
     pub tool: String,
     /// 1, 2, 3 ...
     pub attempt: u32,
+    /// What it may use at most.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<Reserved>,
     /// When it was called.
     pub called_at: Timestamp,
     /// Seq of its ToolCalled.
@@ -36,6 +40,7 @@ impl CallRecord {
             step: detail.text(&called.step),
             tool: detail.text(&called.tool),
             attempt: called.attempt,
+            reserved: called.reserved,
             called_at,
             seq,
         }

@@ -9,9 +9,10 @@ use crate::cursor::{Cursor, Position};
 use crate::event::StoredEvent;
 use crate::event_type::EventType;
 use crate::ids::PlanId;
+use crate::vocabulary::{ToolCompleted, UsageSum};
 
 /// What all plans of a tree add up to; exact whatever else is kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct TreeTotals {
     /// Plans that have started.
     pub plans: u64,
@@ -29,6 +30,8 @@ pub struct TreeTotals {
     pub artifacts: u64,
     /// Events of any type.
     pub events: u64,
+    /// What all calls used.
+    pub usage: UsageSum,
 }
 
 /// A tree of plans, as its events tell it, in position order: a summary of each plan (see [`Detail::Summary`]) and
@@ -62,10 +65,25 @@ impl TreeState {
         }
         self.last_cursor = Some(stored.cursor());
         self.count(stored.event.event_type());
+        let used = used(stored);
         match self.places.get(stored.plan_id()) {
             Some(place) => self.update(*place, stored),
             None if self.plans.len() < TREE_PLANS_MAX => self.add(stored),
             None => {}
+        }
+        if let Some(used) = used {
+            self.use_up(stored, &used);
+        }
+    }
+
+    /// What a call used counts for all plans above it.
+    fn use_up(&mut self, stored: &StoredEvent, used: &UsageSum) {
+        self.totals.usage.add(used);
+        let mut above = stored.parent_plan_id.clone();
+        while let Some(place) = above.and_then(|above| self.places.get(&above)) {
+            let plan = &mut self.plans[*place];
+            plan.usage.add_below(used);
+            above = plan.parent_plan_id.clone();
         }
     }
 
@@ -109,7 +127,7 @@ impl TreeState {
 
     fn add(&mut self, stored: &StoredEvent) {
         let detail = if self.summaries < TREE_SUMMARIES_MAX { Detail::Summary } else { Detail::Header };
-        let Some(plan) = PlanState::start_with(stored, detail) else { return };
+        let Some(plan) = PlanState::start_with(stored, detail).map(PlanState::watched) else { return };
         self.summaries += usize::from(detail == Detail::Summary);
         let place = self.plans.len();
         self.places.insert(plan.plan_id.clone(), place);
@@ -156,8 +174,8 @@ impl TreeState {
 
     /// What all plans add up to, also those that are not kept.
     #[must_use]
-    pub const fn totals(&self) -> TreeTotals {
-        self.totals
+    pub const fn totals(&self) -> &TreeTotals {
+        &self.totals
     }
 
     /// Cursor of the last event: a stream from here goes on where this state ends.
@@ -181,15 +199,24 @@ impl TreeState {
     }
 }
 
+/// What an event says was used.
+fn used(stored: &StoredEvent) -> Option<UsageSum> {
+    match stored.event.event_type() {
+        EventType::ToolCalled => Some(UsageSum::of_call()),
+        EventType::ToolCompleted => stored.event.read::<ToolCompleted>()?.usage.as_ref().map(UsageSum::from),
+        _ => None,
+    }
+}
+
 impl Serialize for TreeState {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Wire<'a> {
-            totals: TreeTotals,
+            totals: &'a TreeTotals,
             last_cursor: Option<Cursor>,
             plans: Vec<&'a PlanState>,
         }
         let plans = self.depth_first();
-        Wire { totals: self.totals, last_cursor: self.last_cursor, plans }.serialize(serializer)
+        Wire { totals: &self.totals, last_cursor: self.last_cursor, plans }.serialize(serializer)
     }
 }

@@ -56,7 +56,17 @@ fn members(schema: &Value) -> BTreeSet<&str> {
 fn tables_of_fields_are_the_schemas() {
     let all = schema::all();
     let names = EventType::OURS.iter().map(EventType::as_str);
-    for name in names.chain(["Failure", "Counts", "Origin", "DecisionOption", "Alternative"]) {
+    for name in names.chain([
+        "Failure",
+        "Counts",
+        "Origin",
+        "DecisionOption",
+        "Alternative",
+        "Usage",
+        "Reserved",
+        "UsageSum",
+        "LimitHit",
+    ]) {
         let schema = &all["$defs"][name];
         let required: BTreeSet<_> =
             schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -137,7 +147,7 @@ fn the_tree_that_is_shown_is_accepted_to_its_end() {
     let left: Vec<_> = unseen.into_iter().collect();
     assert_eq!(
         left,
-        ["CancelRequested", "PauseRequested", "PlanAdopted", "PlanFailed", "ResumeRequested"],
+        ["CancelRequested", "LimitWarned", "PauseRequested", "PlanAdopted", "PlanFailed", "ResumeRequested"],
         "every other type is shown in its place"
     );
 }

@@ -2,6 +2,7 @@
 
 use planwire_event::TreeState;
 use planwire_event::state::{Detail, TREE_PLANS_MAX, TREE_SUMMARIES_MAX, TreeTotals};
+use planwire_event::vocabulary::UsageSum;
 use serde_json::json;
 
 use crate::fixture::{Log, plan};
@@ -60,8 +61,9 @@ fn totals_are_of_all_plans() {
         decisions: 0,
         artifacts: 0,
         events: log.events.len() as u64,
+        usage: UsageSum::of_call(),
     };
-    assert_eq!(tree(&log).totals(), expected);
+    assert_eq!(*tree(&log).totals(), expected);
     assert!(!tree(&log).is_ended());
     assert!(!TreeState::new().is_ended());
     log.put(

@@ -143,11 +143,17 @@ impl Ending<'_> {
                     truncated: false,
                     duration_ms: self.now.millis_since(call.called_at),
                     attempt: call.attempt,
-                    usage: None,
+                    usage: call.reserved.map(|reserved| reserved.as_usage()),
                 };
                 events.push(self.event(&plan.plan_id, &completed)?);
             }
-            let failed = PlanFailed { reason: self.reason, error: self.failure(), duration_ms };
+            let failed = PlanFailed {
+                reason: self.reason,
+                error: self.failure(),
+                duration_ms,
+                limit: None,
+                usage: None,
+            };
             events.push(self.event(&plan.plan_id, &failed)?);
             let parent = plan.parent_plan_id.as_ref().and_then(|parent| tree.plan(parent));
             if let Some(parent) = parent.filter(|parent| !parent.is_ended()) {
@@ -157,6 +163,8 @@ impl Ending<'_> {
                     outputs: None,
                     error: Some(self.failure()),
                     duration_ms,
+                    limit: None,
+                    usage: None,
                 };
                 events.push(self.event(&parent.plan_id, &completed)?);
             }

@@ -113,12 +113,20 @@ fn spawned(child_plan_id: PlanId) -> SubplanSpawned {
 }
 
 const fn child_ended(child_plan_id: PlanId) -> SubplanCompleted {
-    SubplanCompleted { child_plan_id, ok: true, outputs: None, error: None, duration_ms: 0 }
+    SubplanCompleted {
+        child_plan_id,
+        ok: true,
+        outputs: None,
+        error: None,
+        duration_ms: 0,
+        limit: None,
+        usage: None,
+    }
 }
 
 fn called(call: u8) -> ToolCalled {
     let (call_id, step, tool) = (format!("c{call}"), "s".into(), "t".into());
-    ToolCalled { call_id, step, tool, arguments: Object::new(), attempt: 1 }
+    ToolCalled { call_id, step, tool, arguments: Object::new(), attempt: 1, reserved: None }
 }
 
 fn call_ended(call: u8) -> ToolCompleted {
@@ -138,5 +146,5 @@ fn call_ended(call: u8) -> ToolCompleted {
 
 fn failed() -> PlanFailed {
     let error = Failure { code: "x".into(), message: "y".into(), step: None };
-    PlanFailed { reason: FailureReason::Error, error, duration_ms: 1 }
+    PlanFailed { reason: FailureReason::Error, error, duration_ms: 1, limit: None, usage: None }
 }

@@ -123,7 +123,8 @@ impl Script {
             let call_id = format!("k{}", self.number());
             self.plans[at].calls.push(call_id.clone());
             let (step, tool) = ("s".into(), "t".into());
-            let called = ToolCalled { call_id, step, tool, arguments: Object::new(), attempt: 1 };
+            let called =
+                ToolCalled { call_id, step, tool, arguments: Object::new(), attempt: 1, reserved: None };
             return events.push(self.event(now, plan, &called));
         }
         let call_id = self.plans[at].calls.pop().unwrap_or_default();
@@ -154,7 +155,8 @@ impl Script {
             events.push(self.event(now, plan.clone(), &PlanCompleted::default()));
         } else {
             let error = Failure { code: "x".into(), message: "y".into(), step: None };
-            let failed = PlanFailed { reason: FailureReason::Error, error, duration_ms: 1 };
+            let failed =
+                PlanFailed { reason: FailureReason::Error, error, duration_ms: 1, limit: None, usage: None };
             events.push(self.event(now, plan.clone(), &failed));
         }
         if let Some(parent) = self.plans[at].parent.filter(|_| random.percent(60)) {
@@ -164,7 +166,15 @@ impl Script {
     }
 
     fn child_ended(&mut self, now: Timestamp, parent: PlanId, child_plan_id: PlanId) -> Event {
-        let ended = SubplanCompleted { child_plan_id, ok: true, outputs: None, error: None, duration_ms: 0 };
+        let ended = SubplanCompleted {
+            child_plan_id,
+            ok: true,
+            outputs: None,
+            error: None,
+            duration_ms: 0,
+            limit: None,
+            usage: None,
+        };
         self.event(now, parent, &ended)
     }
 

@@ -206,6 +206,6 @@ impl Found {
             "unreadable": self.unreadable.into_value(),
             "truncated": truncated,
         });
-        ToolOutput { value, truncated }
+        ToolOutput::cut(value, truncated)
     }
 }

@@ -223,7 +223,7 @@ impl Listing {
             "unreadable": self.unreadable.into_value(),
             "truncated": truncated,
         });
-        ToolOutput { value, truncated }
+        ToolOutput::cut(value, truncated)
     }
 }
 

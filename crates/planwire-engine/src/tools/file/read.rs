@@ -190,7 +190,7 @@ fn read_text(
     }
     let text = lossy(redactor.cut_bytes(&bytes, Edges::cut_end_if(truncated)).into_owned());
     let value = json!({"text": text, "size_bytes": size_of(&stat), "truncated": truncated});
-    Ok(ToolOutput { value, truncated })
+    Ok(ToolOutput::cut(value, truncated))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> ToolError {
@@ -334,6 +334,6 @@ impl<'a> Search<'a> {
             "unreadable": self.unreadable.into_value(),
             "truncated": truncated,
         });
-        ToolOutput { value, truncated }
+        ToolOutput::cut(value, truncated)
     }
 }

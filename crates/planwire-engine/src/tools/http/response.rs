@@ -64,7 +64,7 @@ pub(super) async fn read(
     output.insert("url".to_owned(), json!(request.shown.url));
     output.insert("truncated".to_owned(), json!(truncated));
     body.put_into(&mut output, is_json(headers), redactor);
-    Ok(ToolOutput { value: Value::Object(output), truncated })
+    Ok(ToolOutput::cut(Value::Object(output), truncated))
 }
 
 /// The headers that a step sees, without values of secrets, and whether one of them was cut then.
