@@ -105,6 +105,8 @@ export interface PlanStarted extends Open {
   executor_id?: string;
   /** Where relative paths of the tree start; absolute. */
   folder?: string;
+  /** Whether the document came along with the request from somebody who need not be the operator. */
+  document_received?: boolean;
   /** Who asked for the plan, and how. */
   origin?: Origin;
 }

@@ -68,7 +68,7 @@ pub struct StartRequest {
 pub enum DocumentSource {
     /// A registered document, by name.
     Registered(String),
-    /// A document that the caller sends along.
+    /// A document that the operator of this process sends along.
     Inline {
         /// YAML or JSON.
         text: String,
@@ -76,6 +76,14 @@ pub enum DocumentSource {
         name: String,
         /// The folder to which relative files and paths refer; none: it may refer to no file.
         folder: Option<PathBuf>,
+    },
+    /// A document that came over the network from somebody who need not be the operator: it may refer to no file, and
+    /// may do only what the policy allows to such documents.
+    Received {
+        /// YAML or JSON.
+        text: String,
+        /// What to call it in messages.
+        name: String,
     },
 }
 

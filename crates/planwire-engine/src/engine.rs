@@ -34,6 +34,7 @@ use crate::document::{Diagnostic, Document, Folder, Resolved};
 use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::moment::AtMoment;
 use crate::orphans::{self, OrphansError};
+use crate::policy::{Policy, Source};
 use crate::redaction::Edges;
 use crate::secrets::Secrets;
 use crate::shared::{Entry, FOLLOWED, Shared, Tree};
@@ -76,6 +77,8 @@ pub struct EngineConfig {
     pub tools: ToolSet,
     /// What documents may name by `secret("NAME")`. Default: none.
     pub secrets: Secrets,
+    /// What documents may do. Default: the operator's everything, those that come over the network nothing.
+    pub policy: Policy,
     /// The executors of the log, where other processes may run plans of it too. Default: none, there are no others.
     pub executors: Option<Arc<dyn Executors>>,
     /// Time after which an executor that was not seen may be succeeded; at least [`GONE_AFTER_MIN`]. Default:
@@ -94,6 +97,7 @@ impl Default for EngineConfig {
             limits: TreeLimits { tool_calls: Some(TREE_CALLS_MAX_DEFAULT), ..TreeLimits::NONE },
             tools: ToolSet::standard(),
             secrets: Secrets::none(),
+            policy: Policy::default(),
             executors: None,
             gone_after: GONE_AFTER_DEFAULT,
             at_moment: None,
@@ -253,6 +257,7 @@ impl Engine {
         if let Some(plan_id) = &plan_id {
             inner.refuse_started(plan_id).await?;
         }
+        let source = source_of(&request.document);
         let (resolved, folder) = inner.resolve(request.document)?;
         inner.check_secrets(&resolved)?;
         let inputs = resolved
@@ -270,12 +275,13 @@ impl Engine {
             context_id: request.context_id,
             executor_id: Some(inner.shared.executor_id.to_string()),
             folder: Some(folder.to_string_lossy().into_owned()),
+            document_received: source == Source::Received,
             origin: Some(request.origin),
         };
         let event = inner.shared.event(&plan_id, &payload).map_err(|error| inner.inputs_refused(&error))?;
         // Expressions see the inputs as the event says them.
         let inputs = event.read::<PlanStarted>().map(|said| said.inputs).unwrap_or_default();
-        let tree = Arc::new(Tree::new(folder, plan_id.clone(), inner.limits));
+        let tree = Arc::new(Tree::new(folder, source, plan_id.clone(), inner.limits));
         let stopper = Stopper::new();
         let entry = inner.shared.enter(plan_id.clone(), stopper.clone());
         if inner.closed.load(Ordering::Acquire) {
@@ -304,6 +310,14 @@ impl Engine {
             other => other.into(),
         })?;
         Ok(Started { plan_id, cursor: published.cursor })
+    }
+}
+
+/// Whose a document is. A registered one is the operator's, whoever starts it.
+const fn source_of(document: &DocumentSource) -> Source {
+    match document {
+        DocumentSource::Registered(_) | DocumentSource::Inline { .. } => Source::Own,
+        DocumentSource::Received { .. } => Source::Received,
     }
 }
 
@@ -357,6 +371,11 @@ impl Inner {
                 let folder =
                     folder.map_or_else(|| Arc::clone(&self.folder), |folder| self.folder.join(folder).into());
                 Ok((resolved, folder))
+            }
+            DocumentSource::Received { text, name } => {
+                let resolved = Document::parse_with(&text, &name, Folder::None, &self.shared.tools)
+                    .map_err(|found| self.invalid(&found.to_string(), found.list()))?;
+                Ok((resolved, Arc::clone(&self.folder)))
             }
         }
     }

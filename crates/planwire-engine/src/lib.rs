@@ -10,6 +10,7 @@
 //! - [`executor`]: one plan, from its first event to its last.
 //! - [`decision`], [`tool_runner`], [`spawner`], [`question`]: the other four that publish.
 //! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
+//! - [`policy`]: what the operator lets documents do.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`budget`]: what the plans of a tree may use together.
 //! - [`stop`]: the request to end, handed down a tree; `pause`: the request to begin nothing new.
@@ -28,6 +29,7 @@ pub mod moment;
 pub mod orphans;
 pub mod output;
 mod pause;
+pub mod policy;
 pub mod question;
 pub mod redaction;
 pub mod secrets;
@@ -42,6 +44,7 @@ pub mod tools;
 pub use budget::TreeLimits;
 pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, ResumeError, Succession};
 pub use moment::{AtMoment, Moment, Stage};
+pub use policy::Policy;
 pub use redaction::Redactor;
 pub use secrets::{Secrets, SecretsError};
 pub use tool::{Tool, ToolSet};

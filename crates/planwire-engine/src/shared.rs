@@ -20,9 +20,11 @@ use tokio::sync::Semaphore;
 use crate::budget::history::OpenPlan;
 use crate::budget::{Budgets, TreeLimits};
 use crate::document::Resolved;
+use crate::document::model::Ask;
 use crate::engine::EngineConfig;
 use crate::moment::{AtMoment, Moment, Stage};
 use crate::pause::Pauses;
+use crate::policy::{Policy, Source};
 use crate::question::{TREE_QUESTIONS_MAX, Waiters};
 use crate::redaction::redact_payload;
 use crate::secrets::Secrets;
@@ -67,6 +69,9 @@ pub(crate) struct Shared {
     pub(crate) ids: Arc<IdGenerator>,
     pub(crate) tools: ToolSet,
     pub(crate) secrets: Secrets,
+    pub(crate) policy: Arc<Policy>,
+    /// What is asked where the policy wants approval and the document does not ask.
+    pub(crate) policy_ask: Ask,
     pub(crate) calls: Semaphore,
     pub(crate) at_moment: Option<AtMoment>,
     /// Whether other executors may run plans of the log.
@@ -94,6 +99,8 @@ impl Shared {
             ids,
             tools: config.tools.clone().with_secrets(config.secrets.clone()),
             secrets: config.secrets.clone(),
+            policy: Arc::new(config.policy.clone()),
+            policy_ask: Ask::by_policy(),
             calls: Semaphore::new(crate::tool_runner::CALLS_MAX),
             at_moment: config.at_moment.clone(),
             is_log_shared: config.executors.is_some(),
@@ -315,6 +322,8 @@ pub(crate) struct Tree {
     pub(crate) folder: Arc<Path>,
     /// What its plans may use together.
     pub(crate) budgets: Arc<Budgets>,
+    /// Whose document its root is.
+    pub(crate) source: Source,
     plans: AtomicUsize,
     open: AtomicUsize,
     questions: AtomicUsize,
@@ -328,19 +337,20 @@ pub(crate) type MadeDocuments = HashMap<String, Resolved>;
 
 impl Tree {
     /// `most`: what holds for the tree, whatever its document says.
-    pub(crate) fn new(folder: Arc<Path>, root: PlanId, most: TreeLimits) -> Self {
-        Self::over(folder, Budgets::of_root(root, most))
+    pub(crate) fn new(folder: Arc<Path>, source: Source, root: PlanId, most: TreeLimits) -> Self {
+        Self::over(folder, source, Budgets::of_root(root, most))
     }
 
-    fn over(folder: Arc<Path>, budgets: Arc<Budgets>) -> Self {
+    fn over(folder: Arc<Path>, source: Source, budgets: Arc<Budgets>) -> Self {
         let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
         let made = MadeDocuments::new();
-        Self { folder, budgets, plans, open, questions, stored: Mutex::default(), made }
+        Self { folder, source, budgets, plans, open, questions, stored: Mutex::default(), made }
     }
 
     /// A tree of which there are `plans` already, and of these `open` are open, parents first.
     pub(crate) fn taken_up(
         folder: Arc<Path>,
+        source: Source,
         plans: usize,
         open: Vec<OpenPlan>,
         made: MadeDocuments,
@@ -348,7 +358,8 @@ impl Tree {
     ) -> Self {
         let (plans, count) = (AtomicUsize::new(plans), AtomicUsize::new(open.len()));
         let stored = Mutex::new(made.values().map(|document| document.digest).collect());
-        Self { plans, open: count, stored, made, ..Self::over(folder, Budgets::taken_up(open, most)) }
+        let budgets = Budgets::taken_up(open, most);
+        Self { plans, open: count, stored, made, ..Self::over(folder, source, budgets) }
     }
 
     /// The document that was made at run time for a plan that is taken up.
@@ -422,7 +433,7 @@ mod tests {
 
     #[test]
     fn tree_is_bounded_and_says_when_it_is_crowded() {
-        let tree = Tree::new(Path::new("/").into(), "root".parse().unwrap(), TreeLimits::NONE);
+        let tree = Tree::new(Path::new("/").into(), Source::Own, "root".parse().unwrap(), TreeLimits::NONE);
         assert!((1..TREE_OPEN_PLANS_MAX).all(|_| !tree.is_crowded() && tree.add_plan()));
         assert!(tree.is_crowded());
         tree.plan_ended();

@@ -59,6 +59,7 @@ impl Child {
             context_id: None,
             executor_id: Some(executor_id.into()),
             folder: None,
+            document_received: false,
             origin: Some(Origin { protocol: "engine".into(), principal: executor_id.into(), message: None }),
         }
     }

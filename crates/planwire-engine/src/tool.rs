@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
@@ -13,6 +13,7 @@ use planwire_event::vocabulary::{Object, Usage};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::policy::{Gate, Reach};
 use crate::redaction::Redactor;
 use crate::secrets::Secrets;
 use crate::stop::Stop;
@@ -32,6 +33,14 @@ pub trait Tool: Send + Sync {
     /// nothing takes all that is left until it ends. Default: they do not.
     fn reports_usage(&self) -> bool {
         false
+    }
+
+    /// What a call would touch outside of the log, where relative paths start at the absolute `folder`. The
+    /// [policy](crate::policy) judges by it, before the call. A tool that says nothing is judged by its name and its
+    /// arguments alone.
+    fn reach(&self, arguments: &Object, folder: &Path) -> Reach {
+        let _ = (arguments, folder);
+        Reach::default()
     }
 
     /// Does it.
@@ -81,6 +90,8 @@ pub struct ToolContext {
     pub stop: Stop,
     /// Replaces values of secrets. All that a call gives back goes through it; a tool that cuts a text does it before.
     pub redactor: Redactor,
+    /// Is asked before the call touches what [`Tool::reach`] could not know, as where a redirect leads.
+    pub gate: Gate,
 }
 
 /// What a call gave.

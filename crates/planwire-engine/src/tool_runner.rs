@@ -1,9 +1,11 @@
 //! The tool runner: runs a tool within its time and says what came of it. Publishes `ToolCalled` and `ToolCompleted`.
 //!
-//! `ToolCalled` is durable before the tool runs. A call that is asked to end gets [`STOP_GRACE`] to end what it
+//! `ToolCalled` is durable before the tool runs. Between the two, the [policy](crate::policy) is asked: a call that it
+//! denies ends there, and nothing was begun. A call that is asked to end gets [`STOP_GRACE`] to end what it
 //! began; then it is dropped, which ends it at once. A tool that panics fails its call and nothing else.
 
 use std::panic::AssertUnwindSafe;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,11 +16,13 @@ use tokio::time::{sleep, timeout};
 
 use crate::failure::failure;
 use crate::output::fit;
+use crate::policy::gate::Approval;
+use crate::policy::{DENIED, Gate, Source};
 use crate::redaction::{Edges, Redactor};
 use crate::secrets::slots::Slots;
 use crate::shared::Shared;
 use crate::stop::{Stop, StopReason, Stopper};
-use crate::tool::{ToolContext, ToolError, ToolOutput};
+use crate::tool::{Tool, ToolContext, ToolError, ToolOutput};
 
 /// Time that a call which is asked to end may take for it.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -49,6 +53,10 @@ pub(crate) struct Call {
     /// Timestamp of its `ToolCalled`.
     pub(crate) called_at: Timestamp,
     pub(crate) timeout: Duration,
+    /// Whose document asks for it.
+    pub(crate) source: Source,
+    /// Whether a person approved it with these arguments.
+    pub(crate) approval: Approval,
     /// Not later than the log took its `ToolCalled`.
     pub(crate) announced: Instant,
 }
@@ -95,7 +103,7 @@ impl Called {
 }
 
 /// Runs a call whose `ToolCalled` is durable.
-pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<std::path::Path>, call: Call, stop: Stop) -> Called {
+pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<Path>, call: Call, stop: Stop) -> Called {
     let result = AssertUnwindSafe(attempt(&shared, &folder, &call, &stop)).catch_unwind().await;
     let result = result
         .unwrap_or_else(|_| Err(ToolError::new("failed", format!("tool {} ended unexpectedly", call.tool))));
@@ -118,12 +126,7 @@ fn redacted(redactor: &Redactor, result: Result<ToolOutput, ToolError>) -> Resul
     }
 }
 
-async fn attempt(
-    shared: &Shared,
-    folder: &std::path::Path,
-    call: &Call,
-    stop: &Stop,
-) -> Result<ToolOutput, ToolError> {
+async fn attempt(shared: &Shared, folder: &Path, call: &Call, stop: &Stop) -> Result<ToolOutput, ToolError> {
     let Some(tool) = shared.tools.get(&call.tool) else {
         return Err(ToolError::new("unknown_tool", format!("there is no tool named {}", call.tool)));
     };
@@ -137,8 +140,9 @@ async fn attempt(
     }
     let inner = Stopper::new();
     let redactor = shared.secrets.redactor().clone();
-    let context = ToolContext { folder: folder.into(), stop: inner.handle(), redactor };
     let arguments = call.slots.fill(call.arguments.clone(), &shared.secrets)?;
+    let gate = admit(shared, tool, folder, call, &arguments).await?;
+    let context = ToolContext { folder: folder.into(), stop: inner.handle(), redactor, gate };
     let mut running = tool.call(arguments, context);
     let (reason, error) = tokio::select! {
         biased;
@@ -150,6 +154,26 @@ async fn attempt(
     // What it gives now comes too late.
     let _ = timeout(STOP_GRACE, running).await;
     Err(error)
+}
+
+/// Asks the policy about a call, whose arguments are those that the tool gets. Nothing of it has begun.
+async fn admit(
+    shared: &Shared,
+    tool: &Arc<dyn Tool>,
+    folder: &Path,
+    call: &Call,
+    arguments: &Object,
+) -> Result<Gate, ToolError> {
+    let gate = Gate::of(&shared.policy, call.source, call.approval, &call.tool, arguments);
+    if gate.is_open() {
+        return Ok(gate);
+    }
+    let (tool, arguments, folder) = (Arc::clone(tool), arguments.clone(), folder.to_path_buf());
+    // Looks at files, which may lie far away.
+    let reach = tokio::task::spawn_blocking(move || tool.reach(&arguments, &folder)).await;
+    let reach =
+        reach.map_err(|_| ToolError::new(DENIED, "it cannot be found out what the call would touch"))?;
+    gate.admit(&reach).map(|()| gate)
 }
 
 fn timed_out(call: &Call) -> ToolError {

@@ -73,6 +73,10 @@ pub struct PlanStarted {
     /// Where relative paths of the plan's tree start; absolute. Only the engine's roots say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub folder: Option<String>,
+    /// Whether the document came along with the request from somebody who need not be the operator, so that the tree
+    /// may do only what the policy allows to such documents. Only the engine's roots say it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub document_received: bool,
     /// Who asked for the plan, and how.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub origin: Option<Origin>,

@@ -165,9 +165,13 @@ fn source(start: Start, caller: Caller, inline_allowed: bool) -> Result<Document
             "only registered documents can be started by HTTP; --allow-inline-documents changes that";
         return Err(Problem::new(Kind::InlineRefused, detail));
     }
-    if caller == Caller::Anonymous && start.folder.is_some() {
-        return Err(Problem::new(Kind::InlineRefused, "a working folder needs the token of the lock file"));
-    }
     let name = start.name.unwrap_or_else(|| "document".to_owned());
+    if caller == Caller::Anonymous {
+        if start.folder.is_some() {
+            let detail = "a working folder needs the token of the lock file";
+            return Err(Problem::new(Kind::InlineRefused, detail));
+        }
+        return Ok(DocumentSource::Received { text, name });
+    }
     Ok(DocumentSource::Inline { text, name, folder: start.folder })
 }

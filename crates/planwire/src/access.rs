@@ -97,6 +97,10 @@ impl Access {
                         body["name"] = json!(name);
                         body["folder"] = json!(folder);
                     }
+                    DocumentSource::Received { text, name } => {
+                        body["text"] = json!(text);
+                        body["name"] = json!(name);
+                    }
                 }
                 let answer = client.post("/v1/plans", &body).await?;
                 let id = answer["plan_id"].as_str().and_then(|id| id.parse().ok());

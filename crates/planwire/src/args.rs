@@ -145,6 +145,9 @@ pub(crate) struct RunArguments {
     /// An input of the plan; repeatable. Read as JSON where the document does not say string or path.
     #[arg(long = "input", short = 'i', value_name = "NAME=VALUE")]
     pub(crate) inputs: Vec<String>,
+    /// What documents may do [default: everything; those that come over the network nothing].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 /// Arguments of `resume`.
@@ -180,7 +183,10 @@ pub(crate) struct ServeFlags {
     /// Folder of plan documents that can be started by name [default: those that come with planwire].
     #[arg(long, value_name = "DIR")]
     pub(crate) plans: Option<PathBuf>,
-    /// Let any local client start documents that it sends along, which can run any program.
+    /// What documents may do [default: everything; those that come over the network nothing].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// Let any local client start documents that it sends along; they may do what the policy allows to them.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) allow_inline_documents: Option<bool>,
 }
@@ -325,6 +331,9 @@ pub(crate) struct CheckArguments {
     /// A plan document (YAML or JSON), or the name of one that comes with planwire.
     #[arg(value_name = "PLAN")]
     pub(crate) plan: String,
+    /// Also say what this policy makes of calls whose arguments are written out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
 }
 
 /// Arguments of `schema`.
@@ -384,6 +393,9 @@ impl Arguments {
         if let Some(db) = self.global.db.as_ref().filter(|db| !db.is_empty()) {
             flags.push(("db", db.into()));
         }
+        if let Command::Run(RunArguments { policy: Some(policy), .. }) = &self.command {
+            flags.push(("engine.policy", policy.into()));
+        }
         let serve = match &self.command {
             Command::Serve(arguments) => &arguments.flags,
             Command::Config(arguments) => &arguments.flags,
@@ -394,6 +406,9 @@ impl Arguments {
         }
         if let Some(plans) = &serve.plans {
             flags.push(("engine.plans", plans.into()));
+        }
+        if let Some(policy) = &serve.policy {
+            flags.push(("engine.policy", policy.into()));
         }
         if let Some(allow) = serve.allow_inline_documents {
             flags.push(("server.allow_inline_documents", allow.to_string().into()));

@@ -9,6 +9,7 @@
 //! - [`file`]: TOML with the place of every key and value.
 //! - [`layers`]: the file, the environment and the flags, on top of each other.
 //! - [`tables`]: secrets and routes, which are no single values.
+//! - [`policy`]: the file that says what documents may do.
 //! - [`rooms`]: what each room is told.
 //! - [`reference`]: the page that tells all this to people.
 
@@ -16,6 +17,7 @@ mod database;
 pub(crate) mod file;
 pub(crate) mod keys;
 pub(crate) mod layers;
+pub(crate) mod policy;
 pub(crate) mod reference;
 mod rooms;
 pub(crate) mod slot;
@@ -71,6 +73,8 @@ pub(crate) struct EngineSettings {
     pub(crate) plans: Option<PathBuf>,
     /// Where relative paths of those documents start; none: the working folder.
     pub(crate) folder: Option<PathBuf>,
+    /// The file that says what documents may do; none: the operator's everything, others nothing.
+    pub(crate) policy: Option<PathBuf>,
     pub(crate) plans_max: u64,
     /// Time after which an executor that was not seen may be succeeded.
     pub(crate) gone_after_ms: u64,
@@ -112,6 +116,7 @@ impl Default for Config {
         let engine = EngineSettings {
             plans: None,
             folder: None,
+            policy: None,
             plans_max: PLANS_MAX_DEFAULT as u64,
             gone_after_ms: GONE_AFTER_MS_DEFAULT,
             http_allow_private: Vec::new(),

@@ -190,7 +190,11 @@ pub(crate) fn find_embedded(name: &str) -> Result<Named, Failure> {
 }
 
 /// The folder to which the paths of a plan refer.
-fn working_folder() -> Result<PathBuf, Failure> {
+///
+/// # Errors
+///
+/// If there is none.
+pub(crate) fn working_folder() -> Result<PathBuf, Failure> {
     std::env::current_dir().map_err(|error| Failure::failed(error).context("there is no working folder"))
 }
 

@@ -117,6 +117,7 @@ class PlanStarted(BaseEvent):
     context_id: Optional[str] = None
     executor_id: Optional[str] = None
     folder: Optional[str] = None
+    document_received: bool = False
     origin: Optional[Origin] = field(default=None, metadata=of(Origin))
 
 

@@ -395,6 +395,7 @@ pub(crate) fn start(parent: Option<&str>) -> PlanStarted {
         context_id: None,
         executor_id: None,
         folder: None,
+        document_received: false,
         origin: None,
     }
 }

@@ -173,6 +173,7 @@ impl Kit {
             context_id: None,
             executor_id: None,
             folder: None,
+            document_received: false,
             origin: None,
         };
         self.event(planwire_event::EventType::PlanStarted, plan, Payload::of(&started).unwrap())

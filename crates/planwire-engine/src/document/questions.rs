@@ -13,6 +13,24 @@ use super::model::{Ask, EXPIRES_DEFAULT, EXPIRES_MAX, Fail, InputKind};
 use super::node::{Node, NodeValue};
 use super::parse::PLAN_VARIABLES;
 use super::reading::{Fields, Reading, sound};
+use crate::template::Template;
+
+impl Ask {
+    /// The approval that the policy wants: no document says it, and its text comes with the call.
+    pub(crate) fn by_policy() -> Self {
+        let schema = approval_schema();
+        let answer =
+            AnswerSchema::compile(&schema).expect("the schema of approvals is a constant, and sound");
+        Self {
+            question: Template::Literal(Value::String(String::new())),
+            kind: QuestionKind::Approval,
+            schema: Some(schema),
+            answer: Arc::new(answer),
+            expires: EXPIRES_DEFAULT,
+            arguments: None,
+        }
+    }
+}
 
 impl Reading<'_, '_> {
     pub(super) fn ask(&mut self, fields: &Fields<'_>, what: &str) -> Option<Ask> {

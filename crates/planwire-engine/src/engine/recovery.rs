@@ -17,6 +17,7 @@ use crate::document::{Document, Resolved};
 use crate::executor::{Past, Plan, run_plan};
 use crate::history::{self, TreeHistory};
 use crate::orphans::{self, OrphansError};
+use crate::policy::Source;
 use crate::shared::{MadeDocuments, Tree};
 use crate::stop::Stopper;
 
@@ -261,7 +262,9 @@ impl Inner {
         let folder = history.root.started.folder.as_deref().map(Path::new);
         let folder = folder.map_or_else(|| Arc::clone(&self.folder), Arc::from);
         let Documents { root: document, made } = documents;
-        let tree = Arc::new(Tree::taken_up(folder, history.plans, history.open, made, self.limits));
+        let source = if history.root.started.document_received { Source::Received } else { Source::Own };
+        let tree = Tree::taken_up(folder, source, history.plans, history.open, made, self.limits);
+        let tree = Arc::new(tree);
         tree.is_stored(document.digest);
         let stopper = Stopper::new();
         let entry = self.shared.enter(root.clone(), stopper.clone());

@@ -96,10 +96,7 @@ impl Run {
         }
         match &step.kind {
             StepKind::Tool(tool) => {
-                match &tool.approve {
-                    Some(ask) => self.ask_for_tool(at, step, tool, ask),
-                    None => self.states[at] = State::Due(1),
-                }
+                self.begin_tool(at, step, tool);
                 true
             }
             StepKind::Ask(ask) => {
@@ -247,6 +244,8 @@ impl Run {
             attempt,
             called_at: event.timestamp(),
             timeout: tool.timeout,
+            source: self.tree.source,
+            approval: self.approval_of(at),
             announced: Instant::now(),
         };
         Ok((event, call))

@@ -1,6 +1,8 @@
 //! Steps that ask people: the question, and what becomes of its answer.
 
-use planwire_event::answer::Approval;
+use std::sync::Arc;
+
+use planwire_event::answer::Approval as Answered;
 use planwire_event::vocabulary::{InputReceived, InputRequested, Object, QuestionKind};
 use planwire_event::{Digest, Payload, Timestamp};
 use serde_json::{Value, json};
@@ -13,6 +15,8 @@ use super::values::Seen;
 use crate::document::model::{Ask, Step, StepKind, ToolStep};
 use crate::failure::{StepFailure, text};
 use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
+use crate::policy::gate::Approval;
+use crate::policy::{DENIED, Subject, Verdict};
 use crate::question::{Asker, Outcome, Place, Question, ROUNDS_MAX, TREE_QUESTIONS_MAX};
 use crate::secrets::slots::Slots;
 use crate::stop::Stopper;
@@ -24,6 +28,45 @@ pub(super) struct Approved {
 }
 
 impl Run {
+    /// Begins the step of a tool: with a question, where its document or the policy wants one.
+    pub(super) fn begin_tool(&mut self, at: usize, step: &Step, tool: &ToolStep) {
+        let shared = Arc::clone(&self.shared);
+        match (self.verdict_on(tool), &tool.approve) {
+            // When it is called, it is denied: nobody is asked for nothing.
+            (Verdict::Deny { .. }, _) | (Verdict::Allow, None) => self.states[at] = State::Due(1),
+            (Verdict::Allow, Some(ask)) => self.ask_for_tool(at, step, tool, ask, ""),
+            (Verdict::Approve { rule }, Some(ask)) => {
+                let note = format!(" (the policy wants approval too: rule '{rule}')");
+                self.ask_for_tool(at, step, tool, ask, &note);
+            }
+            (Verdict::Approve { rule }, None) => {
+                let note =
+                    format!("Rule '{rule}' of the policy wants approval: may {} be called?", tool.tool);
+                self.ask_for_tool(at, step, tool, &shared.policy_ask, &note);
+            }
+        }
+    }
+
+    /// What the policy says of the first attempt, as far as it matters before the call: the tool runner has the last
+    /// word, and judges what is called.
+    fn verdict_on(&self, tool: &ToolStep) -> Verdict {
+        let (shared, source) = (&self.shared, self.tree.source);
+        if shared.policy.is_open(source) {
+            return Verdict::Allow;
+        }
+        // What cannot be evaluated fails when it is called.
+        let Ok((arguments, slots)) = self.arguments_of(tool, 1) else { return Verdict::Allow };
+        let Ok(arguments) = slots.fill(arguments, &shared.secrets) else { return Verdict::Allow };
+        let Some(known) = shared.tools.get(&tool.tool) else { return Verdict::Allow };
+        let reach = known.reach(&arguments, &self.tree.folder);
+        shared.policy.judge(source, &Subject { tool: &tool.tool, arguments: &arguments, reach: &reach })
+    }
+
+    /// Whether a person approved the call of a step that goes on to call.
+    pub(super) fn approval_of(&self, at: usize) -> Approval {
+        if self.approved.contains_key(&at) { Approval::Given } else { Approval::None }
+    }
+
     /// Asks the question of a step of its own.
     pub(super) fn ask(&mut self, at: usize, step: &Step, ask: &Ask) {
         let arguments = ask.arguments.as_ref().map(|template| {
@@ -31,26 +74,26 @@ impl Run {
             object(value, "arguments")
         });
         match arguments.transpose() {
-            Ok(arguments) => self.ask_about(at, step, ask, arguments),
+            Ok(arguments) => self.ask_about(at, step, ask, "", arguments),
             Err(failure) => self.step_failed(at, step, failure),
         }
     }
 
     /// Asks whether a tool may be called; its arguments are evaluated here, once.
-    pub(super) fn ask_for_tool(&mut self, at: usize, step: &Step, tool: &ToolStep, ask: &Ask) {
+    fn ask_for_tool(&mut self, at: usize, step: &Step, tool: &ToolStep, ask: &Ask, note: &str) {
         match self.arguments_of(tool, 1) {
             Ok((arguments, slots)) => {
                 let about = json!({"tool": tool.tool, "arguments": arguments});
                 self.approved.insert(at, Approved { arguments: Object::new(), slots });
                 let Value::Object(about) = about else { return };
-                self.ask_about(at, step, ask, Some(about));
+                self.ask_about(at, step, ask, note, Some(about));
             }
             Err(failure) => self.step_failed(at, step, failure),
         }
     }
 
-    fn ask_about(&mut self, at: usize, step: &Step, ask: &Ask, arguments: Option<Object>) {
-        let question = self.question(at, step, ask, arguments);
+    fn ask_about(&mut self, at: usize, step: &Step, ask: &Ask, note: &str, arguments: Option<Object>) {
+        let question = self.question(at, step, ask, note, arguments);
         if let Err(failure) = question.and_then(|question| self.put(question)) {
             self.step_failed(at, step, failure);
         }
@@ -61,6 +104,7 @@ impl Run {
         at: usize,
         step: &Step,
         ask: &Ask,
+        note: &str,
         arguments: Option<Object>,
     ) -> Result<Question, StepFailure> {
         if arguments.iter().flat_map(|arguments| arguments.values()).map(size).sum::<usize>()
@@ -75,7 +119,7 @@ impl Run {
             for_plan_id: None,
             step: step.id.clone(),
             kind: ask.kind,
-            question: text(self.redactor(), &self.text_of(&ask.question)?),
+            question: text(self.redactor(), &format!("{}{note}", self.text_of(&ask.question)?)),
             schema: ask.schema.clone(),
             expires_at: Some(Timestamp::from_micros_clamped(now.as_micros().saturating_add(expires_us))),
             arguments,
@@ -111,7 +155,7 @@ impl Run {
 
     /// Takes in what came of a question.
     pub(super) fn asked(&mut self, question: Question, outcome: Outcome) -> Result<(), Lost> {
-        let document = std::sync::Arc::clone(&self.plan.document);
+        let document = Arc::clone(&self.plan.document);
         let at = question.step;
         let step = &document.steps[at];
         if let Outcome::Answered(answer) = &outcome {
@@ -130,7 +174,8 @@ impl Run {
                 return Ok(());
             }
         };
-        if let Some(ask) = ask_of(step) {
+        let shared = Arc::clone(&self.shared);
+        if let Some(ask) = ask_of(step, &shared.policy_ask) {
             self.answered(at, step, ask, question, answer);
         }
         Ok(())
@@ -162,11 +207,11 @@ impl Run {
 
     fn approval(&mut self, at: usize, step: &Step, question: &Question, answer: &InputReceived) {
         let said =
-            Approval::of(&answer.value).unwrap_or(Approval { approved: false, comment: String::new() });
+            Answered::of(&answer.value).unwrap_or(Answered { approved: false, comment: String::new() });
         if !said.approved {
             let comment = if said.comment.is_empty() { String::new() } else { format!(": {}", said.comment) };
             let message = format!("{} denied it{comment}", answer.answered_by);
-            return self.step_failed(at, step, StepFailure::new("denied", message));
+            return self.step_failed(at, step, StepFailure::new(DENIED, message));
         }
         let StepKind::Tool(_) = &step.kind else {
             let mut output = json!({"approved": true, "answered_by": answer.answered_by});
@@ -188,11 +233,11 @@ fn how(answer: &InputReceived) -> Value {
     json!({"by": answer.answered_by, "via": answer.via, "message": answer.message})
 }
 
-/// What a step asks.
-const fn ask_of(step: &Step) -> Option<&Ask> {
+/// What a step asks; where its document asks nothing before a tool, the policy does.
+fn ask_of<'a>(step: &'a Step, by_policy: &'a Ask) -> Option<&'a Ask> {
     match &step.kind {
         StepKind::Ask(ask) => Some(ask),
-        StepKind::Tool(tool) => tool.approve.as_ref(),
+        StepKind::Tool(tool) => Some(tool.approve.as_ref().unwrap_or(by_policy)),
         _ => None,
     }
 }

@@ -207,8 +207,11 @@ impl Run {
                     log.unsettled.add(position, Unsettled::Attempt { at, attempt, failure });
                 }
             },
-            (None, None, Some(ask)) => self.take_up_question(at, ask, facts, log)?,
-            (None, None, None) => {}
+            (None, None, ask) => {
+                let shared = Arc::clone(&self.shared);
+                // Without one of the document, a question that was asked is that of the policy.
+                self.take_up_question(at, ask.as_ref().unwrap_or(&shared.policy_ask), facts, log)?;
+            }
         }
         Ok(())
     }
@@ -236,6 +239,8 @@ impl Run {
             attempt: called.attempt,
             called_at,
             timeout: tool.timeout,
+            source: self.tree.source,
+            approval: self.approval_of(at),
             announced: std::time::Instant::now(),
         };
         let hold = self.tree.budgets.claim(&self.plan.plan_id, &call.call_id);

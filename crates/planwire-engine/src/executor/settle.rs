@@ -11,6 +11,7 @@ use crate::decision::{self, Question};
 use crate::document::model::{Outcome, Step, StepKind, ToolStep};
 use crate::failure::StepFailure;
 use crate::output::fit;
+use crate::policy::DENIED;
 use crate::redaction::Edges;
 use crate::spawner::ChildEnded;
 use crate::stop::{StopReason, Stopper};
@@ -93,7 +94,8 @@ impl Run {
     }
 
     fn tries_again(&self, tool: &ToolStep, attempt: u32, failure: &StepFailure) -> Result<bool, StepFailure> {
-        if attempt >= tool.retry.attempts {
+        // What the policy denied it denies again.
+        if attempt >= tool.retry.attempts || failure.code == DENIED {
             return Ok(false);
         }
         // A call that may have run in part is repeated only where the document says so.

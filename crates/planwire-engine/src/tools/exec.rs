@@ -6,9 +6,10 @@
 
 mod group;
 mod pipes;
+mod reach;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use planwire_event::vocabulary::Object;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::policy::Reach;
 use crate::redaction::Redactor;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 use group::Group;
@@ -98,6 +100,10 @@ impl Tool for Exec {
                 ),
             ]
         }
+    }
+
+    fn reach(&self, arguments: &Object, folder: &Path) -> Reach {
+        reach::of(arguments, folder)
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

@@ -10,6 +10,7 @@
 
 mod digest;
 mod list;
+mod reach;
 mod read;
 mod root;
 mod walk;

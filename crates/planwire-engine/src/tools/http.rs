@@ -7,6 +7,7 @@
 //! ```
 //!
 //! **Invariants:** no connection goes to an address that was not checked, since names are never resolved twice;
+//! where a redirect leads is asked of the policy like where the call began;
 //! proxies, cookies and credentials of the machine are not used; dropping a call closes its connection.
 //!
 //! - [`address`]: which addresses may be reached.
@@ -23,15 +24,20 @@ mod response;
 mod shown;
 mod target;
 
+use std::path::Path;
+
 use futures_util::future::BoxFuture;
 use planwire_event::vocabulary::Object;
+use serde_json::Value;
 
+use crate::policy::Reach;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 pub use address::{AddressError, AllowPrivate};
 use arguments::{Arguments, Request};
 use connection::Connector;
 pub use connection::{Resolver, Roots};
 use redirect::Next;
+use target::Target;
 
 /// Bytes of a body when the step does not say: longer ones are cut.
 pub const RESPONSE_BYTES_DEFAULT: usize = 64 * 1024;
@@ -73,7 +79,7 @@ impl Http {
         let mut request = Request::of(arguments, redactor)?;
         let mut redirects_left = request.follow_redirects;
         loop {
-            let mut exchange = self.connector.send(&request).await?;
+            let mut exchange = self.connector.send(&request, &context.gate).await?;
             let next = match request.follow_redirects {
                 0 => None,
                 _ => redirect::next(&request, exchange.response(), redactor)?,
@@ -86,6 +92,7 @@ impl Http {
                 }
                 Some(Next { target, shown, method, body, headers }) => {
                     redirects_left -= 1;
+                    context.gate.admit_host(&target.host, target.port)?;
                     request = Request { target, shown, method, body, headers, ..request };
                 }
             }
@@ -124,6 +131,12 @@ impl Tool for Http {
                 Argument::optional("max_response_bytes", "integer", "a longer body is a failure"),
             ]
         }
+    }
+
+    fn reach(&self, arguments: &Object, _folder: &Path) -> Reach {
+        let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
+        // A URL that is none leads nowhere.
+        Target::parse(url).map_or_else(|_| Reach::default(), |target| Reach::host(&target.host, target.port))
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

@@ -7,14 +7,19 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use planwire_engine::Redactor;
+use planwire_engine::policy::Gate;
 use planwire_engine::stop::{StopReason, Stopper};
 use planwire_engine::tool::{ToolContext, ToolError, ToolOutput, ToolSet};
 use serde_json::{Value, json};
 
 async fn call(folder: &Path, tool: &str, arguments: Value) -> Result<ToolOutput, ToolError> {
     let stopper = Stopper::new();
-    let context =
-        ToolContext { folder: folder.into(), stop: stopper.handle(), redactor: Redactor::default() };
+    let context = ToolContext {
+        folder: folder.into(),
+        stop: stopper.handle(),
+        redactor: Redactor::default(),
+        gate: Gate::default(),
+    };
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     ToolSet::standard().get(tool).unwrap().call(arguments, context).await
 }
@@ -253,6 +258,7 @@ async fn work_ends_when_it_is_asked_to() {
             folder: folder.path().into(),
             stop: stopper.handle(),
             redactor: Redactor::default(),
+            gate: Gate::default(),
         };
         let Value::Object(arguments) = json!({"root": ".", "recursive": true}) else { unreachable!() };
         let result = ToolSet::standard().get(tool).unwrap().call(arguments, context).await;

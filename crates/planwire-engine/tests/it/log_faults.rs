@@ -120,6 +120,7 @@ async fn plans_without_owner_are_left_to_their_publisher() {
         context_id: None,
         executor_id: Some("somebody".into()),
         folder: None,
+        document_received: false,
         origin: None,
     };
     let event = Event::of(&IdGenerator::system(), &SystemClock, plan, &started).unwrap();
@@ -142,6 +143,7 @@ async fn subplan_that_was_announced_and_never_started_does_not_keep_its_parent_o
         context_id: None,
         executor_id: Some("former".into()),
         folder: None,
+        document_received: false,
         origin: None,
     };
     let spawned = SubplanSpawned {
@@ -176,6 +178,7 @@ async fn ends_of_orphans_go_out_however_much_their_subplans_gave() {
         context_id: None,
         executor_id: Some("former".into()),
         folder: None,
+        document_received: false,
         origin: None,
     };
     let first = Event::of(&ids, &SystemClock, above.clone(), &started(None)).unwrap();

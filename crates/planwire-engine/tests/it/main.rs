@@ -16,6 +16,7 @@ mod log_faults;
 mod made;
 mod pauses;
 mod plans;
+mod policy;
 mod questions;
 mod recovery;
 mod repeated_start;

@@ -231,7 +231,7 @@ fn inline(message: &Message, document: &Map<String, Value>) -> Result<Target, A2
     let is_text = |name: &str| document.get("inputs").is_some_and(|inputs| inputs[name]["type"] == "string");
     let inputs = default_inputs(message, Some(document), is_text)?;
     let text = serde_json::to_string(document).unwrap_or_default();
-    let document = DocumentSource::Inline { text, name: "message".into(), folder: None };
+    let document = DocumentSource::Received { text, name: "message".into() };
     Ok(Target::Start { document, inputs })
 }
 

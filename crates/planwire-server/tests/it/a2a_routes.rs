@@ -74,7 +74,7 @@ async fn documents_come_along_where_the_server_allows_it() {
     let (served, desk) = desk(&["report"], |config| config.allow_inline_documents = true).await;
     call(&served, "SendMessage", params).await.unwrap();
     let asked = desk.asked.lock().unwrap().remove(0);
-    let DocumentSource::Inline { text, folder: None, .. } = asked.document else { panic!("{asked:?}") };
+    let DocumentSource::Received { text, .. } = asked.document else { panic!("{asked:?}") };
     assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), document);
     assert_eq!(Value::Object(asked.inputs), json!({ "n": 1 }));
 }

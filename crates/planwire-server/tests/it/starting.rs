@@ -62,9 +62,7 @@ async fn documents_are_sent_along_only_with_the_token_or_by_leave() {
     let (served, starter) = serve(true, vec![ok()]).await;
     assert_eq!(post(served.address, "/v1/plans", &object).await.status, 201);
     let asked = starter.asked.lock().unwrap().pop().unwrap();
-    assert!(
-        matches!(asked.document, DocumentSource::Inline { text, folder: None, .. } if text == r#"{"plan":"x"}"#)
-    );
+    assert!(matches!(asked.document, DocumentSource::Received { text, .. } if text == r#"{"plan":"x"}"#));
     // A folder of this machine is for its user alone.
     assert_eq!(post(served.address, "/v1/plans", &text).await.problem(), "inline-document-refused");
 }

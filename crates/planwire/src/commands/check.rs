@@ -1,5 +1,11 @@
 //! `planwire check`: whether a plan document is sound, without running it.
 
+use std::path::Path;
+
+use planwire_engine::ToolSet;
+use planwire_engine::document::Document;
+use planwire_engine::policy::Verdict;
+use planwire_engine::policy::forecast::{Forecast, forecast};
 use serde_json::json;
 
 use crate::args::CheckArguments;
@@ -15,6 +21,7 @@ use crate::output::{Output, Paint, escape};
 pub(crate) fn check(arguments: &CheckArguments, output: Output) -> Result<Exit, Failure> {
     let named = documents::find(&arguments.plan)?;
     let (document, digest) = (&named.resolved.document, &named.resolved.digest);
+    let forecasts = arguments.policy.as_deref().map(|policy| forecasts(policy, document)).transpose()?;
     if output.json {
         let inputs: Vec<_> = document
             .inputs
@@ -24,13 +31,17 @@ pub(crate) fn check(arguments: &CheckArguments, output: Output) -> Result<Exit, 
                 json!({ "name": input.name, "type": input.kind.name(), "default": default })
             })
             .collect();
-        output.json(&json!({
+        let mut said = json!({
             "name": document.name,
             "goal": document.goal,
             "document_digest": digest,
             "steps": document.steps.len(),
             "inputs": inputs,
-        }))?;
+        });
+        if let Some(forecasts) = forecasts {
+            said["policy"] = forecasts.iter().map(forecast_value).collect();
+        }
+        output.json(&said)?;
         return Ok(Exit::Completed);
     }
     let mark = output.style.paint(Paint::Good, "✔");
@@ -43,5 +54,38 @@ pub(crate) fn check(arguments: &CheckArguments, output: Output) -> Result<Exit, 
         };
         output.line(&format!("  input {} ({}, {})", input.name, input.kind.name(), escape(&default)))?;
     }
+    for forecast in forecasts.into_iter().flatten() {
+        let (own, received) = (told(&forecast.own), told(&forecast.received));
+        let step = format!("  step {}, {}: ", escape(&forecast.step), escape(&forecast.tool));
+        output.line(&if own == received {
+            format!("{step}{}", escape(&own))
+        } else {
+            format!("{step}{}; from the network: {}", escape(&own), escape(&received))
+        })?;
+    }
     Ok(Exit::Completed)
+}
+
+fn forecasts(policy: &Path, document: &Document) -> Result<Vec<Forecast>, Failure> {
+    let policy = crate::config::policy::read(policy)?;
+    Ok(forecast(&policy, document, &ToolSet::standard(), &documents::working_folder()?))
+}
+
+fn told(verdict: &Verdict) -> String {
+    match verdict {
+        Verdict::Approve { rule } => format!("needs approval (rule '{rule}')"),
+        Verdict::Deny { rule: Some(rule) } => format!("denied (rule '{rule}')"),
+        Verdict::Deny { rule: None } => "denied (no rule allows it)".to_owned(),
+        Verdict::Allow => "allowed".to_owned(),
+    }
+}
+
+fn forecast_value(forecast: &Forecast) -> serde_json::Value {
+    let value = |verdict: &Verdict| match verdict {
+        Verdict::Approve { rule } => json!({ "verdict": "approve", "rule": rule }),
+        Verdict::Deny { rule } => json!({ "verdict": "deny", "rule": rule }),
+        Verdict::Allow => json!({ "verdict": "allow" }),
+    };
+    let (own, received) = (value(&forecast.own), value(&forecast.received));
+    json!({ "step": forecast.step, "tool": forecast.tool, "own": own, "network": received })
 }

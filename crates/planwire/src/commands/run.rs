@@ -32,7 +32,14 @@ pub(crate) async fn run(
     let named = documents::find(&arguments.plan)?;
     let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
     let document = named.source()?;
-    until_end(settings, place, output, async |access: &Access| access.start(document, inputs).await).await
+    let begin = async |access: &Access| {
+        if let (Access::Server(_), Some(_)) = (access, &arguments.policy) {
+            return Err(Failure::usage("the server that holds the log runs the plan, by its own policy")
+                .hint("leave --policy out, or give it to `planwire serve`"));
+        }
+        access.start(document, inputs).await
+    };
+    until_end(settings, place, output, begin).await
 }
 
 /// Shows a plan that `begin` starts or goes on with, until it ends; says how it ended.

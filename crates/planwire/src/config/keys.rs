@@ -184,7 +184,8 @@ pub(crate) static KEYS: &[Key] = &[
     Key::new(
         "server.allow_inline_documents",
         Slot::Switch(|c| &mut c.server.allow_inline_documents),
-        "Whether any local client may start documents that it sends along, which can run any program.",
+        "Whether any local client may start documents that it sends along. They may do what the policy allows to \
+         documents from the network.",
     )
     .flag("--allow-inline-documents"),
     Key::new(
@@ -216,6 +217,14 @@ pub(crate) static KEYS: &[Key] = &[
         "Folder where relative paths of registered documents start.",
     )
     .otherwise("the working folder"),
+    Key::new(
+        "engine.policy",
+        Slot::Path(|c| &mut c.engine.policy),
+        "File that says which calls documents may make, which a person has to approve and which are denied: \
+         [policy.md](policy.md). Read once, at the start.",
+    )
+    .flag("--policy")
+    .otherwise("your own documents may do everything, those that come over the network nothing"),
     Key::new(
         "engine.plans_max",
         Slot::Count { at: |c| &mut c.engine.plans_max, least: 1, most: 10_000, unit: "plans" },

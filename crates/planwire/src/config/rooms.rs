@@ -16,7 +16,7 @@ use planwire_server::{Limits, ServerConfig};
 use super::file::File;
 use super::layers::Problems;
 use super::tables::{RouteDoes, RouteInput, read_secret};
-use super::{Route, Settings};
+use super::{Route, Settings, policy};
 use crate::documents::Registry;
 use crate::failure::{Exit, Failure};
 
@@ -49,7 +49,7 @@ impl Settings {
     ///
     /// # Errors
     ///
-    /// Exit code 1 if there is no working folder, to which relative paths refer.
+    /// Exit code 1 if there is no working folder, to which relative paths refer; 2 if the policy cannot be read.
     pub(crate) fn engine(&self, tools: ToolSet, documents: Registry) -> Result<EngineConfig, Failure> {
         let engine = &self.config.engine;
         let folder = match &engine.folder {
@@ -57,6 +57,7 @@ impl Settings {
             None => std::env::current_dir()
                 .map_err(|error| Failure::failed(error).context("there is no working folder"))?,
         };
+        let policy = engine.policy.as_deref().map(policy::read).transpose()?.unwrap_or_default();
         let secrets = tools.secrets().cloned().unwrap_or_default();
         let plans_max = number(engine.plans_max);
         let gone_after = std::time::Duration::from_millis(engine.gone_after_ms);
@@ -66,6 +67,7 @@ impl Settings {
             plans_max,
             tools,
             secrets,
+            policy,
             gone_after,
             ..EngineConfig::default()
         })

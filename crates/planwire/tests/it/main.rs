@@ -5,6 +5,7 @@
 //! - [`configuration`]: the file, variables and flags
 //! - [`registering`]: documents, routes and secrets of `serve`
 //! - [`canary`]: secrets that everything echoes
+//! - [`policy`]: what documents may do
 //! - [`log`]: publish, events, plans, show, end
 //! - [`custody`]: logs that lost their end
 //! - [`export`]: events into files and back, and what files prove
@@ -57,6 +58,7 @@ mod load;
 mod log;
 mod moving;
 mod openapi;
+mod policy;
 #[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
 #[path = "../../../planwire-store/tests/it/proxy.rs"]
 mod proxy;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use planwire_event::Digest;
@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Entry, Met, Walk};
 use super::{Attention, ROOT, Unreadable, Watched, blocking};
+use crate::policy::Reach;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Groups of equal files that are listed, and paths of one group; all are counted.
@@ -72,6 +73,10 @@ impl Tool for DigestFiles {
                 ),
             ]
         }
+    }
+
+    fn reach(&self, arguments: &Object, folder: &Path) -> Reach {
+        super::reach::of(arguments, folder)
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 use planwire_event::vocabulary::Object;
@@ -14,6 +14,7 @@ use super::root::{Root, extension, given, shown};
 use super::walk::{Entry, Met, Walk};
 use super::{Attention, ROOT, Unreadable, blocking};
 use crate::output::size;
+use crate::policy::Reach;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Bytes of `entries` and of `folders` as JSON; those beyond are counted in the totals and not listed.
@@ -80,6 +81,10 @@ impl Tool for List {
                 ),
             ]
         }
+    }
+
+    fn reach(&self, arguments: &Object, folder: &Path) -> Reach {
+        super::reach::of(arguments, folder)
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

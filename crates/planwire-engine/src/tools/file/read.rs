@@ -15,6 +15,7 @@ use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Met, Walk, size_of};
 use super::{Attention, ROOT, Unreadable, blocking};
 use crate::output::size;
+use crate::policy::Reach;
 use crate::redaction::{Edges, Redactor, lossy};
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
@@ -123,6 +124,10 @@ impl Tool for Read {
                 Argument::optional("max_lines", "integer", "how many lines are kept; default: 200"),
             ]
         }
+    }
+
+    fn reach(&self, arguments: &Object, folder: &Path) -> Reach {
+        super::reach::of(arguments, folder)
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

@@ -16,6 +16,7 @@ use serde_json::json;
 
 use super::root::{Root, failure, given, shown};
 use super::{Attention, ROOT, Watched, blocking};
+use crate::policy::Reach;
 use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
@@ -53,6 +54,10 @@ impl Tool for Write {
                 Argument::optional("append", "true or false", "whether the text comes after what is there"),
             ]
         }
+    }
+
+    fn reach(&self, arguments: &Object, folder: &Path) -> Reach {
+        super::reach::of(arguments, folder)
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

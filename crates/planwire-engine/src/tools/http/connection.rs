@@ -25,6 +25,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::HttpConfig;
 use super::arguments::Request;
+use crate::policy::Gate;
 use crate::tool::ToolError;
 
 /// Time to find the addresses of a name and to connect to one of them.
@@ -133,8 +134,8 @@ impl Connector {
     }
 
     /// Sends a request; returns when the head of the response is there.
-    pub(super) async fn send(&self, request: &Request) -> Result<Exchange, ToolError> {
-        let stream = self.connect(request).await?;
+    pub(super) async fn send(&self, request: &Request, gate: &Gate) -> Result<Exchange, ToolError> {
+        let stream = self.connect(request, gate).await?;
         let failed = |error: hyper::Error| bad_response(request, &error);
         let (mut sender, connection) = http1::Builder::new()
             .max_buf_size(HEADER_BYTES_MAX)
@@ -160,10 +161,10 @@ impl Connector {
         Ok(Exchange { response, driver })
     }
 
-    async fn connect(&self, request: &Request) -> Result<Box<dyn Stream>, ToolError> {
+    async fn connect(&self, request: &Request, gate: &Gate) -> Result<Box<dyn Stream>, ToolError> {
         let target = &request.target;
         let no_answer = |_| failed("connect_failed", request, "no connection in time");
-        let stream = timeout(CONNECT_TIME, self.tcp(request)).await.map_err(no_answer)??;
+        let stream = timeout(CONNECT_TIME, self.tcp(request, gate)).await.map_err(no_answer)??;
         // The request is sent at once.
         let _ = stream.set_nodelay(true);
         if !target.is_tls {
@@ -178,8 +179,9 @@ impl Connector {
         Ok(Box::new(agreed.map_err(|error| failed("tls_failed", request, error))?))
     }
 
-    async fn tcp(&self, request: &Request) -> Result<TcpStream, ToolError> {
+    async fn tcp(&self, request: &Request, gate: &Gate) -> Result<TcpStream, ToolError> {
         let addresses = self.addresses(request).await?;
+        addresses.iter().try_for_each(|address| gate.admit_address(*address, request.target.port))?;
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in addresses.into_iter().take(ADDRESSES_MAX) {
             match TcpStream::connect(SocketAddr::new(address, request.target.port)).await {

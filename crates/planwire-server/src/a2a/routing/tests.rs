@@ -42,9 +42,10 @@ fn go(routes: &[Route], catalog: &[CatalogEntry], inline: bool, message: &Messag
         Ok(Target::Start { document: DocumentSource::Registered(name), inputs }) => {
             format!("{name} {}", Value::Object(inputs))
         }
-        Ok(Target::Start { document: DocumentSource::Inline { text, .. }, inputs }) => {
+        Ok(Target::Start { document: DocumentSource::Received { text, .. }, inputs }) => {
             format!("{text} {}", Value::Object(inputs))
         }
+        Ok(Target::Start { document: other, .. }) => panic!("{other:?}"),
         Ok(Target::Answer(part)) => serde_json::to_string(&part).unwrap(),
         Err(error) => format!("{error:?}"),
     }

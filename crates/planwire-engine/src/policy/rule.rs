@@ -1,0 +1,151 @@
+//! What a rule asks of a call.
+
+use std::path::{Path, PathBuf};
+
+use planwire_event::vocabulary::Object;
+use serde_json::Value;
+
+use super::pattern::{ArgvPattern, HostPattern, PathPattern, Pattern, PatternError};
+use super::places::real;
+use super::reach::{Below, Place, Program, Reach};
+
+/// A call that is judged.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// The name of the tool.
+    pub tool: &'a str,
+    /// The arguments as the tool gets them.
+    pub arguments: &'a Object,
+    /// What it would touch.
+    pub reach: &'a Reach,
+}
+
+/// How much of a call has to fit a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fit {
+    /// Anything that it touches, under any of its names: for rules that take away.
+    Any,
+    /// Everything that it touches, as what it is in the end: for rules that give.
+    All,
+}
+
+/// A rule: it matches a call that fits all that it asks for. One that asks for nothing matches every call.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// What messages call it.
+    pub name: String,
+    /// One of these tools; empty: any.
+    pub tools: Vec<Pattern>,
+    /// One of these programs; empty: any, or none.
+    pub programs: Vec<PathPattern>,
+    /// `argv` behind the program.
+    pub argv: Option<ArgvPattern>,
+    /// Arguments by name; each has to be there and to fit one of its patterns.
+    pub with: Vec<(String, Vec<Pattern>)>,
+    /// One of these servers; empty: any, or none.
+    pub hosts: Vec<HostPattern>,
+    /// In one of these folders; empty: anywhere.
+    pub folders: Vec<FolderRule>,
+}
+
+/// A folder that a rule names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FolderRule {
+    written: PathBuf,
+    real: PathBuf,
+}
+
+impl FolderRule {
+    /// The folder at an absolute path; what it means is looked up now.
+    ///
+    /// # Errors
+    ///
+    /// [`PatternError`] if the path is not absolute.
+    pub fn at(path: &str) -> Result<Self, PatternError> {
+        let written = PathBuf::from(path);
+        if !written.is_absolute() {
+            return Err(PatternError::NotAbsolute);
+        }
+        let real = real(&written);
+        Ok(Self { written, real })
+    }
+
+    fn holds(&self, path: &Path) -> bool {
+        path.starts_with(&self.written) || path.starts_with(&self.real)
+    }
+
+    fn fits(&self, place: &Place, fit: Fit) -> bool {
+        let Some(itself) = place.names.last() else { return false };
+        match fit {
+            Fit::All => itself.starts_with(&self.real),
+            Fit::Any => {
+                let goes_there = place.with_all_below == Below::Everything && self.real.starts_with(itself);
+                goes_there || place.names.iter().any(|name| self.holds(name))
+            }
+        }
+    }
+}
+
+impl Rule {
+    /// A rule of this name that matches every call.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            tools: Vec::new(),
+            programs: Vec::new(),
+            argv: None,
+            with: Vec::new(),
+            hosts: Vec::new(),
+            folders: Vec::new(),
+        }
+    }
+
+    pub(super) fn matches(&self, call: &Subject<'_>, fit: Fit) -> bool {
+        let reach = call.reach;
+        let is_program = |program: &Program| self.programs.iter().any(|rule| has_name(rule, program, fit));
+        (self.tools.is_empty() || self.tools.iter().any(|tool| tool.matches(call.tool)))
+            && (self.programs.is_empty() || fit.of(&reach.programs, is_program))
+            && (self.hosts.is_empty()
+                || fit.of(&reach.hosts, |host| {
+                    self.hosts.iter().any(|rule| rule.matches(&host.name, host.port))
+                }))
+            && (self.folders.is_empty()
+                || fit.of(&reach.places, |place| self.folders.iter().any(|rule| rule.fits(place, fit))))
+            && self.argv.as_ref().is_none_or(|argv| has_argv(argv, call.arguments))
+            && self.with.iter().all(|(name, patterns)| has_argument(call.arguments, name, patterns))
+    }
+}
+
+impl Fit {
+    fn of<T>(self, things: &[T], fits: impl Fn(&T) -> bool) -> bool {
+        match self {
+            Self::Any => things.iter().any(fits),
+            // Of nothing, nothing is known.
+            Self::All => !things.is_empty() && things.iter().all(fits),
+        }
+    }
+}
+
+fn has_name(rule: &PathPattern, program: &Program, fit: Fit) -> bool {
+    match fit {
+        Fit::Any => program.names.iter().any(|name| rule.matches(name)),
+        Fit::All => program.names.last().is_some_and(|itself| rule.matches_itself(itself)),
+    }
+}
+
+fn has_argv(pattern: &ArgvPattern, arguments: &Object) -> bool {
+    let Some(Value::Array(argv)) = arguments.get("argv") else { return false };
+    let texts: Vec<String> = argv.iter().skip(1).map(text).collect();
+    pattern.matches(&texts)
+}
+
+fn has_argument(arguments: &Object, name: &str, patterns: &[Pattern]) -> bool {
+    let Some(value) = arguments.get(name) else { return false };
+    let value = text(value);
+    patterns.iter().any(|pattern| pattern.matches(&value))
+}
+
+/// A value as patterns see it: a text as it is, anything else as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
