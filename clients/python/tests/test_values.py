@@ -60,7 +60,7 @@ class Ids(unittest.TestCase):
 
 class Events(unittest.TestCase):
     def test_each_type_of_the_vocabulary_has_a_dataclass_of_its_name(self) -> None:
-        names = "PlanStarted PlanCompleted PlanFailed DecisionMade ToolCalled ToolCompleted SubplanSpawned "
+        names = "PlanStarted PlanCompleted PlanFailed DecisionMade ToolCalled ToolProgress ToolCompleted SubplanSpawned "
         names += "SubplanCompleted ArtifactProduced InputRequested InputReceived CancelRequested PauseRequested "
         names += "ResumeRequested PlanAdopted LimitWarned"
         self.assertEqual(list(EVENT_CLASSES), names.split())

@@ -200,6 +200,14 @@ export interface ToolCalled extends Open {
   reserved?: Reserved;
 }
 
+/** A tool that runs says how far it is. */
+export interface ToolProgress extends Open {
+  /** The call; it must be open. */
+  call_id: string;
+  /** How far it is, for people. */
+  text: string;
+}
+
 /** A tool call ended: `ok` with `output`, or not with `error`. */
 export interface ToolCompleted extends Open {
   /** The call that ended. */
@@ -375,6 +383,7 @@ export interface Payloads {
   PlanFailed: PlanFailed;
   DecisionMade: DecisionMade;
   ToolCalled: ToolCalled;
+  ToolProgress: ToolProgress;
   ToolCompleted: ToolCompleted;
   SubplanSpawned: SubplanSpawned;
   SubplanCompleted: SubplanCompleted;

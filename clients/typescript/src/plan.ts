@@ -137,6 +137,8 @@ export interface OpenCall extends Open {
   attempt: number;
   called_at: string;
   seq: number;
+  /** What it said last of how far it is. */
+  progress: string | null;
 }
 
 /** A question that is open. */

@@ -39,7 +39,7 @@ use crate::redaction::Edges;
 use crate::secrets::Secrets;
 use crate::shared::{Entry, FOLLOWED, Shared, Tree};
 use crate::stop::{StopReason, Stopper};
-use crate::tool::ToolSet;
+use crate::tool_set::ToolSet;
 use succession::Beating;
 
 pub use recovery::{Recovered, RecoveryError, ResumeError};

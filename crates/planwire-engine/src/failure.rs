@@ -112,13 +112,18 @@ pub(crate) fn failure(
 
 /// A text that every store takes: no U+0000, and not too long. No cut goes through the value of a secret.
 pub(crate) fn text(redactor: &Redactor, text: &str) -> String {
+    text_within(redactor, text, MESSAGE_CHARS_MAX)
+}
+
+/// As [`text`], of at most `chars_max` characters.
+pub(crate) fn text_within(redactor: &Redactor, text: &str, chars_max: usize) -> String {
     let text = redactor.text(text);
     let mut kept: String = text
         .chars()
-        .take(MESSAGE_CHARS_MAX)
+        .take(chars_max)
         .map(|char| if char == '\0' { char::REPLACEMENT_CHARACTER } else { char })
         .collect();
-    if kept.len() < text.len() && text.chars().nth(MESSAGE_CHARS_MAX).is_some() {
+    if kept.len() < text.len() && text.chars().nth(chars_max).is_some() {
         kept.push_str("...");
     }
     kept

@@ -9,7 +9,9 @@
 //!   `history`; [`orphans`] ends those that cannot go on.
 //! - [`executor`]: one plan, from its first event to its last.
 //! - [`decision`], [`tool_runner`], [`spawner`], [`question`]: the other four that publish.
-//! - [`tool`], [`tools`], [`output`]: what a tool is; those that there are; how large their output may be.
+//! - [`tool`], [`tool_set`], [`tools`], [`output`]: what a tool is; which an engine has; those of this crate; how large
+//!   their output may be.
+//! - [`progress`], [`keep`]: what a call says while it runs, and what lasts longer than it.
 //! - [`policy`]: what the operator lets documents do.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`budget`]: what the plans of a tree may use together.
@@ -25,11 +27,13 @@ pub mod engine;
 pub mod executor;
 mod failure;
 mod history;
+pub mod keep;
 pub mod moment;
 pub mod orphans;
 pub mod output;
 mod pause;
 pub mod policy;
+pub mod progress;
 pub mod question;
 pub mod redaction;
 pub mod secrets;
@@ -39,6 +43,7 @@ pub mod stop;
 pub mod template;
 pub mod tool;
 pub mod tool_runner;
+pub mod tool_set;
 pub mod tools;
 
 pub use budget::TreeLimits;
@@ -47,4 +52,5 @@ pub use moment::{AtMoment, Moment, Stage};
 pub use policy::Policy;
 pub use redaction::Redactor;
 pub use secrets::{Secrets, SecretsError};
-pub use tool::{Tool, ToolSet};
+pub use tool::Tool;
+pub use tool_set::{ToolFamily, ToolSet};

@@ -22,6 +22,7 @@ use crate::budget::{Budgets, TreeLimits};
 use crate::document::Resolved;
 use crate::document::model::Ask;
 use crate::engine::EngineConfig;
+use crate::keep::Keep;
 use crate::moment::{AtMoment, Moment, Stage};
 use crate::pause::Pauses;
 use crate::policy::{Policy, Source};
@@ -29,7 +30,7 @@ use crate::question::{TREE_QUESTIONS_MAX, Waiters};
 use crate::redaction::redact_payload;
 use crate::secrets::Secrets;
 use crate::stop::{StopReason, Stopper};
-use crate::tool::ToolSet;
+use crate::tool_set::ToolSet;
 
 /// Plans of one tree, the ended ones included.
 pub const TREE_PLANS_MAX: usize = 50_000;
@@ -324,6 +325,8 @@ pub(crate) struct Tree {
     pub(crate) budgets: Arc<Budgets>,
     /// Whose document its root is.
     pub(crate) source: Source,
+    /// What its tools keep while it runs.
+    pub(crate) keep: Keep,
     plans: AtomicUsize,
     open: AtomicUsize,
     questions: AtomicUsize,
@@ -343,8 +346,17 @@ impl Tree {
 
     fn over(folder: Arc<Path>, source: Source, budgets: Arc<Budgets>) -> Self {
         let (plans, open, questions) = (AtomicUsize::new(1), AtomicUsize::new(1), AtomicUsize::new(0));
-        let made = MadeDocuments::new();
-        Self { folder, source, budgets, plans, open, questions, stored: Mutex::default(), made }
+        Self {
+            folder,
+            source,
+            budgets,
+            keep: Keep::default(),
+            plans,
+            open,
+            questions,
+            stored: Mutex::default(),
+            made: MadeDocuments::new(),
+        }
     }
 
     /// A tree of which there are `plans` already, and of these `open` are open, parents first.

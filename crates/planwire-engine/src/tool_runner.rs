@@ -1,28 +1,32 @@
-//! The tool runner: runs a tool within its time and says what came of it. Publishes `ToolCalled` and `ToolCompleted`.
+//! The tool runner: runs a tool within its time and says what came of it. Publishes `ToolCalled`, `ToolProgress` and
+//! `ToolCompleted`.
 //!
 //! `ToolCalled` is durable before the tool runs. Between the two, the [policy](crate::policy) is asked: a call that it
 //! denies ends there, and nothing was begun. A call that is asked to end gets [`STOP_GRACE`] to end what it
 //! began; then it is dropped, which ends it at once. A tool that panics fails its call and nothing else.
 
+use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt as _;
-use planwire_event::vocabulary::{Object, ToolCompleted, Usage};
+use planwire_bus::Attachments;
+use planwire_event::vocabulary::{Object, PROGRESS_CHARS_MAX, ToolCompleted, ToolProgress, Usage};
 use planwire_event::{PlanId, Timestamp};
 use tokio::time::{sleep, timeout};
 
-use crate::failure::failure;
+use crate::failure::{failure, text_within};
 use crate::output::fit;
 use crate::policy::gate::Approval;
 use crate::policy::{DENIED, Gate, Source};
+use crate::progress::{PROGRESS_PAUSE, Progress, Said};
 use crate::redaction::{Edges, Redactor};
 use crate::secrets::slots::Slots;
-use crate::shared::Shared;
+use crate::shared::{Shared, Tree};
 use crate::stop::{Stop, StopReason, Stopper};
-use crate::tool::{Tool, ToolContext, ToolError, ToolOutput};
+use crate::tool::{CallInfo, Parameters, Tool, ToolContext, ToolError, ToolOutput};
 
 /// Time that a call which is asked to end may take for it.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
@@ -43,6 +47,7 @@ const _: () = assert!(STALE_AFTER.as_millis() < crate::engine::GONE_AFTER_MIN.as
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) plan_id: PlanId,
+    pub(crate) root_plan_id: PlanId,
     pub(crate) call_id: String,
     pub(crate) step: String,
     pub(crate) tool: String,
@@ -103,8 +108,8 @@ impl Called {
 }
 
 /// Runs a call whose `ToolCalled` is durable.
-pub(crate) async fn run(shared: Arc<Shared>, folder: Arc<Path>, call: Call, stop: Stop) -> Called {
-    let result = AssertUnwindSafe(attempt(&shared, &folder, &call, &stop)).catch_unwind().await;
+pub(crate) async fn run(shared: Arc<Shared>, tree: Arc<Tree>, call: Call, stop: Stop) -> Called {
+    let result = AssertUnwindSafe(attempt(&shared, &tree, &call, &stop)).catch_unwind().await;
     let result = result
         .unwrap_or_else(|_| Err(ToolError::new("failed", format!("tool {} ended unexpectedly", call.tool))));
     let result = redacted(shared.secrets.redactor(), result);
@@ -126,7 +131,7 @@ fn redacted(redactor: &Redactor, result: Result<ToolOutput, ToolError>) -> Resul
     }
 }
 
-async fn attempt(shared: &Shared, folder: &Path, call: &Call, stop: &Stop) -> Result<ToolOutput, ToolError> {
+async fn attempt(shared: &Shared, tree: &Tree, call: &Call, stop: &Stop) -> Result<ToolOutput, ToolError> {
     let Some(tool) = shared.tools.get(&call.tool) else {
         return Err(ToolError::new("unknown_tool", format!("there is no tool named {}", call.tool)));
     };
@@ -139,16 +144,20 @@ async fn attempt(shared: &Shared, folder: &Path, call: &Call, stop: &Stop) -> Re
         return Err(ToolError::new(INTERRUPTED, "another executor may have taken the plan over"));
     }
     let inner = Stopper::new();
-    let redactor = shared.secrets.redactor().clone();
     let arguments = call.slots.fill(call.arguments.clone(), &shared.secrets)?;
-    let gate = admit(shared, tool, folder, call, &arguments).await?;
-    let context = ToolContext { folder: folder.into(), stop: inner.handle(), redactor, gate };
+    let gate = admit(shared, &tool, &tree.folder, call, &arguments).await?;
+    if let Parameters::Schema(schema) = tool.arguments() {
+        ToolError::check(&schema, &arguments)?;
+    }
+    let (progress, said) = Progress::heard();
+    let context = ToolContext { gate, ..context(shared, tree, call, inner.handle(), progress) };
     let mut running = tool.call(arguments, context);
     let (reason, error) = tokio::select! {
         biased;
         reason = stop.wait() => { let error = stopped(&reason); (reason, error) }
         result = &mut running => return result,
         () = sleep(call.timeout) => (StopReason::TimedOut, timed_out(call)),
+        never = tell(shared, call, said) => match never {},
     };
     inner.stop(reason);
     // What it gives now comes too late.
@@ -174,6 +183,38 @@ async fn admit(
     let reach =
         reach.map_err(|_| ToolError::new(DENIED, "it cannot be found out what the call would touch"))?;
     gate.admit(&reach).map(|()| gate)
+}
+
+fn context(shared: &Shared, tree: &Tree, call: &Call, stop: Stop, progress: Progress) -> ToolContext {
+    let info = CallInfo {
+        plan_id: Some(call.plan_id.clone()),
+        root_plan_id: Some(call.root_plan_id.clone()),
+        step: call.step.clone(),
+        call_id: call.call_id.clone(),
+        attempt: call.attempt,
+    };
+    let redactor = shared.secrets.redactor().clone();
+    let keep = tree.keep.clone();
+    ToolContext {
+        call: info,
+        progress,
+        keep,
+        ..ToolContext::new(&*tree.folder, stop).with_redactor(redactor)
+    }
+}
+
+/// Publishes what a call says of its progress, until it is dropped: what was not sent to the log by then never is.
+async fn tell(shared: &Shared, call: &Call, mut said: Said) -> Infallible {
+    loop {
+        let text = text_within(shared.secrets.redactor(), &said.next().await, PROGRESS_CHARS_MAX);
+        let progress = ToolProgress { call_id: call.call_id.clone(), text };
+        if let Ok(event) = shared.event(&call.plan_id, &progress)
+            && let Err(error) = shared.publish(vec![event], Attachments::default()).await
+        {
+            tracing::debug!(plan = %call.plan_id, %error, "progress of a tool was not taken");
+        }
+        sleep(PROGRESS_PAUSE).await;
+    }
 }
 
 fn timed_out(call: &Call) -> ToolError {

@@ -160,7 +160,7 @@ fn is_tree(schema: &Value, depth: usize) -> Result<(), SchemaError> {
     }
 }
 
-fn short(message: &str) -> String {
+pub(crate) fn short(message: &str) -> String {
     match message.char_indices().nth(MESSAGE_CHARS_MAX) {
         Some((end, _)) => format!("{}...", &message[..end]),
         None => message.to_owned(),

@@ -30,6 +30,8 @@ pub enum EventType {
     DecisionMade,
     /// A tool is about to run.
     ToolCalled,
+    /// A tool that runs says how far it is.
+    ToolProgress,
     /// A tool call ended, well or badly.
     ToolCompleted,
     /// A subplan is about to start; an event of the parent.
@@ -95,6 +97,7 @@ impl EventType {
         Self::PlanFailed,
         Self::DecisionMade,
         Self::ToolCalled,
+        Self::ToolProgress,
         Self::ToolCompleted,
         Self::SubplanSpawned,
         Self::SubplanCompleted,
@@ -117,6 +120,7 @@ impl EventType {
             Self::PlanFailed => "PlanFailed",
             Self::DecisionMade => "DecisionMade",
             Self::ToolCalled => "ToolCalled",
+            Self::ToolProgress => "ToolProgress",
             Self::ToolCompleted => "ToolCompleted",
             Self::SubplanSpawned => "SubplanSpawned",
             Self::SubplanCompleted => "SubplanCompleted",

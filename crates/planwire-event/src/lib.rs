@@ -13,11 +13,12 @@
 //! - [`cloud_event`]: the event as a CloudEvent.
 //! - [`filter`]: which events a reader wants.
 //! - [`lifecycle`], [`state`]: what may follow what, and what the events of a plan add up to.
-//! - [`answer`]: whether an answer fits its question.
+//! - [`answer`], [`arguments`]: whether an answer fits its question, and arguments their tool.
 //! - [`expression`]: CEL within bounds.
 //! - [`schema`]: JSON Schema of each payload.
 
 pub mod answer;
+pub mod arguments;
 pub mod clock;
 pub mod cloud_event;
 pub mod cost;

@@ -215,7 +215,7 @@ impl PlanLifecycle {
                 self.check_id(call, "bytes of a call_id")?;
                 self.check_room(self.open.calls.len(), "open tool calls")
             }
-            Fact::CallEnded(call) if !self.open.calls.contains(call) => {
+            Fact::CallProgress(call) | Fact::CallEnded(call) if !self.open.calls.contains(call) => {
                 Err(Refusal::CallUnknown { plan_id: plan_id(), call_id: call.to_string() })
             }
             Fact::Spawned(child) => self.check_spawn(child, named),
@@ -369,7 +369,7 @@ impl PlanLifecycle {
             Fact::Adopted { executor_id, .. } if self.owner.is_some() => {
                 Change::Adopted(self.owner.replace(Arc::clone(executor_id)))
             }
-            Fact::Adopted { .. } | Fact::Started(_) | Fact::Other => Change::Nothing,
+            Fact::Adopted { .. } | Fact::Started(_) | Fact::CallProgress(_) | Fact::Other => Change::Nothing,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::limits::{EVENT_TYPE_CHARS_MAX, TRACEPARENT_CHARS_MAX};
 use crate::vocabulary::{
     ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, LimitWarned,
     PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted, ResumeRequested, SubplanCompleted,
-    SubplanSpawned, ToolCalled, ToolCompleted,
+    SubplanSpawned, ToolCalled, ToolCompleted, ToolProgress,
 };
 
 const META_SCHEMA: &str = "https://json-schema.org/draft/2020-12/schema";
@@ -92,6 +92,7 @@ fn payload(event_type: &EventType, generator: &mut SchemaGenerator) -> Option<Va
         EventType::PlanFailed => reference::<PlanFailed>(generator),
         EventType::DecisionMade => reference::<DecisionMade>(generator),
         EventType::ToolCalled => reference::<ToolCalled>(generator),
+        EventType::ToolProgress => reference::<ToolProgress>(generator),
         EventType::ToolCompleted => reference::<ToolCompleted>(generator),
         EventType::SubplanSpawned => reference::<SubplanSpawned>(generator),
         EventType::SubplanCompleted => reference::<SubplanCompleted>(generator),

@@ -33,6 +33,7 @@ typed!(
     PlanFailed,
     DecisionMade,
     ToolCalled,
+    ToolProgress,
     ToolCompleted,
     SubplanSpawned,
     SubplanCompleted,
@@ -428,6 +429,18 @@ pub struct PauseRequested {
     #[serde(default)]
     pub reason: String,
 }
+
+/// A tool that runs says how far it is. Nothing depends on it: what is said too often is left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolProgress {
+    /// The call; it must be open.
+    pub call_id: String,
+    /// How far it is, for people; at most [`PROGRESS_CHARS_MAX`] characters from our own tools.
+    pub text: String,
+}
+
+/// Characters of the text of a [`ToolProgress`] that the engine publishes.
+pub const PROGRESS_CHARS_MAX: usize = 500;
 
 /// Somebody asked that a plan which was paused go on, with all below it that was not paused by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

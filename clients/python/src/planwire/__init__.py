@@ -61,6 +61,7 @@ from .events import (
     SubplanSpawned,
     ToolCalled,
     ToolCompleted,
+    ToolProgress,
     UsageSum,
 )
 from .follow import Follow
@@ -134,6 +135,7 @@ __all__ = [
     "Timeouts",
     "ToolCalled",
     "ToolCompleted",
+    "ToolProgress",
     "UnavailableError",
     "UnreachableError",
     "UsageSum",

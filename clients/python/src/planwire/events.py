@@ -180,6 +180,15 @@ class ToolCalled(BaseEvent):
 
 
 @dataclass
+class ToolProgress(BaseEvent):
+    """A tool that runs says how far it is."""
+
+    event_type: str = field(default="ToolProgress", init=False)
+    call_id: str
+    text: str
+
+
+@dataclass
 class ToolCompleted(BaseEvent):
     """A tool call ended: ``ok`` with ``output``, or not with ``error``.
 
@@ -326,6 +335,7 @@ EVENT_CLASSES.update(
         PlanFailed,
         DecisionMade,
         ToolCalled,
+        ToolProgress,
         ToolCompleted,
         SubplanSpawned,
         SubplanCompleted,

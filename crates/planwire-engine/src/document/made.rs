@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::diagnostic::Diagnostics;
 use super::model::{Document, Resolved};
 use super::resolve::Folder;
-use crate::tool::ToolSet;
+use crate::tool_set::ToolSet;
 
 /// Problems of one document that an error tells.
 pub(crate) const PROBLEMS_TOLD_MAX: usize = 5;

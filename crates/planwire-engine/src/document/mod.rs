@@ -46,7 +46,7 @@ use node::Node;
 use resolve::{Loader, Unreadable, read_file};
 use source::{Place, Source};
 
-use crate::tool::ToolSet;
+use crate::tool_set::ToolSet;
 
 /// The name that problems of stored documents have.
 const STORED_NAME: &str = "stored document";

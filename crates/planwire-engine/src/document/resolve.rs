@@ -13,7 +13,7 @@ use super::model::{DEPTH_MAX, Resolved};
 use super::node::{self, Node, NodeValue};
 use super::parse;
 use super::source::{FILE_BYTES_MAX, Place, Source};
-use crate::tool::ToolSet;
+use crate::tool_set::ToolSet;
 
 /// Files of one document with its subplans.
 pub const FILES_MAX: usize = 200;

@@ -230,22 +230,26 @@ impl Reading<'_, '_> {
     fn check_tool(&mut self, name: &str, place: Place, with: Option<&Node>) {
         let Some(tools) = self.loader.tools else { return };
         let Some(tool) = tools.get(name) else {
-            let hint = did_you_mean(name, tools.iter().map(|tool| tool.name()), "tools");
+            let known = || tools.iter().map(|tool| tool.name());
+            let hint = tools.hint(name).or_else(|| did_you_mean(name, known(), "tools"));
             return self.problem_maybe(place, format!("unknown tool {}", quoted(name)), hint);
         };
         let given = given(with);
-        let known = || tool.arguments().iter().map(|argument| argument.name);
-        for (key, _) in given {
-            if !known().any(|known| known == key.name) && !self.loader.problems.is_full() {
-                let hint = did_you_mean(&key.name, known(), "arguments");
+        let arguments = tool.arguments();
+        // Where any may be given, none is unknown.
+        let unknown = |key: &Key| arguments.names().filter(|names| !names.contains(&key.name.as_str()));
+        for (key, known) in given.iter().filter_map(|(key, _)| unknown(key).map(|known| (key, known))) {
+            if !self.loader.problems.is_full() {
+                let hint = did_you_mean(&key.name, known, "arguments");
                 let message = format!("tool '{name}' has no argument {}", quoted(&key.name));
                 self.problem_maybe(key.place, message, hint);
             }
         }
-        for argument in tool.arguments().iter().filter(|argument| argument.required) {
-            if !given.iter().any(|(key, _)| key.name == argument.name) {
-                let message = format!("tool '{name}' needs the argument '{}'", argument.name);
-                let hint = format!("add {}: ({}) to its with:", argument.name, argument.purpose);
+        for (argument, purpose) in arguments.required() {
+            if !given.iter().any(|(key, _)| key.name == argument) {
+                let message = format!("tool '{name}' needs the argument '{argument}'");
+                let purpose = if purpose.is_empty() { String::new() } else { format!(" ({purpose})") };
+                let hint = format!("add {argument}:{purpose} to its with:");
                 self.problem_with(place, message, hint);
             }
         }

@@ -38,6 +38,10 @@ impl Run {
                 Err(Lost) => return PlanEnd::Lost,
             },
         };
+        if self.plan.above.is_empty() {
+            // Nothing that the tree began goes on after its end is known.
+            self.tree.keep.end().await;
+        }
         add(&mut parts, last, None);
         for (events, attachments) in parts {
             if let Err(error) = self.shared.publish(events, attachments).await {

@@ -231,6 +231,7 @@ impl Run {
         };
         let call = Call {
             plan_id: self.plan.plan_id.clone(),
+            root_plan_id: self.root().clone(),
             call_id: called.call_id,
             step: called.step,
             tool: called.tool,

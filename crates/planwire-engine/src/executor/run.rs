@@ -139,6 +139,11 @@ impl Run {
         }
     }
 
+    /// The root of the plan's tree.
+    pub(super) fn root(&self) -> &PlanId {
+        self.plan.above.last().unwrap_or(&self.plan.plan_id)
+    }
+
     pub(super) fn redactor(&self) -> &Redactor {
         self.shared.secrets.redactor()
     }
@@ -280,7 +285,7 @@ impl Run {
         let work = async move {
             match effect {
                 Effect::Call(step, call, stop) => {
-                    Done::Called(step, tool_runner::run(shared, Arc::clone(&tree.folder), call, stop).await)
+                    Done::Called(step, tool_runner::run(shared, tree, call, stop).await)
                 }
                 Effect::Spawn(child, seat, past, stopper) => {
                     Done::Child(spawner::run(shared, tree, child, seat, past, stopper).await)

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Policy, Source, Subject, Verdict};
 use crate::document::Document;
 use crate::document::model::{StepKind, ToolStep};
-use crate::tool::ToolSet;
+use crate::tool_set::ToolSet;
 
 /// What becomes of the call of a step, if it is made at all.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@ use serde_json::json;
 
 use crate::policy::Reach;
 use crate::redaction::Redactor;
-use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
+use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 use group::Group;
 use pipes::{Excess, Pipes, Pumped};
 
@@ -69,37 +69,43 @@ fn only_zero() -> Vec<i32> {
 }
 
 impl Tool for Exec {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "exec"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "runs a program, without a shell"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                Argument::required(
-                    "argv",
-                    "list of texts",
-                    "the program, found in PATH or absolute, and its arguments",
-                ),
-                Argument::optional("cwd", "path", "where it runs; default: the working folder"),
-                Argument::optional("stdin", "text", "its standard input; default: nothing"),
-                Argument::optional("env", "object of texts", "variables beside PATH, LANG, HOME and TMPDIR"),
-                Argument::optional(
-                    "ok_exit_codes",
-                    "list of integers",
-                    "exit codes that are no failure; default: 0",
-                ),
-                Argument::optional(
-                    "max_output_bytes",
-                    "integer",
-                    "more standard output or error than this is a failure",
-                ),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    Argument::required(
+                        "argv",
+                        "list of texts",
+                        "the program, found in PATH or absolute, and its arguments",
+                    ),
+                    Argument::optional("cwd", "path", "where it runs; default: the working folder"),
+                    Argument::optional("stdin", "text", "its standard input; default: nothing"),
+                    Argument::optional(
+                        "env",
+                        "object of texts",
+                        "variables beside PATH, LANG, HOME and TMPDIR",
+                    ),
+                    Argument::optional(
+                        "ok_exit_codes",
+                        "list of integers",
+                        "exit codes that are no failure; default: 0",
+                    ),
+                    Argument::optional(
+                        "max_output_bytes",
+                        "integer",
+                        "more standard output or error than this is a failure",
+                    ),
+                ]
+            },
+        )
     }
 
     fn reach(&self, arguments: &Object, folder: &Path) -> Reach {

@@ -31,7 +31,7 @@ use planwire_event::vocabulary::Object;
 use serde_json::Value;
 
 use crate::policy::Reach;
-use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
+use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 pub use address::{AddressError, AllowPrivate};
 use arguments::{Arguments, Request};
 use connection::Connector;
@@ -101,36 +101,38 @@ impl Http {
 }
 
 impl Tool for Http {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "http"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "asks an HTTP server"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                Argument::required("url", "text", "what is asked for: http:// or https://"),
-                Argument::optional(
-                    "method",
-                    "text",
-                    "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; default: GET",
-                ),
-                Argument::optional("headers", "object of texts", "headers of the request"),
-                Argument::optional("query", "object", "is added to the URL, encoded"),
-                Argument::optional("json", "anything", "the body, as JSON"),
-                Argument::optional("text", "text", "the body, as it is"),
-                Argument::optional(
-                    "ok_statuses",
-                    "list",
-                    "statuses that are no failure, such as 404 or '4xx'; default: 2xx",
-                ),
-                Argument::optional("follow_redirects", "integer", "how many are followed; default: 0"),
-                Argument::optional("max_response_bytes", "integer", "a longer body is a failure"),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    Argument::required("url", "text", "what is asked for: http:// or https://"),
+                    Argument::optional(
+                        "method",
+                        "text",
+                        "GET, HEAD, POST, PUT, PATCH, DELETE or OPTIONS; default: GET",
+                    ),
+                    Argument::optional("headers", "object of texts", "headers of the request"),
+                    Argument::optional("query", "object", "is added to the URL, encoded"),
+                    Argument::optional("json", "anything", "the body, as JSON"),
+                    Argument::optional("text", "text", "the body, as it is"),
+                    Argument::optional(
+                        "ok_statuses",
+                        "list",
+                        "statuses that are no failure, such as 404 or '4xx'; default: 2xx",
+                    ),
+                    Argument::optional("follow_redirects", "integer", "how many are followed; default: 0"),
+                    Argument::optional("max_response_bytes", "integer", "a longer body is a failure"),
+                ]
+            },
+        )
     }
 
     fn reach(&self, arguments: &Object, _folder: &Path) -> Reach {

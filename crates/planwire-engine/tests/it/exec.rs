@@ -4,20 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use planwire_engine::Redactor;
-use planwire_engine::policy::Gate;
 use planwire_engine::stop::{StopReason, Stopper};
 use planwire_engine::tool::{Tool as _, ToolContext, ToolError, ToolOutput};
 use planwire_engine::tools::exec::Exec;
 use serde_json::{Value, json};
 
 async fn run_in(folder: &Path, stopper: &Stopper, arguments: Value) -> Result<ToolOutput, ToolError> {
-    let context = ToolContext {
-        folder: folder.into(),
-        stop: stopper.handle(),
-        redactor: Redactor::default(),
-        gate: Gate::default(),
-    };
+    let context = ToolContext::new(folder, stopper.handle());
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     Exec.call(arguments, context).await
 }

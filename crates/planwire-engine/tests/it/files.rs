@@ -6,20 +6,14 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
-use planwire_engine::Redactor;
-use planwire_engine::policy::Gate;
+use planwire_engine::ToolSet;
 use planwire_engine::stop::{StopReason, Stopper};
-use planwire_engine::tool::{ToolContext, ToolError, ToolOutput, ToolSet};
+use planwire_engine::tool::{ToolContext, ToolError, ToolOutput};
 use serde_json::{Value, json};
 
 async fn call(folder: &Path, tool: &str, arguments: Value) -> Result<ToolOutput, ToolError> {
     let stopper = Stopper::new();
-    let context = ToolContext {
-        folder: folder.into(),
-        stop: stopper.handle(),
-        redactor: Redactor::default(),
-        gate: Gate::default(),
-    };
+    let context = ToolContext::new(folder, stopper.handle());
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     ToolSet::standard().get(tool).unwrap().call(arguments, context).await
 }
@@ -254,12 +248,7 @@ async fn work_ends_when_it_is_asked_to() {
     let stopper = Stopper::new();
     stopper.stop(StopReason::TimedOut);
     for tool in ["file.list", "file.read", "file.digest"] {
-        let context = ToolContext {
-            folder: folder.path().into(),
-            stop: stopper.handle(),
-            redactor: Redactor::default(),
-            gate: Gate::default(),
-        };
+        let context = ToolContext::new(folder.path(), stopper.handle());
         let Value::Object(arguments) = json!({"root": ".", "recursive": true}) else { unreachable!() };
         let result = ToolSet::standard().get(tool).unwrap().call(arguments, context).await;
         assert_eq!(result.unwrap_err(), ToolError::stopped(), "{tool}");
@@ -271,7 +260,7 @@ async fn unknown_arguments_are_named() {
     let error = call(Path::new("/"), "file.list", json!({"root": ".", "recursiv": true})).await.unwrap_err();
     assert!(error.message.contains("unknown field `recursiv`"), "{error}");
     for tool in ToolSet::standard().iter() {
-        assert!(!tool.purpose().is_empty() && !tool.arguments().is_empty());
+        assert!(!tool.purpose().is_empty() && tool.arguments().names().is_some());
     }
     assert_eq!(
         format!("{:?}", ToolSet::standard()),

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use planwire_bus::{
     Config, DocumentSource, EventBus, Item, Log, PlanStarter as _, StartAt, StartError, StartRequest,
 };
-use planwire_engine::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput};
+use planwire_engine::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput};
 use planwire_engine::{Engine, EngineConfig, ToolSet};
 use planwire_event::vocabulary::{
     CancelRequested, Object, Origin, PlanCompleted, PlanFailed, SubplanCompleted, ToolCalled, ToolCompleted,
@@ -80,21 +80,23 @@ impl Drop for Inside<'_> {
 struct TestTool(&'static str, Arc<Probe>);
 
 impl Tool for TestTool {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         self.0
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "is controlled by a test"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                Argument::optional("value", "anything", "is given back"),
-                Argument::optional("fail", "text", "the code of a failure"),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    Argument::optional("value", "anything", "is given back"),
+                    Argument::optional("fail", "text", "the code of a failure"),
+                ]
+            },
+        )
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
@@ -111,6 +113,16 @@ impl Tool for TestTool {
                         _ = context.stop.wait() => return Err(ToolError::stopped()),
                     }
                 }
+                "test.progress" => {
+                    for at in 0..100 {
+                        context.progress.say(format!("{at} of 100"));
+                    }
+                    tokio::select! {
+                        permit = probe.gate.acquire() => permit.unwrap().forget(),
+                        _ = context.stop.wait() => return Err(ToolError::stopped()),
+                    }
+                    context.progress.say("done");
+                }
                 "test.deaf" => std::future::pending().await,
                 "test.panic" => panic!("as asked"),
                 _ => {}
@@ -125,7 +137,7 @@ impl Tool for TestTool {
 }
 
 fn tools(probe: &Arc<Probe>) -> ToolSet {
-    ["test.echo", "test.gate", "test.deaf", "test.panic"]
+    ["test.echo", "test.gate", "test.deaf", "test.panic", "test.progress"]
         .into_iter()
         .fold(ToolSet::standard(), |tools, name| tools.with(Arc::new(TestTool(name, Arc::clone(probe)))))
 }

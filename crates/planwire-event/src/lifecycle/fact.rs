@@ -8,7 +8,7 @@ use crate::payload::{Payload, PayloadError};
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, FailureReason, InputReceived,
     InputRequested, LimitWarned, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted,
-    ResumeRequested, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    ResumeRequested, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted, ToolProgress,
 };
 
 /// The part of an event that decides what may follow.
@@ -22,6 +22,8 @@ pub enum Fact {
     Failed(FailureReason),
     /// A call opens.
     Called(Arc<str>),
+    /// A call that is open says something.
+    CallProgress(Arc<str>),
     /// A call closes.
     CallEnded(Arc<str>),
     /// A child is announced.
@@ -88,6 +90,9 @@ impl Fact {
             }
             EventType::ToolCalled => {
                 Self::Called(payload.read::<ToolCalled>().map_err(shape)?.call_id.into())
+            }
+            EventType::ToolProgress => {
+                Self::CallProgress(payload.read::<ToolProgress>().map_err(shape)?.call_id.into())
             }
             EventType::ToolCompleted => {
                 Self::CallEnded(payload.read::<ToolCompleted>().map_err(shape)?.call_id.into())

@@ -22,7 +22,7 @@ use crate::timestamp::Timestamp;
 use crate::vocabulary::{
     AnswerOutcome, ArtifactProduced, CancelRequested, DecisionMade, Failure, FailureReason, InputReceived,
     InputRequested, LimitWarned, Object, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed, PlanStarted,
-    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted, UsageSum,
+    SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted, ToolProgress, UsageSum,
 };
 
 /// One plan, as its events tell it. In JSON the members stand in this order and with these names, which are part of
@@ -227,6 +227,7 @@ impl PlanState {
             EventType::PlanFailed => self.failed(event.read(), event.timestamp()),
             EventType::DecisionMade => self.decision_made(event.read(), stored),
             EventType::ToolCalled => self.tool_called(event.read(), stored),
+            EventType::ToolProgress => self.tool_progress(event.read()),
             EventType::ToolCompleted => self.tool_completed(event.read()),
             EventType::SubplanSpawned => self.subplan_spawned(event.read()),
             EventType::SubplanCompleted => self.subplan_completed(event.read()),
@@ -365,6 +366,14 @@ impl PlanState {
             self.open_calls.insert(called.call_id, record);
         } else {
             self.omitted.open_calls += 1;
+        }
+    }
+
+    fn tool_progress(&mut self, payload: Option<ToolProgress>) {
+        let Some(said) = payload else { return };
+        let detail = self.detail;
+        if let Some(call) = self.open_calls.get_mut(&said.call_id) {
+            call.progress = Some(detail.text(&said.text));
         }
     }
 

@@ -30,6 +30,8 @@ pub struct CallRecord {
     pub called_at: Timestamp,
     /// Seq of its ToolCalled.
     pub seq: Seq,
+    /// What it said last of how far it is.
+    pub progress: Option<String>,
 }
 
 impl CallRecord {
@@ -43,6 +45,7 @@ impl CallRecord {
             reserved: called.reserved,
             called_at,
             seq,
+            progress: None,
         }
     }
 }

@@ -147,7 +147,15 @@ fn the_tree_that_is_shown_is_accepted_to_its_end() {
     let left: Vec<_> = unseen.into_iter().collect();
     assert_eq!(
         left,
-        ["CancelRequested", "LimitWarned", "PauseRequested", "PlanAdopted", "PlanFailed", "ResumeRequested"],
+        [
+            "CancelRequested",
+            "LimitWarned",
+            "PauseRequested",
+            "PlanAdopted",
+            "PlanFailed",
+            "ResumeRequested",
+            "ToolProgress",
+        ],
         "every other type is shown in its place"
     );
 }

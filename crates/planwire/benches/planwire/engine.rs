@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use planwire_bus::{DocumentSource, PlanStarter, StartAt, StartRequest};
-use planwire_engine::tool::{Argument, ToolContext, ToolError, ToolOutput};
+use planwire_engine::tool::{Argument, Parameters, ToolContext, ToolError, ToolOutput};
 use planwire_engine::{Engine, EngineConfig, Tool, ToolSet};
 use planwire_event::vocabulary::{Object, Origin};
 use planwire_event::{EventType, Filter, SystemClock};
@@ -86,17 +86,16 @@ fn document() -> String {
 struct Nothing;
 
 impl Tool for Nothing {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "bench.nothing"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "does nothing"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const LAST: Argument = Argument::optional("last", "anything", "What the step before gave.");
-        &[LAST]
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(const { &[Argument::optional("last", "anything", "What the step before gave.")] })
     }
 
     fn call(

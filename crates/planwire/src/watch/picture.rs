@@ -205,6 +205,9 @@ fn notes(plan: &PlanState, line: &mut Line) {
     }
     for call in plan.open_calls.values().take(2) {
         line.push(Paint::Active, &format!("  {} → {}", escape(&call.step), escape(&call.tool)));
+        if let Some(progress) = &call.progress {
+            line.push(Paint::Active, &format!(": {}", escape(progress)));
+        }
     }
 }
 

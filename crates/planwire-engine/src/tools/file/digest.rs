@@ -15,7 +15,7 @@ use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Entry, Met, Walk};
 use super::{Attention, ROOT, Unreadable, Watched, blocking};
 use crate::policy::Reach;
-use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
+use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Groups of equal files that are listed, and paths of one group; all are counted.
 const GROUPS_MAX: usize = 100;
@@ -46,33 +46,43 @@ const fn default_max_files() -> u64 {
 }
 
 impl Tool for DigestFiles {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "file.digest"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "digests a file, or finds files of equal content in a folder"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                ROOT,
-                Argument::optional("path", "path", "the file or folder, below the root; default: the root"),
-                Argument::optional("recursive", "true or false", "whether files in folders below count too"),
-                Argument::optional(
-                    "extensions",
-                    "list of texts",
-                    "of a folder, only files with one of these",
-                ),
-                Argument::optional("skip", "list of texts", "of a folder, names that are passed over"),
-                Argument::optional(
-                    "max_files",
-                    "integer",
-                    "more files are the error limit_exceeded; default: 100000",
-                ),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    ROOT,
+                    Argument::optional(
+                        "path",
+                        "path",
+                        "the file or folder, below the root; default: the root",
+                    ),
+                    Argument::optional(
+                        "recursive",
+                        "true or false",
+                        "whether files in folders below count too",
+                    ),
+                    Argument::optional(
+                        "extensions",
+                        "list of texts",
+                        "of a folder, only files with one of these",
+                    ),
+                    Argument::optional("skip", "list of texts", "of a folder, names that are passed over"),
+                    Argument::optional(
+                        "max_files",
+                        "integer",
+                        "more files are the error limit_exceeded; default: 100000",
+                    ),
+                ]
+            },
+        )
     }
 
     fn reach(&self, arguments: &Object, folder: &Path) -> Reach {

@@ -15,7 +15,7 @@ use super::walk::{Entry, Met, Walk};
 use super::{Attention, ROOT, Unreadable, blocking};
 use crate::output::size;
 use crate::policy::Reach;
-use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
+use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Bytes of `entries` and of `folders` as JSON; those beyond are counted in the totals and not listed.
 const ENTRIES_BYTES_MAX: usize = 64 * 1024;
@@ -54,33 +54,35 @@ const fn default_max_entries() -> u64 {
 }
 
 impl Tool for List {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "file.list"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "lists a folder, with totals by kind and extension"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                ROOT,
-                Argument::optional("path", "path", "the folder, below the root; default: the root"),
-                Argument::optional("recursive", "true or false", "whether folders in it are listed too"),
-                Argument::optional(
-                    "max_entries",
-                    "integer",
-                    "more entries are the error limit_exceeded; default: 1000",
-                ),
-                Argument::optional("skip", "list of texts", "names that are passed over at every level"),
-                Argument::optional(
-                    "extensions",
-                    "list of texts",
-                    "only files with one of these, as in [rs, md]",
-                ),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    ROOT,
+                    Argument::optional("path", "path", "the folder, below the root; default: the root"),
+                    Argument::optional("recursive", "true or false", "whether folders in it are listed too"),
+                    Argument::optional(
+                        "max_entries",
+                        "integer",
+                        "more entries are the error limit_exceeded; default: 1000",
+                    ),
+                    Argument::optional("skip", "list of texts", "names that are passed over at every level"),
+                    Argument::optional(
+                        "extensions",
+                        "list of texts",
+                        "only files with one of these, as in [rs, md]",
+                    ),
+                ]
+            },
+        )
     }
 
     fn reach(&self, arguments: &Object, folder: &Path) -> Reach {

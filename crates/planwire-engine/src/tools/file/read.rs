@@ -17,7 +17,7 @@ use super::{Attention, ROOT, Unreadable, blocking};
 use crate::output::size;
 use crate::policy::Reach;
 use crate::redaction::{Edges, Redactor, lossy};
-use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
+use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 /// Bytes of a text when the step does not say, and the most that it may ask for.
 const TEXT_BYTES_DEFAULT: usize = 64 * 1024;
@@ -86,44 +86,50 @@ impl Needles {
 }
 
 impl Tool for Read {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "file.read"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "reads a text file, or finds lines in many"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                ROOT,
-                Argument::optional("path", "path", "the file or folder, below the root; default: the root"),
-                Argument::optional("paths", "list of paths", "several files, instead of path"),
-                Argument::optional(
-                    "recursive",
-                    "true or false",
-                    "whether files in folders below are read too",
-                ),
-                Argument::optional(
-                    "extensions",
-                    "list of texts",
-                    "of a folder, only files with one of these",
-                ),
-                Argument::optional("skip", "list of texts", "of a folder, names that are passed over"),
-                Argument::optional(
-                    "contains",
-                    "text or list of texts",
-                    "only lines that hold it, or one of them",
-                ),
-                Argument::optional(
-                    "max_bytes",
-                    "integer",
-                    "where the text of a single file is cut; default: 65536",
-                ),
-                Argument::optional("max_lines", "integer", "how many lines are kept; default: 200"),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    ROOT,
+                    Argument::optional(
+                        "path",
+                        "path",
+                        "the file or folder, below the root; default: the root",
+                    ),
+                    Argument::optional("paths", "list of paths", "several files, instead of path"),
+                    Argument::optional(
+                        "recursive",
+                        "true or false",
+                        "whether files in folders below are read too",
+                    ),
+                    Argument::optional(
+                        "extensions",
+                        "list of texts",
+                        "of a folder, only files with one of these",
+                    ),
+                    Argument::optional("skip", "list of texts", "of a folder, names that are passed over"),
+                    Argument::optional(
+                        "contains",
+                        "text or list of texts",
+                        "only lines that hold it, or one of them",
+                    ),
+                    Argument::optional(
+                        "max_bytes",
+                        "integer",
+                        "where the text of a single file is cut; default: 65536",
+                    ),
+                    Argument::optional("max_lines", "integer", "how many lines are kept; default: 200"),
+                ]
+            },
+        )
     }
 
     fn reach(&self, arguments: &Object, folder: &Path) -> Reach {

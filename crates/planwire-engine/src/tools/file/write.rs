@@ -17,7 +17,7 @@ use serde_json::json;
 use super::root::{Root, failure, given, shown};
 use super::{Attention, ROOT, Watched, blocking};
 use crate::policy::Reach;
-use crate::tool::{Argument, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
+use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
 const FILE_MODE: Mode = Mode::from_raw_mode(0o644);
 const FOLDER_MODE: Mode = Mode::from_raw_mode(0o755);
@@ -37,23 +37,29 @@ struct Arguments {
 }
 
 impl Tool for Write {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "file.write"
     }
 
-    fn purpose(&self) -> &'static str {
+    fn purpose(&self) -> &str {
         "writes a text file; readers see the old or the new one, never a part"
     }
 
-    fn arguments(&self) -> &'static [Argument] {
-        const {
-            &[
-                ROOT,
-                Argument::required("path", "path", "the file, below the root; its folders are made"),
-                Argument::required("text", "text", "what it shall hold"),
-                Argument::optional("append", "true or false", "whether the text comes after what is there"),
-            ]
-        }
+    fn arguments(&self) -> Parameters {
+        Parameters::listed(
+            const {
+                &[
+                    ROOT,
+                    Argument::required("path", "path", "the file, below the root; its folders are made"),
+                    Argument::required("text", "text", "what it shall hold"),
+                    Argument::optional(
+                        "append",
+                        "true or false",
+                        "whether the text comes after what is there",
+                    ),
+                ]
+            },
+        )
     }
 
     fn reach(&self, arguments: &Object, folder: &Path) -> Reach {

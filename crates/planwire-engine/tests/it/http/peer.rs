@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use planwire_engine::Secrets;
-use planwire_engine::policy::Gate;
 use planwire_engine::stop::Stopper;
 use planwire_engine::tool::{Tool as _, ToolContext, ToolError, ToolOutput};
 use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig};
@@ -165,7 +164,7 @@ pub(crate) async fn call_until(
     arguments: Value,
 ) -> Result<ToolOutput, ToolError> {
     let redactor = Secrets::none().redactor().clone();
-    let context = ToolContext { folder: "/".into(), stop: stopper.handle(), redactor, gate: Gate::default() };
+    let context = ToolContext::new("/", stopper.handle()).with_redactor(redactor);
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
     http.call(arguments, context).await
 }
