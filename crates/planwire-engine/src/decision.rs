@@ -1,13 +1,15 @@
 //! The decision engine: chooses by rule and says why. Publishes `DecisionMade`.
 //!
-//! A decision is a pure function of its document and of what expressions see, so a run that is repeated from its
-//! events decides the same.
+//! A decision by rule is a pure function of its document and of what expressions see, so a run that is repeated from its
+//! events decides the same. A decision by a model is what the model gave as the output of a call, which is an event.
 
 use planwire_event::expression::Variables;
 use planwire_event::vocabulary::{Alternative, DecidedBy, DecisionMade, DecisionOption};
 use serde_json::Value;
 
-use crate::document::model::{Choice, Decision};
+use serde::Deserialize;
+
+use crate::document::model::{Choice, Decision, ModelDecision};
 use crate::failure::{StepFailure, text};
 use crate::redaction::Redactor;
 
@@ -74,6 +76,77 @@ pub(crate) fn decide(
         output: None,
         error: None,
     })
+}
+
+/// What a model gave, as the output of the tool `model` says it.
+#[derive(Deserialize)]
+struct Given {
+    chosen: String,
+    #[serde(default)]
+    rationale: String,
+    confidence: Option<f64>,
+}
+
+/// The decision that a model made, of the output of its call.
+///
+/// Fails if it chose no option: the tool does not give that, but another in its place may.
+pub(crate) fn by_model(
+    step: &str,
+    decision: &ModelDecision,
+    output: &Value,
+    redactor: &Redactor,
+) -> Result<DecisionMade, StepFailure> {
+    let bad = |why: String| StepFailure::new("bad_answer", why);
+    let given =
+        Given::deserialize(output).map_err(|error| bad(format!("the model gave no choice: {error}")))?;
+    if !decision.options.iter().any(|option| option.name == given.chosen) {
+        let chosen = text(redactor, &given.chosen);
+        return Err(bad(format!("the model chose '{chosen}', which is no option")));
+    }
+    let confidence = given.confidence.filter(|confidence| (0.0..=1.0).contains(confidence));
+    let made = made(step, decision, &given.chosen, "the model chose", redactor);
+    Ok(DecisionMade {
+        rationale: text(redactor, &given.rationale),
+        confidence,
+        decided_by: DecidedBy::Model,
+        ..made
+    })
+}
+
+/// The decision of the document where no model decided.
+pub(crate) fn without_model(
+    step: &str,
+    decision: &ModelDecision,
+    otherwise: &str,
+    failure: StepFailure,
+    redactor: &Redactor,
+) -> DecisionMade {
+    let rationale =
+        format!("no model decided ({}), and the document says otherwise: {otherwise}", failure.code);
+    let made = made(step, decision, otherwise, "the document says otherwise:", redactor);
+    DecisionMade { rationale, error: Some(failure.into_failure(redactor, Some(step))), ..made }
+}
+
+/// A decision between the options of a model; `why` comes before the name that was chosen.
+fn made(step: &str, decision: &ModelDecision, chosen: &str, why: &str, redactor: &Redactor) -> DecisionMade {
+    let others = decision.options.iter().filter(|option| option.name != chosen);
+    let reason = format!("{why} '{chosen}'");
+    DecisionMade {
+        decision_id: step.into(),
+        decision_type: CHOICE.into(),
+        step: step.into(),
+        question: text(redactor, &decision.question),
+        options: decision.options.iter().map(|option| option_of(option, redactor)).collect(),
+        chosen: chosen.into(),
+        alternatives: others
+            .map(|option| Alternative { name: option.name.clone(), reason: reason.clone() })
+            .collect(),
+        rationale: String::new(),
+        confidence: None,
+        decided_by: DecidedBy::Rule,
+        output: None,
+        error: None,
+    }
 }
 
 fn chosen_of(decision: &Decision, value: &Value, redactor: &Redactor) -> Result<String, StepFailure> {

@@ -58,7 +58,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Backup(arguments) => backup::backup(arguments, &place()?, output),
         Command::Restore(arguments) => restore::restore(arguments, &place()?, output),
         Command::Move(arguments) => move_to::move_to(arguments, &place()?, output),
-        Command::Check(arguments) => check::check(arguments, output),
+        Command::Check(arguments) => check::check(arguments, &settings, output),
         Command::Schema(arguments) => schema::print(arguments, output),
         Command::Config(arguments) => config::print(arguments, &settings, output),
         Command::Completions(arguments) => completions::print(arguments, output),

@@ -8,7 +8,7 @@
 //! - [`database`]: the URL of a database, whose password nobody sees.
 //! - [`file`]: TOML with the place of every key and value.
 //! - [`layers`]: the file, the environment and the flags, on top of each other.
-//! - [`tables`]: secrets and routes, which are no single values.
+//! - [`tables`], [`models`]: secrets, routes and models, which are no single values.
 //! - [`policy`]: the file that says what documents may do.
 //! - [`rooms`]: what each room is told.
 //! - [`reference`]: the page that tells all this to people.
@@ -17,6 +17,7 @@ mod database;
 pub(crate) mod file;
 pub(crate) mod keys;
 pub(crate) mod layers;
+pub(crate) mod models;
 pub(crate) mod policy;
 pub(crate) mod reference;
 mod rooms;
@@ -32,13 +33,14 @@ use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
 pub(crate) use database::Database;
 pub(crate) use layers::{Environment, Flags, Settings};
+pub(crate) use models::ModelEntry;
 pub(crate) use tables::{Route, Secret};
 
 /// Severities of diagnostics, from none to all.
 pub(crate) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
 /// What this process is told; the default is what it does when nobody says anything.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config {
     /// Folder of the log; none: the usual one.
     pub(crate) data: Option<PathBuf>,
@@ -67,7 +69,7 @@ pub(crate) struct ServerSettings {
 }
 
 /// `[engine]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct EngineSettings {
     /// Folder of documents that can be started by name; none: those that come with planwire.
     pub(crate) plans: Option<PathBuf>,
@@ -81,6 +83,7 @@ pub(crate) struct EngineSettings {
     /// Hosts and networks that the `http` tool may reach although they are private.
     pub(crate) http_allow_private: Vec<String>,
     pub(crate) secrets: Vec<Secret>,
+    pub(crate) models: Vec<ModelEntry>,
 }
 
 /// `[a2a]`.
@@ -121,6 +124,7 @@ impl Default for Config {
             gone_after_ms: GONE_AFTER_MS_DEFAULT,
             http_allow_private: Vec::new(),
             secrets: Vec::new(),
+            models: Vec::new(),
         };
         Self { data: None, db: None, log: "warn", server, engine, a2a: A2aSettings::default() }
     }

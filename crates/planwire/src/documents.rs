@@ -160,15 +160,15 @@ impl Named {
     }
 }
 
-/// Reads the document that `name` means: a file, else one that comes with planwire.
+/// Reads the document that `name` means: a file, which may call `tools`, else one that comes with planwire.
 ///
 /// # Errors
 ///
 /// Exit code 2, with all problems of the document and where they are.
-pub(crate) fn find(name: &str) -> Result<Named, Failure> {
+pub(crate) fn find(name: &str, tools: &ToolSet) -> Result<Named, Failure> {
     let path = Path::new(name);
     let resolved = if path.is_file() {
-        Document::load(path)
+        Document::load_with(path, tools)
     } else if REGISTERED.contains(&name) {
         embedded(name)
     } else {
@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn document_that_is_not_there_is_a_usage_error() {
-        let failure = find("no-such-plan.yaml").unwrap_err();
+        let failure = find("no-such-plan.yaml", &ToolSet::standard()).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.to_string().contains("repo-report"));
     }

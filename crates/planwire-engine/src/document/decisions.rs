@@ -13,6 +13,13 @@ const ERROR_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "error"];
 
 impl Reading<'_, '_> {
     pub(super) fn decision(&mut self, fields: &Fields<'_>, what: &str) -> Option<Decision> {
+        self.without_model(fields);
+        let choices = self.choices(fields, what)?;
+        self.rule(fields, what, choices, &PLAN_VARIABLES)
+    }
+
+    /// The options of a decision step.
+    pub(super) fn choices(&mut self, fields: &Fields<'_>, what: &str) -> Option<Vec<Choice>> {
         let options = self.options(fields, what);
         let mut choices = Vec::new();
         for (key, node) in options? {
@@ -25,7 +32,7 @@ impl Reading<'_, '_> {
                 description: description.unwrap_or_default().to_owned(),
             });
         }
-        self.rule(fields, what, choices, &PLAN_VARIABLES)
+        Some(choices)
     }
 
     fn options<'n>(&mut self, fields: &Fields<'n>, what: &str) -> Option<&'n [(Key, Node)]> {
@@ -53,15 +60,8 @@ impl Reading<'_, '_> {
         self.text(node, "'description'")
     }
 
-    /// Question, rule and rationale; the same for a decision and for a recovery.
-    fn rule(
-        &mut self,
-        fields: &Fields<'_>,
-        what: &str,
-        options: Vec<Choice>,
-        variables: &[&str],
-    ) -> Option<Decision> {
-        let question = match fields.get("decide") {
+    pub(super) fn question<'n>(&mut self, fields: &Fields<'n>, what: &str) -> Option<&'n str> {
+        match fields.get("decide") {
             Some(node) => self.text(node, "'decide'"),
             None => {
                 self.problem_with(
@@ -71,7 +71,18 @@ impl Reading<'_, '_> {
                 );
                 None
             }
-        };
+        }
+    }
+
+    /// Question, rule and rationale; the same for a decision and for a recovery.
+    fn rule(
+        &mut self,
+        fields: &Fields<'_>,
+        what: &str,
+        options: Vec<Choice>,
+        variables: &[&str],
+    ) -> Option<Decision> {
+        let question = self.question(fields, what);
         let choose = match fields.get("choose") {
             Some(node) => self.expression(node, "'choose'", variables).filter(|choose| {
                 let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
@@ -79,7 +90,10 @@ impl Reading<'_, '_> {
             }),
             None => {
                 let names: Vec<&str> = options.iter().map(|option| option.name.as_str()).collect();
-                let hint = format!("add choose: with an expression that gives one of {}", names.join(", "));
+                let hint = format!(
+                    "add choose: with an expression that gives one of {}, or model: with the name of a model",
+                    names.join(", ")
+                );
                 self.problem_with(fields.place, format!("the decision of {what} has no rule"), hint);
                 None
             }

@@ -20,7 +20,20 @@ pub(super) const TOOL_STEP: [&str; 12] = [
     "after",
     "on_error",
 ];
-pub(super) const DECIDE_STEP: [&str; 6] = ["decide", "options", "choose", "rationale", "when", "after"];
+pub(super) const DECIDE_STEP: [&str; 12] = [
+    "decide",
+    "options",
+    "choose",
+    "rationale",
+    "model",
+    "context",
+    "otherwise",
+    "timeout",
+    "retry",
+    "reserve",
+    "when",
+    "after",
+];
 pub(super) const PLAN_STEP: [&str; 7] = ["plan", "with", "for_each", "parallel", "when", "after", "on_error"];
 pub(super) const ASK_STEP: [&str; 8] =
     ["ask", "kind", "answer", "schema", "expires", "when", "after", "on_error"];

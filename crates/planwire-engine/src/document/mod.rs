@@ -19,6 +19,7 @@ mod inputs;
 mod keys;
 pub(crate) mod made;
 pub mod model;
+mod model_decisions;
 mod node;
 mod parse;
 mod questions;

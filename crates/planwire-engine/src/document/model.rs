@@ -164,8 +164,10 @@ pub struct Step {
 pub enum StepKind {
     /// Calls a tool.
     Tool(ToolStep),
-    /// Decides between options.
+    /// Decides between options, by a rule.
     Decide(Decision),
+    /// Lets a model decide between options.
+    AskModel(ModelDecision),
     /// Runs a plan below this one, once or for each item of a list.
     Subplan(SubplanStep),
     /// Asks people, for something or for leave, and waits for the answer.
@@ -174,6 +176,18 @@ pub enum StepKind {
     Fail(Fail),
     /// Leaves something for people.
     Artifact(Artifact),
+}
+
+impl StepKind {
+    /// The tool that the step calls, if it calls one.
+    #[must_use]
+    pub const fn call(&self) -> Option<&ToolStep> {
+        match self {
+            Self::Tool(tool) => Some(tool),
+            Self::AskModel(decision) => Some(&decision.call),
+            Self::Decide(_) | Self::Subplan(_) | Self::Ask(_) | Self::Fail(_) | Self::Artifact(_) => None,
+        }
+    }
 }
 
 /// A question to people.
@@ -262,6 +276,19 @@ pub struct Decision {
     pub choose: Expression,
     /// Why; default: the expression and its value.
     pub rationale: Option<Template>,
+}
+
+/// A decision by a model: a call of the tool `model`, and the option that it chose.
+#[derive(Debug)]
+pub struct ModelDecision {
+    /// The question, for people and for the model.
+    pub question: String,
+    /// Two options or more, in the document's order.
+    pub options: Vec<Choice>,
+    /// What the model is told, how long it may take, and how often it is asked.
+    pub call: ToolStep,
+    /// The option that is taken if the model cannot be asked or chooses none; `None`: the step fails.
+    pub otherwise: Option<String>,
 }
 
 /// An option of a decision.

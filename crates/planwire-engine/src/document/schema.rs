@@ -120,7 +120,7 @@ fn tool_step() -> Value {
             "retry": reference("retry"),
             "idempotent": {"type": "boolean"},
             "usage": {"type": "object", "description": "what a call used", "additionalProperties": reference("template")},
-            "reserve": object(&[], json!({"tokens": reference("template"), "cost": reference("template")})),
+            "reserve": reserve(),
             "when": reference("expression"),
             "after": reference("after"),
             "on_error": reference("on_error"),
@@ -134,19 +134,31 @@ fn options(member: Value) -> Value {
     options
 }
 
+fn reserve() -> Value {
+    object(&[], json!({"tokens": reference("template"), "cost": reference("template")}))
+}
+
 fn decide_step() -> Value {
     let described = object(&["description"], json!({"description": {"type": "string"}}));
-    object(
-        &["decide", "options", "choose"],
+    let mut step = object(
+        &["decide", "options"],
         json!({
             "decide": {"type": "string", "description": "the question"},
             "options": options(json!({"oneOf": [{"type": "string"}, described]})),
             "choose": reference("expression"),
             "rationale": reference("text_template"),
+            "model": {"type": "string", "description": "the model that chooses, as the configuration names it"},
+            "context": reference("template"),
+            "otherwise": {"type": "string", "description": "the option that is taken if the model chooses none"},
+            "timeout": reference("duration"),
+            "retry": reference("retry"),
+            "reserve": reserve(),
             "when": reference("expression"),
             "after": reference("after"),
         }),
-    )
+    );
+    step["oneOf"] = json!([{"required": ["choose"]}, {"required": ["model"]}]);
+    step
 }
 
 fn plan_step() -> Value {

@@ -31,6 +31,7 @@ impl Document {
                 // What is made at run time may name none.
                 StepKind::Subplan(_)
                 | StepKind::Decide(_)
+                | StepKind::AskModel(_)
                 | StepKind::Ask(_)
                 | StepKind::Fail(_)
                 | StepKind::Artifact(_) => {}

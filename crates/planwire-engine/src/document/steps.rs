@@ -21,7 +21,7 @@ use crate::template::Template;
 const TOOL_VARIABLES: [&str; 5] = ["inputs", "steps", "now", "plan", "attempt"];
 const ITEM_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "item", "index"];
 const USAGE_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "attempt", "output"];
-const RETRY_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "error", "attempt"];
+pub(super) const RETRY_VARIABLES: [&str; 6] = ["inputs", "steps", "now", "plan", "error", "attempt"];
 
 /// The steps of a document as far as they could be read.
 #[derive(Default)]
@@ -86,6 +86,9 @@ impl Reading<'_, '_> {
         let on_error = fields.get("on_error").map(|node| self.recovery(node, &what));
         let kind = match kind {
             Kind::Tool => self.tool(&fields).map(StepKind::Tool),
+            Kind::Decide if fields.raw("model").is_some() => {
+                self.model_decision(&fields, &what).map(StepKind::AskModel)
+            }
             Kind::Decide => self.decision(&fields, &what).map(StepKind::Decide),
             Kind::Plan => self.subplan(&fields, &what, limits).map(StepKind::Subplan),
             Kind::Ask => self.ask(&fields, &what).map(StepKind::Ask),
@@ -213,7 +216,7 @@ impl Reading<'_, '_> {
         self.template(node, &USAGE_VARIABLES)
     }
 
-    fn reserve(&mut self, node: &Node) -> Option<Template> {
+    pub(super) fn reserve(&mut self, node: &Node) -> Option<Template> {
         let fields = self.fields(node, "'reserve'", &keys::RESERVE)?;
         for name in keys::RESERVE {
             let Some(node) = fields.get(name) else { continue };
@@ -255,7 +258,7 @@ impl Reading<'_, '_> {
         }
     }
 
-    fn retry(&mut self, node: &Node) -> Option<Retry> {
+    pub(super) fn retry(&mut self, node: &Node) -> Option<Retry> {
         let fields = self.fields(node, "'retry'", &keys::RETRY)?;
         let mut retry = Retry::default();
         match fields.get("attempts") {

@@ -118,6 +118,10 @@ impl Run {
                 true
             }
             StepKind::Decide(decision) => self.decide(at, step, decision),
+            StepKind::AskModel(decision) => {
+                self.begin_tool(at, step, &decision.call);
+                true
+            }
             StepKind::Subplan(subplan) => {
                 match self.items_of(subplan) {
                     Ok(items) => self.states[at] = State::Spawning(Children::new(items)),
@@ -146,16 +150,8 @@ impl Run {
             decision_type: decision::CHOICE,
             step: &step.id,
         };
-        let made = decision::decide(&question, &self.values.variables(), self.redactor())
-            .and_then(|made| self.decision_made(&made).map(|event| (made.chosen, event)));
-        match made {
-            Ok((chosen, event)) => {
-                self.counts.decisions += 1;
-                self.batch.push(event);
-                self.done(at, step, Seen::Ok(Value::String(chosen)));
-            }
-            Err(failure) => self.step_failed(at, step, failure),
-        }
+        let made = decision::decide(&question, &self.values.variables(), self.redactor());
+        self.decided(at, step, made);
         true
     }
 
@@ -187,7 +183,7 @@ impl Run {
     }
 
     fn call_tool(&mut self, at: usize, step: &Step, attempt: u32) -> bool {
-        let StepKind::Tool(tool) = &step.kind else { return false };
+        let Some(tool) = step.kind.call() else { return false };
         let mut hold = match self.room_for_call(at, tool, attempt) {
             Ok(Some(hold)) => hold,
             Ok(None) => return false,

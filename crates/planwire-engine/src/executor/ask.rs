@@ -213,13 +213,13 @@ impl Run {
             let message = format!("{} denied it{comment}", answer.answered_by);
             return self.step_failed(at, step, StepFailure::new(DENIED, message));
         }
-        let StepKind::Tool(_) = &step.kind else {
+        if step.kind.call().is_none() {
             let mut output = json!({"approved": true, "answered_by": answer.answered_by});
             if !said.comment.is_empty() {
                 output["comment"] = json!(said.comment);
             }
             return self.done(at, step, Seen::Answered(output, how(answer)));
-        };
+        }
         let arguments = question.asked.arguments.as_ref().and_then(|about| about.get("arguments"));
         if let (Some(Value::Object(arguments)), Some(approved)) = (arguments, self.approved.get_mut(&at)) {
             approved.arguments.clone_from(arguments);
@@ -237,7 +237,6 @@ fn how(answer: &InputReceived) -> Value {
 fn ask_of<'a>(step: &'a Step, by_policy: &'a Ask) -> Option<&'a Ask> {
     match &step.kind {
         StepKind::Ask(ask) => Some(ask),
-        StepKind::Tool(tool) => Some(tool.approve.as_ref().unwrap_or(by_policy)),
-        _ => None,
+        kind => kind.call().map(|tool| tool.approve.as_ref().unwrap_or(by_policy)),
     }
 }

@@ -37,6 +37,8 @@ use crate::tool_runner::{Call, Called, INTERRUPTED};
 enum Unsettled {
     /// An attempt failed.
     Attempt { at: usize, attempt: u32, failure: StepFailure },
+    /// A model gave its choice.
+    Given { at: usize, output: Value },
     /// A subplan failed.
     Item { at: usize, index: usize, child: PlanId, failure: StepFailure },
     /// A decision let a failure stand.
@@ -100,6 +102,7 @@ impl Run {
             Unsettled::Attempt { at, attempt, failure } => {
                 self.attempt_failed(at, &steps[at], attempt, failure)
             }
+            Unsettled::Given { at, output } => self.called_well(at, &steps[at], output),
             Unsettled::Item { at, index, child, failure } => {
                 if let State::Spawning(children) = &mut self.states[at] {
                     children.running.remove(&child);
@@ -138,8 +141,11 @@ impl Run {
             _ if recovery.is_some() => {}
             _ if facts.is_empty() => self.pass_in_silence(at, step),
             StepKind::Tool(tool) => self.take_up_tool(at, step, tool, facts, log)?,
+            StepKind::AskModel(decision) if facts.choice.is_none() => {
+                self.take_up_tool(at, step, &decision.call, facts, log)?;
+            }
             StepKind::Ask(ask) => self.take_up_question(at, ask, facts, log)?,
-            StepKind::Decide(_) => {
+            StepKind::Decide(_) | StepKind::AskModel(_) => {
                 if let Some(made) = facts.choice {
                     self.done(at, step, Seen::Ok(Value::String(made.chosen)));
                 }
@@ -201,7 +207,14 @@ impl Run {
                 self.states[at] = State::Due(ended.attempt)
             }
             (None, Some((position, ended)), _) => match ended.error {
-                None => self.done(at, step, Seen::Ok(ended.output.unwrap_or_default())),
+                None => {
+                    let output = ended.output.unwrap_or_default();
+                    match &step.kind {
+                        // What it chose has still to be said.
+                        StepKind::AskModel(_) => log.unsettled.add(position, Unsettled::Given { at, output }),
+                        _ => self.done(at, step, Seen::Ok(output)),
+                    }
+                }
                 Some(error) => {
                     let (attempt, failure) = (ended.attempt, error.into());
                     log.unsettled.add(position, Unsettled::Attempt { at, attempt, failure });

@@ -8,7 +8,7 @@ use super::run::{Done, Effect, Lost, Run};
 use super::steps::{State, member_of};
 use super::values::Seen;
 use crate::decision::{self, Question};
-use crate::document::model::{Outcome, Step, StepKind, ToolStep};
+use crate::document::model::{ModelDecision, Outcome, Step, StepKind, ToolStep};
 use crate::failure::StepFailure;
 use crate::output::fit;
 use crate::policy::DENIED;
@@ -39,7 +39,7 @@ impl Run {
         let told = called.told_usage();
         let completed = called.completed(self.redactor());
         let (mut event, mut completed) = self.tool_completed(completed)?;
-        if let StepKind::Tool(tool) = &step.kind
+        if let Some(tool) = step.kind.call()
             && let Some(usage) = self.usage_of(at, tool, &completed, told)
         {
             // Worked out of what the event says, so it is made anew.
@@ -48,10 +48,34 @@ impl Run {
         self.batch.push(event);
         self.settle_usage(at, completed.usage.as_ref());
         match completed.error {
-            None => self.done(at, step, Seen::Ok(completed.output.unwrap_or_default())),
+            None => self.called_well(at, step, completed.output.unwrap_or_default()),
             Some(error) => self.attempt_failed(at, step, attempt, error.into()),
         }
         Ok(())
+    }
+
+    /// A call gave something: the output of its step, or what a model chose.
+    pub(super) fn called_well(&mut self, at: usize, step: &Step, output: Value) {
+        match &step.kind {
+            StepKind::AskModel(decision) => {
+                let made = decision::by_model(&step.id, decision, &output, self.redactor());
+                self.decided(at, step, made);
+            }
+            _ => self.done(at, step, Seen::Ok(output)),
+        }
+    }
+
+    /// Publishes a decision of a step, and goes on with what was chosen.
+    pub(super) fn decided(&mut self, at: usize, step: &Step, made: Result<DecisionMade, StepFailure>) {
+        let made = made.and_then(|made| self.decision_made(&made).map(|event| (made.chosen, event)));
+        match made {
+            Ok((chosen, event)) => {
+                self.counts.decisions += 1;
+                self.batch.push(event);
+                self.done(at, step, Seen::Ok(Value::String(chosen)));
+            }
+            Err(failure) => self.step_failed(at, step, failure),
+        }
     }
 
     /// The event of an ended call, and what it says in normal form.
@@ -74,7 +98,7 @@ impl Run {
             self.states[at] = State::Done;
             return;
         }
-        let StepKind::Tool(tool) = &step.kind else { return };
+        let Some(tool) = step.kind.call() else { return };
         match self.tries_again(tool, attempt, &failure) {
             Ok(true) => {
                 let pause = tool.retry.pause_after(attempt);
@@ -88,7 +112,14 @@ impl Run {
                 self.effects.push(Effect::Pause { step: at, attempt: next, pause, stop });
                 self.states[at] = State::Pausing(stopper);
             }
-            Ok(false) => self.step_failed(at, step, failure),
+            Ok(false) => match &step.kind {
+                StepKind::AskModel(decision @ ModelDecision { otherwise: Some(otherwise), .. }) => {
+                    let made =
+                        decision::without_model(&step.id, decision, otherwise, failure, self.redactor());
+                    self.decided(at, step, Ok(made));
+                }
+                _ => self.step_failed(at, step, failure),
+            },
             Err(failure) => self.step_failed(at, step, failure),
         }
     }

@@ -87,7 +87,7 @@ pub(super) const fn member_of(step: &Step) -> Member {
     match step.kind {
         StepKind::Tool(_) | StepKind::Fail(_) | StepKind::Artifact(_) => Member::Output,
         StepKind::Ask(_) => Member::Answer,
-        StepKind::Decide(_) => Member::Chosen,
+        StepKind::Decide(_) | StepKind::AskModel(_) => Member::Chosen,
         StepKind::Subplan(_) => Member::Outputs,
     }
 }

@@ -42,8 +42,8 @@ struct Looking<'a> {
 fn look(looking: &Looking<'_>, document: &Document, above: &str, found: &mut Vec<Forecast>) {
     for step in &document.steps {
         let name = format!("{above}{}", step.id);
+        found.extend(step.kind.call().and_then(|tool| judged(looking, tool, name.clone())));
         match &step.kind {
-            StepKind::Tool(tool) => found.extend(judged(looking, tool, name)),
             // What is made at run time is judged then.
             StepKind::Subplan(subplan) => {
                 if let Some(plan) = subplan.plan.written() {

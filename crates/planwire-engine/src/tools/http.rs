@@ -100,6 +100,11 @@ impl Http {
     }
 }
 
+/// The server of a URL. One that is none leads nowhere.
+pub(super) fn reach_of(url: &str) -> Reach {
+    Target::parse(url).map_or_else(|_| Reach::default(), |target| Reach::host(&target.host, target.port))
+}
+
 impl Tool for Http {
     fn name(&self) -> &str {
         "http"
@@ -136,9 +141,7 @@ impl Tool for Http {
     }
 
     fn reach(&self, arguments: &Object, _folder: &Path) -> Reach {
-        let url = arguments.get("url").and_then(Value::as_str).unwrap_or_default();
-        // A URL that is none leads nowhere.
-        Target::parse(url).map_or_else(|_| Reach::default(), |target| Reach::host(&target.host, target.port))
+        reach_of(arguments.get("url").and_then(Value::as_str).unwrap_or_default())
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

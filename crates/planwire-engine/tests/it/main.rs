@@ -15,6 +15,7 @@ mod http;
 mod leaving;
 mod log_faults;
 mod made;
+mod models;
 mod own_tools;
 mod pauses;
 mod plans;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use planwire_bus::{Attachments, Config, EventBus, Handler, Log};
-use planwire_engine::Recovered;
+use planwire_engine::{EngineConfig, Recovered};
 use planwire_event::vocabulary::{
     AnswerOutcome, DecisionMade, FailureReason, InputReceived, InputRequested, PlanAdopted, PlanFailed,
     PlanStarted, QuestionKind, SubplanSpawned, ToolCalled, ToolCompleted,
@@ -17,6 +17,8 @@ use planwire_store::{Document, MemoryStore, PageLimits};
 use serde_json::{Value, json};
 
 use crate::house::{Events, House};
+use crate::http::peer::Peer;
+use crate::models;
 
 /// Steps of every kind that needs nobody: retries, recoveries of steps and of items, what is skipped and what has
 /// nothing to repeat, subplans in two levels, artifacts in the middle and at the end.
@@ -229,16 +231,25 @@ async fn answer(bus: &EventBus, event: &Event) {
 
 /// Goes on from each place at which a run can be cut off, and wants the same end.
 async fn check_every_cut(document: &str) -> usize {
-    let run = House::open();
+    check_every_cut_with(document, |config| config).await
+}
+
+/// The same for engines that are told more.
+async fn check_every_cut_with(document: &str, change: impl Fn(EngineConfig) -> EngineConfig) -> usize {
+    let run = House::open_with(&change);
     answering(&run);
     let whole = run.run(document).await;
     let written = Written::of(&run, &whole).await;
-    check_cuts(&written).await;
+    check_cuts_with(&written, change).await;
     whole.0.len()
 }
 
 /// The same of a log that was written before.
 pub(crate) async fn check_cuts(written: &Written) {
+    check_cuts_with(written, |config| config).await;
+}
+
+async fn check_cuts_with(written: &Written, change: impl Fn(EngineConfig) -> EngineConfig) {
     let whole = House::with(written.cut(written.events.len()).await, |config| config);
     let whole = whole.tree(written.events[0].1.plan_id()).await;
     // Whenever it was written: its questions have not expired, and its time is not over.
@@ -246,7 +257,7 @@ pub(crate) async fn check_cuts(written: &Written) {
     for length in 1..written.events.len() {
         let store = written.cut(length).await;
         let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
-        let next = House::at(Arc::new(ManualClock::at(last.timestamp())), log, |config| config);
+        let next = House::at(Arc::new(ManualClock::at(last.timestamp())), log, &change);
         // What was asked before nobody answered.
         let before = &written.events[..length];
         for (_, event) in before.iter().filter(|(_, event)| is_open_question(event, before)) {
@@ -292,10 +303,12 @@ fn check_once(events: &Events, cut_at: usize, whole: &Events, next: &House) {
     assert_eq!(events.count("InputRequested"), events.count("InputReceived"), "after {cut_at} events");
     let (before, after) = events.0.split_at(cut_at);
     let called = |events: &[StoredEvent]| {
-        events.iter().filter(|stored| stored.event.read::<ToolCalled>().is_some()).count()
+        let of_house = |called: ToolCalled| called.tool.starts_with("test.");
+        events.iter().filter(|stored| stored.event.read().is_some_and(of_house)).count()
     };
     let ended = |events: &[StoredEvent]| {
-        events.iter().filter(|stored| stored.event.read::<ToolCompleted>().is_some()).count()
+        let of_house = |ended: ToolCompleted| ended.tool.starts_with("test.");
+        events.iter().filter(|stored| stored.event.read().is_some_and(of_house)).count()
     };
     let in_flight = called(before) - ended(before);
     assert_eq!(next.probe.calls().len(), called(after) + in_flight, "after {cut_at} events");
@@ -324,6 +337,15 @@ async fn made_plans_go_on_from_every_place_at_which_their_process_can_be_gone() 
     assert!(events > 20, "{events}");
     let outputs = House::open().run(MAKING).await.outputs();
     assert_eq!(outputs, json!({"parts": [1, 0, 33]}));
+}
+
+#[tokio::test]
+async fn decision_of_a_model_goes_on_from_every_place_at_which_its_process_can_be_gone() {
+    let peer = Peer::plain(|_| models::completion(r#"{"chosen": "store", "rationale": "r"}"#)).await;
+    let events = check_every_cut_with(models::DOCUMENT, |config| models::with_model(&peer, config)).await;
+    assert_eq!(events, 9);
+    // What was chosen is not asked for again: only the cuts before the answer was stored.
+    assert_eq!(peer.requests().len(), 1 + 4);
 }
 
 #[tokio::test]

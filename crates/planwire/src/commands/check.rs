@@ -9,6 +9,7 @@ use planwire_engine::policy::forecast::{Forecast, forecast};
 use serde_json::json;
 
 use crate::args::CheckArguments;
+use crate::config::Settings;
 use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, escape};
@@ -18,8 +19,12 @@ use crate::output::{Output, Paint, escape};
 /// # Errors
 ///
 /// Exit code 2, with all problems and where they are.
-pub(crate) fn check(arguments: &CheckArguments, output: Output) -> Result<Exit, Failure> {
-    let named = documents::find(&arguments.plan)?;
+pub(crate) fn check(
+    arguments: &CheckArguments,
+    settings: &Settings,
+    output: Output,
+) -> Result<Exit, Failure> {
+    let named = documents::find(&arguments.plan, &settings.known_tools()?)?;
     let (document, digest) = (&named.resolved.document, &named.resolved.digest);
     let forecasts = arguments.policy.as_deref().map(|policy| forecasts(policy, document)).transpose()?;
     if output.json {

@@ -6,7 +6,7 @@ use crate::args::ConfigArguments;
 use crate::config::keys::{Form, KEYS, Key, SECTIONS};
 use crate::config::layers::{Origin, toml};
 use crate::config::tables::{RouteDoes, RouteInput, SecretFrom};
-use crate::config::{Config, Route, Secret, Settings, reference};
+use crate::config::{Config, ModelEntry, Route, Secret, Settings, reference};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, escape};
 
@@ -67,6 +67,7 @@ impl Shown<'_> {
                         self.key(key)?;
                     }
                 }
+                (Form::Named(_), "engine.models") => self.models("engine.models")?,
                 (Form::Named(_), name) => self.secrets(name)?,
                 (Form::Listed(_), name) => self.routes(name)?,
             }
@@ -113,6 +114,39 @@ impl Shown<'_> {
             } else {
                 let place = json!(place);
                 self.commented(&format!("{name} = {{ {kind} = {place} }}"), &self.settings.told(&origin))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn models(&self, section: &str) -> Result<(), Failure> {
+        for ModelEntry { name, config, line, .. } in &self.settings.config.engine.models {
+            let origin = Origin::File { line: *line };
+            let mut value = json!({
+                "base_url": config.base_url, "model": config.model,
+                "answer_tokens_max": config.answer_tokens_max, "format": config.format.name(),
+            });
+            if let Some(secret) = &config.secret {
+                value["secret"] = json!(secret);
+            }
+            if let Some(temperature) = config.temperature {
+                value["temperature"] = json!(temperature);
+            }
+            if let Some(price) = &config.price {
+                value["input_price"] = price.input.to_number().into();
+                value["output_price"] = price.output.to_number().into();
+                value["currency"] = json!(price.currency);
+            }
+            if self.output.json {
+                let (source, at) = self.source(&origin);
+                let key = format!("{section}.{name}");
+                self.output.json(&json!({ "key": key, "value": value, "source": source, "place": at }))?;
+                continue;
+            }
+            self.output.line("")?;
+            self.commented(&format!("[{section}.{}]", name), &self.settings.told(&origin))?;
+            for (key, value) in value.as_object().into_iter().flatten() {
+                self.output.line(&format!("{key} = {}", escape(&value.to_string())))?;
             }
         }
         Ok(())

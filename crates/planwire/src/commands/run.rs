@@ -29,7 +29,7 @@ pub(crate) async fn run(
     place: &Place,
     output: Output,
 ) -> Result<Exit, Failure> {
-    let named = documents::find(&arguments.plan)?;
+    let named = documents::find(&arguments.plan, &settings.known_tools()?)?;
     let inputs = documents::inputs(&named.resolved.document, &arguments.inputs)?;
     let document = named.source()?;
     let begin = async |access: &Access| {

@@ -95,6 +95,13 @@ pub(crate) static SECTIONS: &[Section] = &[
                 the start from a variable or from a file, and a start without it fails. Names are letters, digits \
                 and `_`.",
     },
+    Section {
+        name: "engine.models",
+        form: Form::Named(&MODEL),
+        about: "Language models that decide in plans: a decision step names one by `model`. Each is reached over the chat \
+                completions API that OpenAI made and most servers of models speak; its server may have a private \
+                address. Prices count where a plan has a limit of cost, and stand in the events.",
+    },
     Section { name: "a2a", form: Form::Keys, about: "What A2A clients read in the agent card." },
     Section {
         name: "a2a.provider",
@@ -119,6 +126,36 @@ pub(crate) const SECRET: [Entry; 2] = [
         takes: "path",
         about: "The file that holds the value; line breaks at its end do not belong to it.",
     },
+];
+
+/// What `[engine.models]` says of a model.
+pub(crate) const MODEL: [Entry; 9] = [
+    Entry {
+        name: "base_url",
+        takes: "an http or https address without query",
+        about: "Where its API begins, up to the version: `https://api.example.com/v1`.",
+    },
+    Entry { name: "model", takes: "text", about: "Its name there." },
+    Entry {
+        name: "secret",
+        takes: "text",
+        about: "The secret, by its name in `[engine.secrets]`, that is sent as bearer token; default: none.",
+    },
+    Entry {
+        name: "answer_tokens_max",
+        takes: "tokens, 1 to 1000000",
+        about: "Tokens of one answer, what it thinks among them; default: 1024.",
+    },
+    Entry { name: "temperature", takes: "a number from 0 to 2", about: "Default: as the server has it." },
+    Entry {
+        name: "format",
+        takes: "json_schema, json_object or words",
+        about: "How the server is told the form of an answer; default: `json_schema`, which lets the model write \
+                nothing else.",
+    },
+    Entry { name: "input_price", takes: "a number", about: "What a million tokens cost that go in." },
+    Entry { name: "output_price", takes: "a number", about: "What a million tokens cost that come out." },
+    Entry { name: "currency", takes: "text", about: "The currency of both; default: `USD`." },
 ];
 
 /// What `[[a2a.routes]]` says of a route.
@@ -302,7 +339,7 @@ fn is_origin(text: &str) -> bool {
     rest.is_some_and(is_host)
 }
 
-fn is_url(text: &str) -> bool {
+pub(super) fn is_url(text: &str) -> bool {
     is_line(text)
         && text.parse::<hyper::Uri>().is_ok_and(|uri| {
             matches!(uri.scheme_str(), Some("http" | "https"))

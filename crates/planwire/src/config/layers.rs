@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::file::{File, Member, Value};
 use super::keys::{FILE_VARIABLE, Form, KEYS, Key, SECTIONS, Section, VARIABLE_PREFIX};
 use super::slot::{Given, Misfit};
-use super::{Config, tables};
+use super::{Config, models, tables};
 use crate::failure::Failure;
 
 /// Problems of one configuration that are told; the rest is counted.
@@ -166,6 +166,9 @@ impl Settings {
             return;
         };
         match section.form {
+            Form::Named(_) if section.name == "engine.models" => {
+                self.config.engine.models = models::models(file, members, problems);
+            }
             Form::Named(_) => self.config.engine.secrets = tables::secrets(file, members, problems),
             _ => self.read_table(file, section.name, members, problems),
         }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planwire_engine::document::{Document, did_you_mean};
-use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig};
+use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig, Roots};
+use planwire_engine::tools::model::Model;
 use planwire_engine::{EngineConfig, Secrets, ToolSet};
 use planwire_server::a2a::{A2aConfig, Provider, Then};
 use planwire_server::{Limits, ServerConfig};
@@ -16,7 +17,7 @@ use planwire_server::{Limits, ServerConfig};
 use super::file::File;
 use super::layers::Problems;
 use super::tables::{RouteDoes, RouteInput, read_secret};
-use super::{Route, Settings, policy};
+use super::{ModelEntry, Route, Settings, policy};
 use crate::documents::Registry;
 use crate::failure::{Exit, Failure};
 
@@ -42,7 +43,41 @@ impl Settings {
         let allow_private = AllowPrivate::parse(&engine.http_allow_private)
             .map_err(|error| Failure::new(Exit::Usage, error).context("engine.http.allow_private"))?;
         let http = Http::new(HttpConfig { allow_private, ..HttpConfig::default() });
-        Ok(ToolSet::standard().with(Arc::new(http)).with_secrets(secrets))
+        let mut tools = ToolSet::standard().with(Arc::new(http));
+        if !engine.models.is_empty() {
+            tools = tools.with(Arc::new(self.model(&secrets)?));
+        }
+        Ok(tools.with_secrets(secrets))
+    }
+
+    /// The tools that documents may call, for checking documents: secrets need not be there, and any name of one will
+    /// do.
+    ///
+    /// # Errors
+    ///
+    /// Exit code 2 if the address of a model has no host.
+    pub(crate) fn known_tools(&self) -> Result<ToolSet, Failure> {
+        let tools = ToolSet::standard();
+        match self.config.engine.models.as_slice() {
+            [] => Ok(tools),
+            models => Ok(tools.with(Arc::new(model_of(models, Secrets::none())?))),
+        }
+    }
+
+    /// The tool that asks models. Their tokens must be there.
+    fn model(&self, secrets: &Secrets) -> Result<Model, Failure> {
+        let models = &self.config.engine.models;
+        let mut problems = Problems::default();
+        for entry in models {
+            let missing = entry.config.secret.as_ref().filter(|secret| !secrets.contains(secret));
+            if let (Some(secret), Some(file)) = (missing, &self.file) {
+                let message = format!("there is no secret '{secret}' for model '{}'", entry.name);
+                let hint = did_you_mean(secret, secrets.names(), "secrets");
+                problems.push(file.problem(entry.secret_offset, &message), hint);
+            }
+        }
+        problems.into_result()?;
+        model_of(models, secrets.clone())
     }
 
     /// What the engine is told, which can start `documents` by name.
@@ -125,6 +160,12 @@ impl Settings {
         }
         problems.into_result()
     }
+}
+
+fn model_of(models: &[ModelEntry], secrets: Secrets) -> Result<Model, Failure> {
+    let models = models.iter().map(|entry| (entry.name.clone(), entry.config.clone()));
+    Model::new(models, secrets, &Roots::System)
+        .map_err(|error| Failure::new(Exit::Usage, error).context("engine.models"))
 }
 
 impl Route {

@@ -206,7 +206,7 @@ fn expression(file: &File, member: &Member, problems: &mut Problems) -> Option<S
     }
 }
 
-fn entry<'a>(
+pub(super) fn entry<'a>(
     file: &File,
     member: &Member,
     known: &'a [Entry],
@@ -220,7 +220,7 @@ fn entry<'a>(
     found
 }
 
-fn text(file: &File, member: &Member, problems: &mut Problems) -> Option<String> {
+pub(super) fn text(file: &File, member: &Member, problems: &mut Problems) -> Option<String> {
     match &member.node.value {
         Value::Text(text) if !text.is_empty() => Some(text.clone()),
         _ => {

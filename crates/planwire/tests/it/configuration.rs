@@ -96,6 +96,9 @@ fn what_is_printed_is_a_file_that_says_the_same() {
 allow_inline_documents = true\n\
 [engine]\nplans = 'p \"q\\'\n[engine.http]\nallow_private = ['10.0.0.0/8']\n\
 [engine.secrets]\nTOKEN = { env = 'TOKEN_OF_US' }\nKEY = { file = 'key' }\n\
+[engine.models.small]\nbase_url = 'http://[::1]:80/v1'\nmodel = 's \"q'\nsecret = 'TOKEN'\ntemperature = 0.5\n\
+input_price = 0.0375\noutput_price = '2'\nformat = 'words'\n\
+[engine.models.large]\nbase_url = 'https://a.example/v1'\nmodel = 'l'\n\
 [a2a]\nname = 'é'\nurl = 'https://agent.example/base'\nprovider = { organization = 'o', url = 'http://o.example' }\n\
 [[a2a.routes]]\nwhen = \"message.text == 'ping'\"\nanswer = \"{'said': message.text}\"\n\
 [[a2a.routes]]\nplan = 'p'\ninputs = { a = \"message.data.a\", \"b c\" = '1' }\n";
@@ -112,6 +115,14 @@ allow_inline_documents = true\n\
     let values = values(&file);
     assert_eq!(values["log"], "info");
     assert_eq!(values["engine.secrets.TOKEN"], json!({"env": "TOKEN_OF_US"}));
+    assert_eq!(
+        values["engine.models.small"],
+        json!({
+            "base_url": "http://[::1]:80/v1", "model": "s \"q", "secret": "TOKEN", "temperature": 0.5,
+            "answer_tokens_max": 1024, "format": "words", "input_price": 0.0375, "output_price": 2,
+            "currency": "USD",
+        })
+    );
     assert_eq!(values["engine.plans"], json!(file.parent().expect("a folder").join("p \"q\\")));
     assert_eq!(values["a2a.provider.organization"], "o");
 }
@@ -203,6 +214,25 @@ fn route_and_secret_that_make_no_sense_are_told() {
     check_refused("[engine.secrets]\nA = {}", &["secret A must have either 'env' or 'file'"]);
     check_refused("[engine.secrets]\nA = { env = 'A', file = 'f' }", &["either 'env' or 'file'"]);
     check_refused("[engine.secrets]\nA = { env = 1 }", &["'env' must be text, not 1"]);
+}
+
+#[test]
+fn model_that_cannot_be_asked_is_told_where_it_stands() {
+    let model =
+        |more: &str| format!("[engine.models.m]\nbase_url = 'https://a.example/v1'\nmodel = 'm'\n{more}\n");
+    check_refused("[engine.models.'a b']\nmodel = 'm'", &[":1:16: ", "'a b' is no name of a model"]);
+    check_refused("[engine.models.m]\nmodel = 'm'", &[":1:16: ", "model 'm' must have 'base_url'"]);
+    check_refused("[engine.models]\nm = 'small'", &["'m' must be a table, not 'small'"]);
+    check_refused(&model("key = 'x'"), &[":4:1: ", "model 'm' has no key 'key'"]);
+    check_refused(&model("answer_tokens_max = 0"), &["must be tokens, 1 to 1000000, not 0"]);
+    check_refused(&model("temperature = 3"), &["must be a number from 0 to 2, not 3"]);
+    check_refused(&model("input_price = -1"), &["must be a price for a million tokens"]);
+    check_refused(&model("format = 'yaml'"), &["must be json_schema, json_object or words, not 'yaml'"]);
+    let place = Place::new();
+    let file = place.file("planwire.toml", &model("secret = 'TOKEM'"));
+    let ran = place.run(&["--config".as_ref(), file.as_os_str(), "config".as_ref(), "--check".as_ref()]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains(":4:10: error: there is no secret 'TOKEM' for model 'm'"), "{}", ran.stderr);
 }
 
 #[test]

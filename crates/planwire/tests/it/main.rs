@@ -56,6 +56,7 @@ mod http;
 mod langgraph;
 mod load;
 mod log;
+mod models;
 mod moving;
 mod openapi;
 mod policy;

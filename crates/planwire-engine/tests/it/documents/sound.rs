@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use planwire_engine::document::model::{ArtifactPart, Outcome, StepKind};
 use planwire_engine::document::{Diagnostics, Document, FILE_BYTES_MAX, Folder, InputError, Resolved};
+use planwire_engine::tools::http::Roots;
+use planwire_engine::tools::model::{Model, ModelConfig};
+use planwire_engine::{Secrets, ToolSet};
 use planwire_event::Digest;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +18,15 @@ const MANUAL: &str = include_str!("../../../../../docs/plans.md");
 const STEP: &str = "steps: { list: { tool: file.list, with: { root: . } } }";
 
 fn read(text: &str) -> Resolved {
-    Document::parse(text, "test.yaml", Folder::None).unwrap_or_else(|problems| panic!("{problems}"))
+    let read = Document::parse_with(text, "test.yaml", Folder::None, &tools());
+    read.unwrap_or_else(|problems| panic!("{problems}"))
+}
+
+/// Those that there are, with a model.
+fn tools() -> ToolSet {
+    let model = ModelConfig::new("http://127.0.0.1/v1", "none");
+    let model = Model::new([("default".to_owned(), model)], Secrets::none(), &Roots::System).unwrap();
+    ToolSet::standard().with(Arc::new(model))
 }
 
 fn refused(text: &str) -> Diagnostics {
