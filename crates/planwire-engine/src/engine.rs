@@ -73,6 +73,8 @@ pub struct EngineConfig {
     /// What each tree may use, whatever its document says. Default: [`TREE_CALLS_MAX_DEFAULT`] tool calls, and no limit of
     /// anything else.
     pub limits: TreeLimits,
+    /// Longest time of each tree, whatever its document says. Default: none; documents have a limit of their own.
+    pub timeout_max: Option<Duration>,
     /// What documents may call. Default: [`ToolSet::standard`].
     pub tools: ToolSet,
     /// What documents may name by `secret("NAME")`. Default: none.
@@ -95,6 +97,7 @@ impl Default for EngineConfig {
             folder: PathBuf::from("/"),
             plans_max: PLANS_MAX_DEFAULT,
             limits: TreeLimits { tool_calls: Some(TREE_CALLS_MAX_DEFAULT), ..TreeLimits::NONE },
+            timeout_max: None,
             tools: ToolSet::standard(),
             secrets: Secrets::none(),
             policy: Policy::default(),

@@ -75,6 +75,8 @@ pub(crate) struct Shared {
     pub(crate) policy_ask: Ask,
     pub(crate) calls: Semaphore,
     pub(crate) at_moment: Option<AtMoment>,
+    /// Longest time of a tree.
+    pub(crate) timeout_max: Option<Duration>,
     /// Whether other executors may run plans of the log.
     pub(crate) is_log_shared: bool,
     /// Who waits for answers.
@@ -104,6 +106,7 @@ impl Shared {
             policy_ask: Ask::by_policy(),
             calls: Semaphore::new(crate::tool_runner::CALLS_MAX),
             at_moment: config.at_moment.clone(),
+            timeout_max: config.timeout_max,
             is_log_shared: config.executors.is_some(),
             waiters: Waiters::default(),
             pauses: Pauses::default(),

@@ -27,7 +27,7 @@ pub(crate) mod tables;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use planwire_engine::engine::{GONE_AFTER_DEFAULT, PLANS_MAX_DEFAULT};
+use planwire_engine::engine::{GONE_AFTER_DEFAULT, PLANS_MAX_DEFAULT, TREE_CALLS_MAX_DEFAULT};
 use planwire_server::a2a::A2aConfig;
 use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
@@ -80,10 +80,23 @@ pub(crate) struct EngineSettings {
     pub(crate) plans_max: u64,
     /// Time after which an executor that was not seen may be succeeded.
     pub(crate) gone_after_ms: u64,
+    /// What holds for each tree.
+    pub(crate) limits: LimitSettings,
     /// Hosts and networks that the `http` tool may reach although they are private.
     pub(crate) http_allow_private: Vec<String>,
     pub(crate) secrets: Vec<Secret>,
     pub(crate) models: Vec<ModelEntry>,
+}
+
+/// `[engine.limits]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct LimitSettings {
+    pub(crate) tool_calls: Option<u64>,
+    pub(crate) tokens: Option<u64>,
+    pub(crate) cost: Option<String>,
+    pub(crate) parallel_calls: Option<u64>,
+    pub(crate) parallel_plans: Option<u64>,
+    pub(crate) timeout_ms: Option<u64>,
 }
 
 /// `[a2a]`.
@@ -122,6 +135,7 @@ impl Default for Config {
             policy: None,
             plans_max: PLANS_MAX_DEFAULT as u64,
             gone_after_ms: GONE_AFTER_MS_DEFAULT,
+            limits: LimitSettings { tool_calls: Some(TREE_CALLS_MAX_DEFAULT), ..LimitSettings::default() },
             http_allow_private: Vec::new(),
             secrets: Vec::new(),
             models: Vec::new(),

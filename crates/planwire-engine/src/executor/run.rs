@@ -108,6 +108,9 @@ pub(super) struct Lost;
 impl Run {
     pub(super) fn new(shared: Arc<Shared>, tree: Arc<Tree>, plan: Plan) -> Self {
         let states = plan.document.steps.iter().map(|_| State::Waiting).collect();
+        let timeout = plan.document.limits.timeout;
+        let is_root = plan.above.is_empty();
+        let timeout = shared.timeout_max.filter(|_| is_root).map_or(timeout, |max| max.min(timeout));
         tree.budgets.limit(&plan.plan_id, plan.document.limits.tree);
         Self {
             values: Values::new(&plan),
@@ -131,7 +134,7 @@ impl Run {
             waiting_below: Arc::default(),
             waits: Waits::new(plan.waiting_above.clone()),
             pause: shared.pauses.enter(&plan.plan_id, &plan.above),
-            clock: PlanClock::start(plan.document.limits.timeout),
+            clock: PlanClock::start(timeout),
             tasks: JoinSet::new(),
             shared,
             tree,

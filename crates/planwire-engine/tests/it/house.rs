@@ -13,7 +13,7 @@ use planwire_engine::tool::{Argument, Parameters, Tool, ToolContext, ToolError, 
 use planwire_engine::{Engine, EngineConfig, ToolSet};
 use planwire_event::vocabulary::{
     CancelRequested, Object, Origin, PlanCompleted, PlanFailed, SubplanCompleted, ToolCalled, ToolCompleted,
-    TypedPayload,
+    TypedPayload, Usage,
 };
 use planwire_event::{Clock, Event, Filter, IdGenerator, LogId, PlanId, StoredEvent, SystemClock};
 use planwire_store::MemoryStore;
@@ -76,7 +76,7 @@ impl Drop for Inside<'_> {
     }
 }
 
-/// `test.NAME`: gives its arguments back, fails, waits at the gate, panics ...
+/// `test.NAME`: gives its arguments back, fails, waits at the gate, panics; `test.meter` used as many tokens as `value`.
 struct TestTool(&'static str, Arc<Probe>);
 
 impl Tool for TestTool {
@@ -97,6 +97,10 @@ impl Tool for TestTool {
                 ]
             },
         )
+    }
+
+    fn reports_usage(&self) -> bool {
+        self.0 == "test.meter"
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
@@ -127,17 +131,19 @@ impl Tool for TestTool {
                 "test.panic" => panic!("as asked"),
                 _ => {}
             }
+            let total_tokens = arguments.get("value").and_then(Value::as_u64);
+            let usage = self.reports_usage().then(|| Usage { total_tokens, ..Usage::default() });
             if let Some(code) = arguments.get("fail").and_then(Value::as_str).filter(|code| !code.is_empty())
             {
-                return Err(ToolError::new(code, "as asked"));
+                return Err(ToolError { usage, ..ToolError::new(code, "as asked") });
             }
-            Ok(arguments.get("value").cloned().unwrap_or_default().into())
+            Ok(ToolOutput { usage, ..arguments.get("value").cloned().unwrap_or_default().into() })
         })
     }
 }
 
 fn tools(probe: &Arc<Probe>) -> ToolSet {
-    ["test.echo", "test.gate", "test.deaf", "test.panic", "test.progress"]
+    ["test.echo", "test.gate", "test.deaf", "test.panic", "test.progress", "test.meter"]
         .into_iter()
         .fold(ToolSet::standard(), |tools, name| tools.with(Arc::new(TestTool(name, Arc::clone(probe)))))
 }

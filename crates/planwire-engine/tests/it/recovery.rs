@@ -170,7 +170,7 @@ impl Written {
     }
 
     /// The log of a process that is gone after the first `length` events.
-    async fn cut(&self, length: usize) -> MemoryStore {
+    pub(crate) async fn cut(&self, length: usize) -> MemoryStore {
         let store = MemoryStore::new(LogId::from_random(11));
         let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
         let bus = EventBus::open(log, Config::default()).unwrap();

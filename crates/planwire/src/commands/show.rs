@@ -1,7 +1,8 @@
 //! `planwire show`: one plan and all below it, as their events tell it.
 
 use planwire_event::state::{PlanState, StepState};
-use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock, Timestamp};
+use planwire_event::vocabulary::UsageSum;
+use planwire_event::{Clock as _, Cost, Filter, PlanId, Position, SystemClock, Timestamp};
 use planwire_store::{EventRepository, PageLimits};
 
 use crate::args::ShowArguments;
@@ -26,8 +27,14 @@ pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Outpu
         Some(cursor) => Some(check_cursor(cursor, &repository.log_info().await?)?),
         None => None,
     };
-    let (plan, mut view) = fold(repository.as_ref(), &arguments.plan, at).await?;
+    let (mut plan, mut view) = fold(repository.as_ref(), &arguments.plan, at).await?;
     view.flag = place.flag();
+    if let Some((in_tree, shown)) =
+        plan.as_mut().and_then(|plan| Some((view.tree.plan(&plan.plan_id)?, plan)))
+    {
+        // The whole subtree was read, so what runs below it counts too.
+        shown.usage = in_tree.usage.clone();
+    }
     let plan = plan.ok_or_else(|| match arguments.at {
         Some(cursor) => Failure::failed(format!("there is no plan {} up to cursor {cursor}", arguments.plan)),
         None => unknown_plan(&arguments.plan),
@@ -79,6 +86,22 @@ async fn fold(
     }
 }
 
+/// What a plan and all below it used, in words.
+pub(crate) fn usage(used: &UsageSum) -> String {
+    let mut words = format!("{} tool calls", used.tool_calls);
+    if used.tokens > 0 {
+        words.push_str(&format!("  {} tokens", used.tokens));
+    }
+    if used.input_tokens + used.output_tokens > 0 {
+        words.push_str(&format!(" ({} in, {} out)", used.input_tokens, used.output_tokens));
+    }
+    if used.cost > Cost::ZERO {
+        let currency = used.currency.as_deref().map(|currency| format!(" {}", escape(currency)));
+        words.push_str(&format!("  cost {}{}", used.cost, currency.unwrap_or_default()));
+    }
+    words
+}
+
 fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Vec<String> {
     let style = output.style;
     let title = |text: &str| style.paint(Paint::Strong, text);
@@ -93,6 +116,16 @@ fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Ve
     let frame = Frame { now, tick: 0, columns, rows: usize::MAX, style };
     lines.push(String::new());
     lines.extend(view.picture(&frame));
+    if !plan.usage.total.is_empty() {
+        lines.extend([String::new(), title("usage"), format!("  {}", usage(&plan.usage.total))]);
+        lines.extend(plan.limits_warned.iter().map(|warned| {
+            let (limit, used, max) = (escape(&warned.limit), &warned.used, &warned.max);
+            style.paint(
+                Paint::Warning,
+                &format!("  limit {limit}: {used} of {max} used when it was warned of"),
+            )
+        }));
+    }
     if !plan.steps.is_empty() {
         lines.extend([String::new(), title("steps")]);
         lines.extend(plan.steps.iter().map(|step| {

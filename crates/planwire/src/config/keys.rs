@@ -1,5 +1,8 @@
 //! All there is to set: one table for the file, the variables, `planwire config` and the reference.
 
+use planwire_engine::document::model::{
+    PLAN_TIMEOUT_MAX, TREE_CALLS_MAX, TREE_PARALLEL_MAX, TREE_TOKENS_MAX,
+};
 use planwire_engine::tools::http::AllowPrivate;
 
 use super::slot::Slot;
@@ -26,6 +29,11 @@ impl Key {
 
     const fn flag(mut self, flag: &'static str) -> Self {
         self.flag = Some(flag);
+        self
+    }
+
+    const fn about(mut self, about: &'static str) -> Self {
+        self.about = about;
         self
     }
 
@@ -88,6 +96,12 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section { name: "server", form: Form::Keys, about: "The HTTP server of `serve`, `demo` and `run`." },
     Section { name: "engine", form: Form::Keys, about: "What runs plans." },
     Section { name: "engine.http", form: Form::Keys, about: "The tool `http`." },
+    Section {
+        name: "engine.limits",
+        form: Form::Keys,
+        about: "What each plan that is started, with all below it, may use at most. Its document can only narrow it; a plan \
+                that wants more ends with `limit_exceeded`.",
+    },
     Section {
         name: "engine.secrets",
         form: Form::Named(&SECRET),
@@ -281,6 +295,26 @@ pub(crate) static KEYS: &[Key] = &[
         },
         "Hosts and networks that the tool may reach although their addresses are private.",
     ),
+    most("engine.limits.tool_calls", |c| &mut c.engine.limits.tool_calls, TREE_CALLS_MAX, "tool calls")
+        .about("Tool calls of a plan and all below it, each attempt counted."),
+    most("engine.limits.tokens", |c| &mut c.engine.limits.tokens, TREE_TOKENS_MAX, "tokens")
+        .about("Tokens that these calls say they used."),
+    Key::new(
+        "engine.limits.cost",
+        Slot::Text {
+            at: |c| &mut c.engine.limits.cost,
+            what: "text: a decimal number from 0 to 1000000, as '2.50'",
+            fits: is_cost,
+        },
+        "Cost that these calls say they used, in the unit in which they do.",
+    ),
+    most("engine.limits.parallel_calls", |c| &mut c.engine.limits.parallel_calls, PARALLEL_MAX, "tool calls")
+        .about("Tool calls of it that run at a time; others wait."),
+    most("engine.limits.parallel_plans", |c| &mut c.engine.limits.parallel_plans, PARALLEL_MAX, "plans").about(
+        "Plans below it that run at a time, those not counted that wait for plans below them; others wait.",
+    ),
+    most("engine.limits.timeout_ms", |c| &mut c.engine.limits.timeout_ms, TIMEOUT_MS_MAX, "milliseconds")
+        .about("Time from its start to its end, without the time in which it only waits for answers."),
     text("a2a.name", |c| &mut c.a2a.name, "Name of the agent."),
     Key::new(
         "a2a.description",
@@ -300,6 +334,23 @@ pub(crate) static KEYS: &[Key] = &[
     text("a2a.provider.organization", |c| &mut c.a2a.provider_organization, "Its name."),
     url("a2a.provider.url", |c| &mut c.a2a.provider_url, "Its page."),
 ];
+
+#[expect(clippy::cast_possible_truncation, reason = "a week")]
+const TIMEOUT_MS_MAX: u64 = PLAN_TIMEOUT_MAX.as_millis() as u64;
+const PARALLEL_MAX: u64 = TREE_PARALLEL_MAX as u64;
+
+const fn most(
+    name: &'static str,
+    at: fn(&mut Config) -> &mut Option<u64>,
+    most: u64,
+    unit: &'static str,
+) -> Key {
+    Key::new(name, Slot::Most { at, most, unit }, "")
+}
+
+fn is_cost(text: &str) -> bool {
+    text.parse::<planwire_event::Cost>().is_ok()
+}
 
 const fn text(name: &'static str, at: fn(&mut Config) -> &mut Option<String>, about: &'static str) -> Key {
     Key::new(name, Slot::Text { at, what: "text on one line", fits: is_line }, about)

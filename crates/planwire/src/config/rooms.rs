@@ -10,7 +10,7 @@ use std::time::Duration;
 use planwire_engine::document::{Document, did_you_mean};
 use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig, Roots};
 use planwire_engine::tools::model::Model;
-use planwire_engine::{EngineConfig, Secrets, ToolSet};
+use planwire_engine::{EngineConfig, Secrets, ToolSet, TreeLimits};
 use planwire_server::a2a::{A2aConfig, Provider, Then};
 use planwire_server::{Limits, ServerConfig};
 
@@ -104,8 +104,23 @@ impl Settings {
             secrets,
             policy,
             gone_after,
+            limits: self.limits(),
+            timeout_max: engine.limits.timeout_ms.map(Duration::from_millis),
             ..EngineConfig::default()
         })
+    }
+
+    /// What each tree may use.
+    fn limits(&self) -> TreeLimits {
+        let limits = &self.config.engine.limits;
+        TreeLimits {
+            tool_calls: limits.tool_calls,
+            tokens: limits.tokens,
+            // The slot took no other texts.
+            cost: limits.cost.as_ref().and_then(|cost| cost.parse().ok()),
+            parallel_calls: limits.parallel_calls.map(number),
+            parallel_plans: limits.parallel_plans.map(number),
+        }
     }
 
     /// What the server is told.

@@ -28,6 +28,8 @@ pub(crate) enum Slot {
     Switch(At<bool>),
     /// A whole number from `least` to `most`.
     Count { at: At<u64>, least: u64, most: u64, unit: &'static str },
+    /// A whole number from 1 to `most`, or none.
+    Most { at: At<Option<u64>>, most: u64, unit: &'static str },
     /// One of some words.
     Choice { at: At<&'static str>, of: &'static [&'static str] },
     /// A text that `fits`.
@@ -64,6 +66,7 @@ impl Slot {
             Self::Address(_) => "address with port".to_owned(),
             Self::Switch(_) => "bool".to_owned(),
             Self::Count { least, most, unit, .. } => format!("{unit}, {least} to {most}"),
+            Self::Most { most, unit, .. } => format!("{unit}, 1 to {most}"),
             Self::Choice { of, .. } => of.join(", "),
             Self::Text { what, .. } => (*what).to_owned(),
             Self::Texts { what, .. } => format!("list; each {what}"),
@@ -100,6 +103,11 @@ impl Slot {
                 let count = given.count().filter(|count| (least..=most).contains(count));
                 *at(config) = count.ok_or_else(|| given.misfit(&wanted))?;
             }
+            Self::Most { at, most, unit } => {
+                let wanted = format!("a whole number from 1 to {most} ({unit})");
+                let count = given.count().filter(|count| (1..=most).contains(count));
+                *at(config) = Some(count.ok_or_else(|| given.misfit(&wanted))?);
+            }
             Self::Choice { at, of } => {
                 let wanted = format!("one of {}", of.join(", "));
                 let text = given.text(&wanted)?;
@@ -126,6 +134,7 @@ impl Slot {
             Self::Address(at) => json!(at(config).to_string()),
             Self::Switch(at) => json!(at(config)),
             Self::Count { at, .. } => json!(at(config)),
+            Self::Most { at, .. } => json!(at(config)),
             Self::Choice { at, .. } => json!(at(config)),
             Self::Text { at, .. } => json!(at(config)),
             Self::Texts { at, .. } => json!(at(config)),

@@ -167,6 +167,9 @@ impl View {
                 totals.events
             ),
         );
+        if totals.usage.tokens > 0 {
+            line.push(Paint::Plain, &format!("  {} tokens", totals.usage.tokens));
+        }
         let root = self.tree.roots().next();
         let elapsed =
             root.map(|root| root.duration_ms.unwrap_or_else(|| frame.now.millis_since(root.started_at)));
