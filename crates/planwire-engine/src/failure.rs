@@ -24,7 +24,7 @@ pub(crate) struct StepFailure {
     /// The reason of the plan's end, if nothing recovers from the failure.
     pub(crate) reason: FailureReason,
     /// The limit of this plan, or of one above or below, of which more was asked for than is left.
-    pub(crate) limit: Option<LimitHit>,
+    pub(crate) limit: Option<Box<LimitHit>>,
 }
 
 impl StepFailure {
@@ -34,7 +34,7 @@ impl StepFailure {
 
     /// A limit for a plan and all below it does not allow for what was asked.
     pub(crate) fn refused(refusal: &Refusal) -> Self {
-        Self { limit: Some(refusal.hit()), ..Self::limit(refusal.message()) }
+        Self { limit: Some(Box::new(refusal.hit())), ..Self::limit(refusal.message()) }
     }
 
     /// The plan used more than it may.
@@ -48,7 +48,7 @@ impl StepFailure {
             LIMIT_EXCEEDED => FailureReason::LimitExceeded,
             _ => FailureReason::Error,
         };
-        Self { reason, limit, ..Self::from(failure) }
+        Self { reason, limit: limit.map(Box::new), ..Self::from(failure) }
     }
 
     /// An expression has no value.

@@ -260,7 +260,7 @@ pub struct ToolError {
     /// For people.
     pub message: String,
     /// What the call used all the same, if the tool knows.
-    pub usage: Option<Usage>,
+    pub usage: Option<Box<Usage>>,
 }
 
 impl ToolError {
@@ -272,7 +272,7 @@ impl ToolError {
     /// Says what the call used although it failed.
     #[must_use]
     pub fn with_usage(self, usage: Usage) -> Self {
-        Self { usage: Some(usage), ..self }
+        Self { usage: Some(Box::new(usage)), ..self }
     }
 
     /// The call was asked to end and did.

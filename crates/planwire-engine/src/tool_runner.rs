@@ -77,7 +77,10 @@ pub(crate) struct Called {
 impl Called {
     /// What the tool says that the call used.
     pub(crate) fn told_usage(&self) -> Option<Usage> {
-        self.result.as_ref().map_or_else(|error| error.usage.clone(), |output| output.usage.clone())
+        match &self.result {
+            Ok(output) => output.usage.clone(),
+            Err(error) => error.usage.as_deref().cloned(),
+        }
     }
 
     /// What its event says.

@@ -272,7 +272,7 @@ impl Run {
             return;
         }
         let reason = failure.reason;
-        self.limit.clone_from(&failure.limit);
+        self.limit = failure.limit.as_deref().cloned();
         let why = format!("step {} failed", step.id);
         self.end_early(
             (reason, failure.into_failure(self.redactor(), Some(&step.id))),

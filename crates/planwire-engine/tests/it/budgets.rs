@@ -358,9 +358,10 @@ async fn refusal_that_reached_only_the_subplans_ends_the_plan_whose_limit_it_is(
     let run = House::open();
     let whole = run.run(TEN_CHILDREN).await;
     let written = Written::of(&run, &whole).await;
-    let ends = |at: &usize| whole.0[*at].event.event_type().is_terminal();
-    let first = (0..whole.0.len()).find(ends).unwrap();
-    for length in first..whole.0.len() {
+    let says = |event: &StoredEvent| event.event.read::<PlanFailed>().is_some_and(|end| end.limit.is_some());
+    let first = whole.0.iter().position(says).unwrap();
+    assert_ne!(whole.0[first].plan_id(), whole.root());
+    for length in first + 1..whole.0.len() {
         let next = House::with(written.cut(length).await, |config| config);
         next.engine.recover().await.unwrap();
         let events = next.tree(whole.root()).await;

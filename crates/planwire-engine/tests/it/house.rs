@@ -135,7 +135,11 @@ impl Tool for TestTool {
             let usage = self.reports_usage().then(|| Usage { total_tokens, ..Usage::default() });
             if let Some(code) = arguments.get("fail").and_then(Value::as_str).filter(|code| !code.is_empty())
             {
-                return Err(ToolError { usage, ..ToolError::new(code, "as asked") });
+                let failed = ToolError::new(code, "as asked");
+                return Err(match usage {
+                    Some(usage) => failed.with_usage(usage),
+                    None => failed,
+                });
             }
             Ok(ToolOutput { usage, ..arguments.get("value").cloned().unwrap_or_default().into() })
         })
