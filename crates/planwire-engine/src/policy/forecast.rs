@@ -43,14 +43,11 @@ fn look(looking: &Looking<'_>, document: &Document, above: &str, found: &mut Vec
     for step in &document.steps {
         let name = format!("{above}{}", step.id);
         found.extend(step.kind.call().and_then(|tool| judged(looking, tool, name.clone())));
-        match &step.kind {
-            // What is made at run time is judged then.
-            StepKind::Subplan(subplan) => {
-                if let Some(plan) = subplan.plan.written() {
-                    look(looking, &plan.document, &format!("{name}/"), found);
-                }
-            }
-            _ => {}
+        // What is made at run time is judged then.
+        if let StepKind::Subplan(subplan) = &step.kind
+            && let Some(plan) = subplan.plan.written()
+        {
+            look(looking, &plan.document, &format!("{name}/"), found);
         }
     }
 }

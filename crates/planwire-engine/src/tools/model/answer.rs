@@ -120,9 +120,7 @@ fn usage_of(config: &ModelConfig, body: &Value) -> Option<Usage> {
     let output_tokens = at(body, "/usage/completion_tokens").as_u64();
     let total_tokens = at(body, "/usage/total_tokens").as_u64();
     let sum = input_tokens.unwrap_or(0).saturating_add(output_tokens.unwrap_or(0));
-    if input_tokens.or(output_tokens).or(total_tokens).is_none() {
-        return None;
-    }
+    input_tokens.or(output_tokens).or(total_tokens)?;
     let priced = |price: &Price| price.of(input_tokens.unwrap_or(0), output_tokens.unwrap_or(0));
     let cost = config.price.as_ref().map(priced);
     Some(Usage {
