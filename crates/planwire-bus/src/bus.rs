@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 
-use planwire_event::{Cursor, Event, Filter, LogId, Position, Producer};
-use planwire_store::{BLOB_BYTES_MAX, EventRepository, HeadSeen, HeadWatch, LogInfo};
+use planwire_event::{Cursor, Event, EventId, Filter, LogId, Position, Producer};
+use planwire_store::{BLOB_BYTES_MAX, EventRepository, HeadSeen, HeadWatch, LogInfo, Removal, StoreError};
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::{Semaphore, oneshot, watch};
 
@@ -23,7 +23,7 @@ use crate::planted::{self, Bug};
 use crate::subscription::{MissingPlan, StartAt, Subscription};
 use crate::sync::{self, AtomicBool};
 use crate::tail::Tail;
-use crate::writer::{Message, Queued, Steps, Writer};
+use crate::writer::{Message, Queued, Steps, ToRemove, Writer};
 
 /// What the bus, its writer and its readers share.
 pub(crate) struct Shared {
@@ -285,6 +285,14 @@ impl EventBus {
         let mut health = self.inner.shared.health.subscribe();
         let stopped = health.wait_for(|health| *health != Health::Ready).await;
         stopped.map_or(Health::Closed, |health| health.clone())
+    }
+
+    /// Removes the payload of an event from the store and from memory; answers when it is gone.
+    pub(crate) async fn remove_payload(&self, event_id: EventId) -> Result<Removal, StoreError> {
+        let (reply, removed) = oneshot::channel();
+        let message = Message::Remove(ToRemove { event_id, reply });
+        self.inner.queue.send(message).map_err(|_| StoreError::Closed)?;
+        removed.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// What the bus has done.

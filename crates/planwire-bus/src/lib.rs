@@ -14,6 +14,7 @@
 //! - `log`, `log_state`, `staged`: the log as its one writer sees it; who may publish what; what is about to be stored.
 //! - `bus`, `writer`: the door for publishers and the thread behind it.
 //! - `recorded`, `ring`, `waiters`, `tail`: the end of the log, kept in memory, and who waits for more.
+//! - `redaction`: a payload is removed, and the log says so.
 //! - `scope`, `subscription`: one reader's place in the log.
 //! - `handler`, `gate`, `workers`, `handlers`: callbacks around subscriptions, isolated from each other.
 //! - `starter`: how a facade starts a plan without knowing the engine.
@@ -32,6 +33,7 @@ mod log_state;
 #[doc(hidden)]
 pub mod planted;
 mod recorded;
+mod redaction;
 mod ring;
 mod scope;
 mod staged;
@@ -57,6 +59,7 @@ pub use handler::{Handler, HandlerError};
 pub use handlers::SubscriptionId;
 pub use log::{Attachments, Log, Published};
 pub use recorded::{FrameForm, Recorded};
+pub use redaction::{REASON_BYTES_MAX, REDACT, RedactError, Redacted, Redaction};
 pub use starter::{CatalogEntry, DocumentSource, PlanStarter, StartError, StartRequest, Started};
 pub use subscription::{Batch, Item, StartAt, Subscription};
 #[doc(hidden)]

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use planwire_event::lifecycle::Fact;
 use planwire_event::{Clock, Cursor, Digest, Event, EventId, LogId, Position, Producer, Seq, StoredEvent};
 use planwire_store::{
-    AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, StoreError,
+    AppendError, Appended, Batch, Blob, Document, EventRepository, Head, LogWriter, PageLimits, Removal,
+    StoreError,
 };
 
 use crate::config::PLANS_CACHED_MAX;
@@ -135,6 +136,11 @@ pub(crate) fn wait<T>(read: impl Future<Output = T>) -> T {
 }
 
 impl Log {
+    /// Removes the payload of an event, see [`LogWriter::remove_payload`].
+    pub(crate) fn remove_payload(&mut self, event_id: EventId) -> Result<Removal, StoreError> {
+        self.writer.remove_payload(event_id)
+    }
+
     /// Opens a log: reads its head and its open plans.
     ///
     /// # Errors

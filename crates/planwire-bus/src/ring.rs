@@ -41,6 +41,12 @@ impl Ring {
         }
     }
 
+    /// Holds none of the events so far any more: something of them was removed from the log, and the store has the rest.
+    pub(crate) fn forget(&mut self) {
+        self.entries.clear();
+        self.bytes = 0;
+    }
+
     /// The events after `cursor`, or `None` if the first of them is no longer here.
     pub(crate) fn after(&self, cursor: Position) -> Option<impl Iterator<Item = &Arc<Recorded>>> {
         let missing = self.tail.get().checked_sub(cursor.get())?;

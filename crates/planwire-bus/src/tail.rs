@@ -105,6 +105,11 @@ impl Tail {
         }
     }
 
+    /// Lets readers find everything so far in the store alone.
+    pub(crate) fn forget(&self) {
+        self.lock().ring.forget();
+    }
+
     /// Ends the log for readers: whoever has read everything is told so.
     pub(crate) fn close(&self) {
         let woken = {

@@ -8,7 +8,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use planwire_store::StoreError;
+use planwire_event::EventId;
+use planwire_store::{Removal, StoreError};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
@@ -19,6 +20,7 @@ use crate::counters::add;
 use crate::error::{Health, PublishError};
 use crate::log::{Committed, Fresh, Log, Outcome, Request};
 use crate::recorded::Recorded;
+use crate::redaction;
 use crate::sync;
 
 /// What publishers send to the writer.
@@ -28,8 +30,17 @@ pub(crate) enum Message {
     Publish(Queued),
     /// The store has seen that another process moved the head: what it wrote is to be shown.
     HeadSeen,
+    /// The payload of an event is to be removed.
+    Remove(ToRemove),
     /// Nothing follows: store what came before and end.
     Shutdown,
+}
+
+/// An event whose payload is to be removed, and whoever waits for that.
+#[derive(Debug)]
+pub(crate) struct ToRemove {
+    pub(crate) event_id: EventId,
+    pub(crate) reply: oneshot::Sender<Result<Removal, StoreError>>,
 }
 
 /// A request in the queue, with its share of the bytes that may be in flight.
@@ -132,15 +143,20 @@ impl Writer {
                 ControlFlow::Continue(())
             }
             Some(Message::Publish(queued)) => {
-                let (gathered, head_seen) = self.gather(queued);
+                let (gathered, behind) = self.gather(queued);
                 self.was_alone = gathered.len() == 1;
                 if let Some(health) = commit(&mut self.log, gathered, &self.shared) {
                     // Readers go on until the bus ends.
                     (self.failed, self.health) = (true, health);
                 }
-                if head_seen {
+                if behind.head_seen {
                     self.take_in_others();
                 }
+                behind.removals.into_iter().for_each(|removal| self.remove(removal));
+                ControlFlow::Continue(())
+            }
+            Some(Message::Remove(removal)) => {
+                self.remove(removal);
                 ControlFlow::Continue(())
             }
             Some(Message::HeadSeen) => {
@@ -158,6 +174,14 @@ impl Writer {
         }
     }
 
+    /// Removes a payload from the store, then from what readers find in memory.
+    fn remove(&mut self, ToRemove { event_id, reply }: ToRemove) {
+        let removed = if self.failed { Err(StoreError::Closed) } else { self.log.remove_payload(event_id) };
+        self.shared.tail.forget();
+        // Whoever does not wait any more finds it removed.
+        let _ = reply.send(removed);
+    }
+
     /// Shows what other processes wrote. If it cannot be read now, the next hint or the next commit makes up for it.
     fn take_in_others(&mut self) {
         self.shared.head_seen_taken();
@@ -169,11 +193,10 @@ impl Writer {
         self.shared.head_seen_taken_late();
     }
 
-    /// Takes what else is queued behind a request, as much as shares a commit with it; also whether the head was seen
-    /// to move.
-    fn gather(&mut self, first: Queued) -> (Vec<Queued>, bool) {
+    /// Takes what else is queued behind a request, as much as shares a commit with it; also what is to be done after it.
+    fn gather(&mut self, first: Queued) -> (Vec<Queued>, Behind) {
         let (mut events, mut bytes) = (first.request.events.len(), first.bytes);
-        let (mut gathered, mut head_seen) = (vec![first], false);
+        let (mut gathered, mut behind) = (vec![first], Behind::default());
         while events < self.batch_events_max && bytes < BATCH_BYTES_MAX {
             match self.queue.try_recv() {
                 Ok(Message::Publish(queued))
@@ -187,7 +210,8 @@ impl Writer {
                     bytes += queued.bytes;
                     gathered.push(queued);
                 }
-                Ok(Message::HeadSeen) => head_seen = true,
+                Ok(Message::HeadSeen) => behind.head_seen = true,
+                Ok(Message::Remove(removal)) => behind.removals.push(removal),
                 Ok(Message::Shutdown) => {
                     // The door is closed: what follows is nothing, and the channel says so.
                     self.queue.close();
@@ -196,8 +220,16 @@ impl Writer {
                 Err(_) => break,
             }
         }
-        (gathered, head_seen)
+        (gathered, behind)
     }
+}
+
+/// What was queued between requests that share a commit, and is done after it.
+#[derive(Debug, Default)]
+struct Behind {
+    /// The head was seen to move.
+    head_seen: bool,
+    removals: Vec<ToRemove>,
 }
 
 /// The writer of a bus without a thread: whoever has it takes its steps, as a simulation does.
@@ -243,6 +275,10 @@ fn show(stored: Vec<Fresh>, shared: &Arc<Shared>) {
         .into_iter()
         .map(|(event, tree_ended)| Arc::new(Recorded::new(event, tree_ended, Arc::clone(&shared.counters))))
         .collect();
+    // Perhaps by another process, which can tell us only so.
+    if recorded.iter().any(|event| redaction::is_record(event)) {
+        shared.tail.forget();
+    }
     shared.tail.extend(&recorded);
 }
 

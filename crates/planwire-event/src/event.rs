@@ -36,7 +36,8 @@ impl Event {
     ///
     /// # Errors
     ///
-    /// [`PayloadError::Shape`] if the payload has not the members that `event_type` asks for.
+    /// [`PayloadError::Shape`] if the payload has not the members that `event_type` asks for;
+    /// [`PayloadError::Removed`] if it is what stands in the place of a removed one.
     pub fn new(
         event_id: EventId,
         event_type: EventType,
@@ -44,6 +45,9 @@ impl Event {
         timestamp: Timestamp,
         payload: Payload,
     ) -> Result<Self, PayloadError> {
+        if payload.removed_digest().is_some() {
+            return Err(PayloadError::Removed);
+        }
         Fact::of(&event_type, &payload)?;
         Ok(Self { event_id, event_type, plan_id, timestamp, payload, traceparent: None })
     }
@@ -122,13 +126,17 @@ impl Event {
     /// that tries again may have new ones.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
-        self.event_type == other.event_type && self.plan_id == other.plan_id && self.payload == other.payload
+        let same = self.event_type == other.event_type && self.plan_id == other.plan_id;
+        // One that was removed is known by its digest.
+        same && (self.payload == other.payload
+            || self.payload.removed_digest().is_some_and(|digest| digest == other.payload.digest()))
     }
 
-    /// Reads the payload as `T`, if the event is of that type.
+    /// Reads the payload as `T`, if the event is of that type and its payload was not removed.
     #[must_use]
     pub fn read<T: TypedPayload>(&self) -> Option<T> {
-        if self.event_type == T::EVENT_TYPE { self.payload.read().ok() } else { None }
+        let is_there = self.event_type == T::EVENT_TYPE && self.payload.removed_digest().is_none();
+        if is_there { self.payload.read().ok() } else { None }
     }
 
     /// Writes the event as a publisher sends it: one line of JSON.
@@ -279,6 +287,26 @@ impl Draft {
     ///
     /// [`DraftError`] names the first part that is wrong.
     pub fn complete(self, ids: &IdGenerator, clock: &dyn Clock) -> Result<Event, DraftError> {
+        let event = self.unchecked(ids, clock)?;
+        let Event { event_id, event_type, plan_id, timestamp, payload, traceparent } = event;
+        Ok(Event::new(event_id, event_type, plan_id, timestamp, payload)?.with_traceparent(traceparent))
+    }
+
+    /// As [`Draft::complete`], of an event that a log gave out: its payload may have been removed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Draft::complete`].
+    pub fn complete_stored(self, ids: &IdGenerator, clock: &dyn Clock) -> Result<Event, DraftError> {
+        let event = self.unchecked(ids, clock)?;
+        if event.payload.removed_digest().is_none() {
+            Fact::of(&event.event_type, &event.payload)?;
+        }
+        Ok(event)
+    }
+
+    /// Everything but whether the payload fits the type.
+    fn unchecked(self, ids: &IdGenerator, clock: &dyn Clock) -> Result<Event, DraftError> {
         let event_type = self.event_type.parse()?;
         let plan_id = self.plan_id.parse()?;
         let event_id = self.event_id.map(|text| text.parse()).transpose()?;
@@ -288,7 +316,7 @@ impl Draft {
         let traceparent = self.traceparent.map(check_traceparent).transpose()?;
         let event_id = event_id.unwrap_or_else(|| ids.next_id());
         let timestamp = timestamp.unwrap_or_else(|| clock.now());
-        Ok(Event::new(event_id, event_type, plan_id, timestamp, payload)?.with_traceparent(traceparent))
+        Ok(Event { event_id, event_type, plan_id, timestamp, payload, traceparent })
     }
 }
 

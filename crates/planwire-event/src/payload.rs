@@ -6,7 +6,14 @@ use std::sync::Arc;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::digest::Digest;
 use crate::normal::{self, NormalError, Source};
+
+/// The one member of what stands in the place of a removed payload; its value is the digest, 64 hexadecimal digits.
+pub const REMOVED_MEMBER: &str = "$removed";
+
+const REMOVED_BEGIN: &str = "{\"$removed\":\"";
+const REMOVED_END: &str = "\"}";
 
 /// A JSON object in normal form (see [`crate::normal`]); cheap to clone.
 ///
@@ -24,6 +31,9 @@ pub enum PayloadError {
     /// It has no normal form.
     #[error(transparent)]
     Normal(#[from] NormalError),
+    /// It looks like what stands in the place of a removed payload.
+    #[error("a payload cannot be {REMOVED_BEGIN}..{REMOVED_END}: that stands for one that was removed")]
+    Removed,
     /// It has not the members that its event type asks for.
     #[error("payload of {event_type} does not fit its schema: {message}")]
     Shape {
@@ -59,6 +69,24 @@ impl Payload {
     #[must_use]
     pub fn from_normal(text: &str) -> Self {
         Self(text.into())
+    }
+
+    /// What stands in the place of a payload that was removed from the log, and had this digest.
+    #[must_use]
+    pub fn removed(digest: &Digest) -> Self {
+        Self(format!("{REMOVED_BEGIN}{digest}{REMOVED_END}").into())
+    }
+
+    /// The digest of the payload that was here, if it was removed. No event is published with such a payload.
+    #[must_use]
+    pub fn removed_digest(&self) -> Option<Digest> {
+        self.0.strip_prefix(REMOVED_BEGIN)?.strip_suffix(REMOVED_END)?.parse().ok()
+    }
+
+    /// SHA-256 of the normal form, also of one that was removed.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        self.removed_digest().unwrap_or_else(|| Digest::of(self.0.as_bytes()))
     }
 
     /// The normal form.
@@ -118,6 +146,19 @@ mod tests {
         assert_eq!(map.len(), 2);
         assert_eq!(format!("{payload:?}"), payload.as_str());
         assert!(payload.read::<Vec<u8>>().is_err());
+    }
+
+    #[test]
+    fn removed_payload_keeps_its_digest_and_nothing_else() {
+        let payload = Payload::of(&serde_json::json!({"a": 1})).unwrap();
+        let removed = Payload::removed(&payload.digest());
+        assert_eq!((removed.removed_digest(), removed.digest()), (Some(payload.digest()), payload.digest()));
+        assert_eq!(removed.to_value()[REMOVED_MEMBER], payload.digest().to_string());
+        assert_eq!(Payload::parse(removed.as_str()).unwrap(), removed, "it is in normal form");
+        assert_eq!(payload.removed_digest(), None);
+        for other in [r#"{"$removed":"x"}"#, r#"{"$removed":1}"#, r#"{"$removed":"","a":1}"#] {
+            assert_eq!(Payload::from_normal(other).removed_digest(), None);
+        }
     }
 
     #[test]

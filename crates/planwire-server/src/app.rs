@@ -131,6 +131,13 @@ impl App {
         }
     }
 
+    /// Keeps nothing of the log that was read before: something was removed from it.
+    pub(crate) fn forget(&self) {
+        self.folds.forget();
+        self.states.forget();
+        self.common.forget();
+    }
+
     /// A share of the streams that may be open, kept as long as the stream is.
     pub(crate) fn admit_stream(&self) -> Result<OwnedSemaphorePermit, Problem> {
         Arc::clone(&self.streams).try_acquire_owned().map_err(|_| {

@@ -156,16 +156,15 @@ fn page_schema(schemas: &mut Schemas) -> Value {
     })
 }
 
+/// The event that a path names.
+pub(crate) const IN_PATH_EVENT: &[Parameter] =
+    &[Parameter { name: "event_id", place: Place::Path, values: Values::EventId, description: "The event." }];
+
 pub(crate) static ONE: Operation = Operation {
     id: "getEvent",
     summary: "One event",
     description: "By its id.",
-    parameters: &[&[Parameter {
-        name: "event_id",
-        place: Place::Path,
-        values: Values::EventId,
-        description: "The event.",
-    }]],
+    parameters: &[IN_PATH_EVENT],
     body: None,
     answers: &[Answer::new(
         200,

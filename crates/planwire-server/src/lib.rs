@@ -38,6 +38,7 @@ mod params;
 mod plans;
 pub mod problem;
 mod publish;
+mod redact;
 mod routes;
 pub mod server;
 mod sse_body;

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::app::App;
 use crate::openapi::Routes;
 use crate::problem::{Kind, Problem};
-use crate::{a2a, answer, blobs, events, guard, health, openapi, page, plans, publish, start};
+use crate::{a2a, answer, blobs, events, guard, health, openapi, page, plans, publish, redact, start};
 
 /// Every route with its description.
 pub(crate) fn all() -> Routes {
@@ -25,6 +25,7 @@ pub(crate) fn all() -> Routes {
         .get("/v1/events", events::of_log, &events::OF_LOG)
         .post("/v1/events", publish::events, &publish::EVENTS)
         .get("/v1/events/{event_id}", events::one, &events::ONE)
+        .post("/v1/events/{event_id}/redact", redact::event, &redact::EVENT)
         .get("/v1/plans", plans::list, &plans::LIST)
         .post("/v1/plans", start::plan, &start::PLAN)
         .get("/v1/plans/{plan_id}", plans::get, &plans::GET)

@@ -61,6 +61,11 @@ impl CommonChunks {
         Some(chunk)
     }
 
+    /// Keeps nothing of what it had: something was removed from the log.
+    pub(crate) fn forget(&self) {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     fn find(&self, form: FrameForm, events: &[Arc<Recorded>]) -> Option<Bytes> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().rev().find(|common| common.is_of(form, events)).map(|common| common.chunk.clone())

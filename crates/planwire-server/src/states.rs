@@ -73,6 +73,11 @@ impl States {
         Ok(state)
     }
 
+    /// Keeps nothing of what it had: something was removed from the log.
+    pub(crate) fn forget(&self) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Cache::default();
+    }
+
     fn kept(&self, plan: &PlanId) -> Option<Arc<PlanState>> {
         let cache = &mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         cache.clock += 1;

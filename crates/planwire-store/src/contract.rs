@@ -264,6 +264,30 @@ pub trait LogWriter: Send {
     /// [`AppendError::Refused`] if certainly nothing is stored, [`AppendError::Unknown`] or
     /// [`AppendError::Unsettled`] if it may be.
     fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError>;
+
+    /// Removes the payload of an event for good; its digest stays, so that its leaf can be verified. The name of a plan
+    /// whose `PlanStarted` it is goes too. Nothing happens to one that was removed before, but that the store looks once
+    /// more whether anything of it is left. Not between [`LogWriter::lock_head`] and [`LogWriter::append`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if it is not certain that the payload is gone; it may be tried again. A store that cannot remove
+    /// anything says so.
+    fn remove_payload(&mut self, event_id: EventId) -> Result<Removal, StoreError> {
+        let _ = event_id;
+        Err(StoreError::Failed("this store removes no payloads".into()))
+    }
+}
+
+/// What became of the payload of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// It is gone.
+    Removed,
+    /// It was removed before.
+    Before,
+    /// There is no such event.
+    Unknown,
 }
 
 /// How much one read may return; at least one event is returned if there is one.

@@ -12,7 +12,7 @@ use planwire_event::{Digest, EventId, EventTypes, Filter, LogId, PlanId, Positio
 
 use crate::contract::{
     AppendError, Appended, BLOB_CHUNK_BYTES, Batch, EventRepository, Head, LogInfo, LogWriter,
-    PAGE_EVENTS_MAX, Page, PageLimits, PlanChange, PlanRow, StoreError,
+    PAGE_EVENTS_MAX, Page, PageLimits, PlanChange, PlanRow, Removal, Row, StoreError,
 };
 use crate::plan_query::{PlanPage, PlanQuery, PlanScope};
 use crate::scan::Scan;
@@ -121,6 +121,12 @@ impl LogWriter for MemoryWriter {
         log.held_by = None;
         log.append(expected, batch).map_err(AppendError::Refused)
     }
+
+    fn remove_payload(&mut self, event_id: EventId) -> Result<Removal, StoreError> {
+        let mut log = self.write();
+        log.let_through(self.number)?;
+        Ok(log.remove_payload(event_id))
+    }
 }
 
 impl Drop for MemoryWriter {
@@ -149,6 +155,22 @@ impl Log {
         self.check_plans(batch)?;
         self.take(batch);
         Ok(Appended::Stored)
+    }
+
+    fn remove_payload(&mut self, event_id: EventId) -> Removal {
+        let Some(at) = self.ids.get(&event_id).copied() else { return Removal::Unknown };
+        let event = Arc::clone(&self.events[at]);
+        if event.event.payload().removed_digest().is_some() {
+            return Removal::Before;
+        }
+        self.events[at] = Row::seal(event).without_payload().event;
+        let of_start = self.started.get(self.events[at].plan_id()).copied();
+        if of_start == Some(self.events[at].position)
+            && let Some(plan) = self.plans.get_mut(&self.events[at].position)
+        {
+            plan.name.clear();
+        }
+        Removal::Removed
     }
 
     fn repeated(&self, batch: &Batch) -> Vec<EventId> {

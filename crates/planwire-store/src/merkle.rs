@@ -77,7 +77,7 @@ fn node(left: &[u8; HASH_BYTES], right: &[u8; HASH_BYTES]) -> [u8; HASH_BYTES] {
 /// The payload goes in by its own hash, so that a leaf can be checked after the payload was removed.
 #[must_use]
 pub fn leaf(event: &StoredEvent, meta: &str) -> [u8; HASH_BYTES] {
-    let payload = Digest::of(event.event.payload().as_str().as_bytes());
+    let payload = event.event.payload().digest();
     leaf_over(event, meta, &payload, &mut Vec::new())
 }
 

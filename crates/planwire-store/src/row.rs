@@ -5,16 +5,30 @@
 
 use std::sync::Arc;
 
-use planwire_event::{Digest, Meta, StoredEvent};
+use planwire_event::ids::EVENT_ID_CHARS;
+use planwire_event::timestamp::TIMESTAMP_CHARS;
+use planwire_event::{Digest, Event, Meta, Payload, StoredEvent};
 
 use crate::contract::Row;
 use crate::merkle;
 
 impl Row {
+    /// The row of the same event without its payload; the leaf is the same.
+    #[must_use]
+    pub fn without_payload(&self) -> Self {
+        let old = &self.event.event;
+        let payload = Payload::removed(&old.payload().digest());
+        let (event_type, plan_id) = (old.event_type().clone(), old.plan_id().clone());
+        let traceparent = self.event.meta.traceparent.clone();
+        let event =
+            Event::from_stored(old.event_id(), event_type, plan_id, old.timestamp(), payload, traceparent);
+        Self { event: Arc::new(StoredEvent { event, ..(*self.event).clone() }), ..self.clone() }
+    }
+
     /// Makes the row of an event that has its place: meta as JSON and the Merkle leaf, each computed once.
     #[must_use]
     pub fn seal(event: Arc<StoredEvent>) -> Self {
-        let payload = Digest::of(event.event.payload().as_str().as_bytes());
+        let payload = event.event.payload().digest();
         Sealer::default().seal(event, &payload)
     }
 }
@@ -65,6 +79,32 @@ pub(crate) struct Members<'a, T: ?Sized> {
     pub(crate) recorded_at: &'a T,
     pub(crate) meta: &'a T,
     pub(crate) leaf: &'a [u8],
+}
+
+impl Members<'_, str> {
+    /// The checksum of a row.
+    pub(crate) fn crc_of(row: &Row) -> u32 {
+        let stored = &*row.event;
+        let (mut id, mut timestamp, mut recorded_at) =
+            ([0; EVENT_ID_CHARS], [0; TIMESTAMP_CHARS], [0; TIMESTAMP_CHARS]);
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        Members {
+            id: number(stored.position.get()),
+            event_id: stored.event.event_id().text(&mut id),
+            event_type: stored.event.event_type().as_str(),
+            plan_id: stored.plan_id().as_str(),
+            timestamp: stored.event.timestamp().text(&mut timestamp),
+            payload: stored.event.payload().as_str(),
+            seq: number(stored.seq.get()),
+            root_plan_id: stored.root_plan_id.as_str(),
+            parent_plan_id: stored.parent_plan_id.as_ref().map(|plan| plan.as_str()),
+            depth: i64::from(stored.depth),
+            recorded_at: stored.recorded_at.text(&mut recorded_at),
+            meta: &row.meta,
+            leaf: &row.leaf,
+        }
+        .crc(&mut Vec::new())
+    }
 }
 
 impl<T: AsRef<[u8]> + ?Sized> Members<'_, T> {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use planwire_event::{Cursor, PlanId};
+use planwire_event::{Cursor, EventId, PlanId};
 
 pub(crate) use self::custody::{
     AcceptLossArguments, AttestArguments, BackupArguments, MoveArguments, RestoreArguments, VerifyArguments,
@@ -100,6 +100,8 @@ pub(crate) enum Command {
     Pause(AskArguments),
     /// End a plan whose publisher is gone.
     End(EndArguments),
+    /// Remove the payload of an event for good; its place and its proofs stay.
+    Redact(RedactArguments),
     /// Verify that the log is as it was written, from its first event to the last.
     Verify(VerifyArguments),
     /// Sign what the log is now, so that it can be held against it later.
@@ -309,6 +311,22 @@ pub(crate) struct EndArguments {
     /// What happened, for people.
     #[arg(long, default_value = "ended from the command line", value_name = "TEXT")]
     pub(crate) message: String,
+}
+
+/// Arguments of `redact`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The tree of the event's plan has to have ended. The log keeps the event, its place and the SHA-256 of what was \
+removed, so that `verify` and proofs hold, and a plan `redact` that says why. Documents and blobs that the event names stay, \
+and so do backups and exports."
+)]
+pub(crate) struct RedactArguments {
+    /// An event; repeatable.
+    #[arg(value_name = "EVENT", required = true)]
+    pub(crate) events: Vec<EventId>,
+    /// Why, for those who look for it later; without what is removed.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) reason: String,
 }
 
 /// How a plan ended that its publisher cannot end.

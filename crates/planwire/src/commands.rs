@@ -16,6 +16,7 @@ pub(crate) mod import;
 pub(crate) mod move_to;
 pub(crate) mod plans;
 pub(crate) mod publish;
+pub(crate) mod redact;
 pub(crate) mod restore;
 pub(crate) mod resume;
 pub(crate) mod run;
@@ -52,6 +53,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Cancel(arguments) => ask::ask(arguments, Request::Cancel, &place()?, output).await,
         Command::Pause(arguments) => ask::ask(arguments, Request::Pause, &place()?, output).await,
         Command::End(arguments) => end::end(arguments, &place()?, output).await,
+        Command::Redact(arguments) => redact::redact(arguments, &place()?, output).await,
         Command::Verify(arguments) => verify::verify(arguments, &place()?, output).await,
         Command::Attest(arguments) => attest::attest(arguments, &place()?, output).await,
         Command::AcceptLoss(arguments) => accept_loss::accept_loss(arguments, &place()?, output),

@@ -27,6 +27,9 @@ pub(crate) struct Summary {
 pub(crate) fn summarise(stored: &StoredEvent) -> Summary {
     let (glyph, paint, text) = known(stored).unwrap_or_else(|| {
         let event = &stored.event;
+        if event.payload().removed_digest().is_some() {
+            return ("∅", Paint::Faint, format!("{}: its payload was removed", event.event_type()));
+        }
         ("·", Paint::Plain, format!("{} {}", event.event_type(), event.payload().as_str()))
     });
     Summary { glyph, paint, text: cut(&escape(&text), SUMMARY_CHARS_MAX) }

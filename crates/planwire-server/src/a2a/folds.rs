@@ -122,6 +122,11 @@ impl Folds {
         Ok(Some(found.fold()).filter(|fold| fold.seq() > Seq::ZERO))
     }
 
+    /// Keeps nothing of what it had: something was removed from the log.
+    pub(crate) fn forget(&self) {
+        *self.lock() = Cache::default();
+    }
+
     /// What is known of the plan, or a new entry that knows nothing but what the plan is about.
     async fn entry(&self, app: &App, plan: &PlanId) -> Result<Option<Arc<Plan>>, ReadError> {
         if let Some(entry) = self.cached(plan) {

@@ -54,7 +54,7 @@ async fn rows(session: &mut Session, after: Position) -> Result<RowPage, Failure
     Ok(RowPage::gather(after, found.iter().map(|row| stored(&mut decoder, row)), |_| None)?)
 }
 
-fn stored(decoder: &mut EventDecoder, row: &SqlRow) -> Result<Row, StoreError> {
+pub(crate) fn stored(decoder: &mut EventDecoder, row: &SqlRow) -> Result<Row, StoreError> {
     let id: i64 = row.try_get(0).map_err(|error| StoreError::Failed(Box::new(error)))?;
     let event = decode::event(decoder, row, id)?;
     let text: Result<&str, _> = row.try_get(11);

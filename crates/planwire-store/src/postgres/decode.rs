@@ -15,7 +15,8 @@ use crate::row::Members;
 /// Columns of `plan_events` as [`event`] reads them.
 macro_rules! event_columns {
     () => {
-        "id, event_id, event_type, plan_id, timestamp, payload::text, seq, root_plan_id, parent_plan_id, depth, \
+        "id, event_id, event_type, plan_id, timestamp, \
+         coalesce(payload::text, '{\"$removed\":\"' || encode(payload_hash, 'hex') || '\"}'), seq, root_plan_id, parent_plan_id, depth, \
          recorded_at, meta, leaf, crc"
     };
 }

@@ -29,6 +29,7 @@ mod plans;
 mod pool;
 mod query;
 mod relocation;
+mod removal;
 mod repository;
 mod schema;
 mod server;

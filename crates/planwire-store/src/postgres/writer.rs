@@ -14,13 +14,14 @@ use planwire_event::EventId;
 use tokio::time::Instant as Deadline;
 use tokio_postgres::{Client, Error};
 
-use crate::contract::{AppendError, Appended, Batch, Head, LogWriter, Row, StoreError};
+use crate::contract::{AppendError, Appended, Batch, Head, LogWriter, Removal, Row, StoreError};
 use crate::postgres::append;
 use crate::postgres::backoff::Backoff;
 use crate::postgres::decode;
 use crate::postgres::error::{is_conflict, is_lost, sql_number, store_error};
 use crate::postgres::limits::LOSSES_MAX;
 use crate::postgres::notify::Notifier;
+use crate::postgres::removal;
 use crate::postgres::server::{Server, wait};
 use crate::postgres::session::{Backend, Session};
 
@@ -161,6 +162,30 @@ impl PostgresWriter {
             Err(Some(error)) if is_conflict(&error) => self.conflict(error, &batch.rows).await,
             Err(error) => Err(AppendError::Refused(store_error_of(error))),
         }
+    }
+
+    /// Whatever becomes of the connection, it can be asked for again: the second time finds what the first one did.
+    async fn remove(&mut self, event_id: EventId) -> Result<Removal, StoreError> {
+        let head = self.read_head(false).await?;
+        let session = self.session.as_mut().ok_or(StoreError::Closed)?;
+        match answer(&self.server, removal::find(session, event_id, head.log_id)).await {
+            Ok(found) => {
+                let Some(row) = found? else { return Ok(Removal::Unknown) };
+                let Some(bare) = removal::bare(&row)? else { return Ok(Removal::Before) };
+                let removed = answer(&self.server, removal::remove(session, &bare)).await;
+                self.unless_lost(removed).map(|()| Removal::Removed)
+            }
+            Err(error) => self.unless_lost(Err(error)),
+        }
+    }
+
+    fn unless_lost<T>(&mut self, answer: Result<T, Option<Error>>) -> Result<T, StoreError> {
+        answer.map_err(|error| {
+            if error.as_ref().is_none_or(is_lost) {
+                self.lose();
+            }
+            store_error_of(error)
+        })
     }
 
     fn stored(&self, batch: &Batch) -> Appended {
@@ -339,5 +364,9 @@ impl LogWriter for PostgresWriter {
             return Err(AppendError::Refused(StoreError::Failed(misfit.into())));
         }
         wait(self.append_batch(expected, batch))
+    }
+
+    fn remove_payload(&mut self, event_id: EventId) -> Result<Removal, StoreError> {
+        wait(self.remove(event_id))
     }
 }

@@ -11,10 +11,12 @@ use crate::merkle::{Frontier, HASH_BYTES};
 use crate::row::Members;
 use crate::sqlite::error::store_error;
 
-/// Columns of `plan_events` as [`check`] reads them.
+/// Columns of `plan_events` as [`check`] reads them. A payload that was removed is [`Payload::removed`]
+/// (planwire_event::Payload::removed).
 macro_rules! event_columns {
     () => {
-        "id, event_id, event_type, plan_id, timestamp, payload, seq, root_plan_id, parent_plan_id, depth, \
+        "id, event_id, event_type, plan_id, timestamp, \
+         coalesce(payload, '{\"$removed\":\"' || lower(hex(payload_hash)) || '\"}'), seq, root_plan_id, parent_plan_id, depth, \
          recorded_at, meta, leaf, crc"
     };
 }

@@ -26,6 +26,7 @@ mod page;
 mod query;
 mod readers;
 mod relocation;
+mod removal;
 mod repository;
 mod restore;
 mod schema;

@@ -12,7 +12,7 @@ use planwire_event::timestamp::TIMESTAMP_CHARS;
 use rusqlite::{Connection, ErrorCode, params};
 
 use crate::contract::{
-    AppendError, Appended, BLOB_CHUNK_BYTES, Batch, Blob, Head, LogWriter, PlanChange, PlanRow, Row,
+    AppendError, Appended, BLOB_CHUNK_BYTES, Batch, Blob, Head, LogWriter, PlanChange, PlanRow, Removal, Row,
     StoreError,
 };
 use crate::lock::LockFile;
@@ -20,6 +20,7 @@ use crate::row::Members;
 use crate::sqlite::checkpoint::{Checkpointer, empty_wal};
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
+use crate::sqlite::removal;
 use crate::sqlite::witness::Witness;
 
 const INSERT_EVENT: &str = "INSERT INTO plan_events (id, event_id, event_type, plan_id, timestamp, payload, seq, \
@@ -314,6 +315,13 @@ impl LogWriter for SqliteWriter {
             },
             Err(error) => Err(self.refuse(error)),
         }
+    }
+
+    fn remove_payload(&mut self, event_id: EventId) -> Result<Removal, StoreError> {
+        if self.closed {
+            return Err(StoreError::Closed);
+        }
+        removal::remove(&mut self.connection, event_id)
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use planwire_event::lifecycle::{Fact, PlanStatus};
 use planwire_event::vocabulary::PlanStarted;
-use planwire_event::{Digest, PlanId, Position, StoredEvent};
+use planwire_event::{Digest, EventType, PlanId, Position, StoredEvent};
 
 use crate::contract::PlanRow;
 
@@ -17,10 +17,11 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// Compares a row with the event that started the plan; gives what does not agree.
+    /// Compares a row with the event that started the plan; gives what does not agree. `started` is none if the payload
+    /// was removed.
     pub(crate) fn check(
         event: &StoredEvent,
-        started: &PlanStarted,
+        started: Option<&PlanStarted>,
         row: &PlanRow,
         parent: Option<&Self>,
     ) -> Result<Self, &'static str> {
@@ -31,25 +32,33 @@ impl Listed {
         if lineage != (&event.root_plan_id, &event.parent_plan_id, event.depth) {
             return Err("its place in its tree");
         }
-        if row.name != started.name {
+        if row.name != started.map_or("", |started| &started.name) {
             return Err("its name");
         }
         if row.started_at != event.event.timestamp() {
             return Err("its start");
         }
-        let digest = started.document_digest.as_deref().and_then(|digest| digest.parse::<Digest>().ok());
-        if row.document_digest != digest {
-            return Err("its document");
-        }
         let context_id = match parent {
             Some(parent) => Arc::clone(&parent.context_id),
-            None => started.context_id.as_deref().unwrap_or(row.plan_id.as_str()).into(),
+            None => match started {
+                Some(started) => started.context_id.as_deref().unwrap_or(row.plan_id.as_str()).into(),
+                None => Arc::clone(&row.context_id),
+            },
         };
         if row.context_id != context_id {
             return Err("its context");
         }
-        let producer = &event.meta.producer;
-        let own = started.executor_id.as_deref().filter(|id| producer.is_executor(id)).map(Arc::from);
+        let own = match started {
+            Some(started) => {
+                let digest = started.document_digest.as_deref();
+                if row.document_digest != digest.and_then(|digest| digest.parse::<Digest>().ok()) {
+                    return Err("its document");
+                }
+                let producer = &event.meta.producer;
+                started.executor_id.as_deref().filter(|id| producer.is_executor(id)).map(Arc::from)
+            }
+            None => row.owner.clone(),
+        };
         let owner = parent.and_then(|parent| parent.owner.clone()).or(own);
         let ended = !row.status.is_open();
         if [row.last_position.is_some(), row.last_seq.is_some(), row.ended_at.is_some()] != [ended; 3] {
@@ -64,13 +73,20 @@ impl Listed {
             Fact::Failed(reason) => PlanStatus::Failed(*reason),
             _ => PlanStatus::Completed,
         };
+        if self.row.status == status { self.check_end_of(event) } else { Err("its end") }
+    }
+
+    /// As [`Listed::check_end`], of an event whose payload was removed: the reason is believed.
+    pub(crate) fn check_end_of(&self, event: &StoredEvent) -> Result<(), &'static str> {
+        let is_completed = *event.event.event_type() == EventType::PlanCompleted;
         let row = &self.row;
         let ended = (row.last_position, row.last_seq, row.ended_at);
         if self.wrong_owner().is_some() {
             return Err("its owner");
         }
         let same = ended == (Some(event.position), Some(event.seq), Some(event.event.timestamp()));
-        if same && row.status == status { Ok(()) } else { Err("its end") }
+        let fits = (row.status == PlanStatus::Completed) == is_completed;
+        if same && fits { Ok(()) } else { Err("its end") }
     }
 
     /// Another executor takes its tree over, if an executor owns it.

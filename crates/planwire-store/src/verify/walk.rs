@@ -84,12 +84,16 @@ impl<'a> Walk<'a> {
         }
         let flaw = |what| Flaw::Plan { position, plan_id: plan_id.clone(), what };
         let message = |error| Flaw::Unreadable { position, message: format!("{error}") };
-        match Fact::of(row.event.event.event_type(), row.event.event.payload()).map_err(message)? {
+        let event = &row.event.event;
+        if event.payload().removed_digest().is_some() {
+            return self.take_without_payload(row, listed, found).map_err(flaw);
+        }
+        match Fact::of(event.event_type(), event.payload()).map_err(message)? {
             Fact::Started(started) => {
                 let parent = row.event.parent_plan_id.as_ref().and_then(|parent| self.open.get(parent));
                 let parent = parent.and_then(|parent| parent.listed.as_ref());
                 let plan = listed.ok_or_else(|| flaw("it is not in the list"))?;
-                let listed = Listed::check(&row.event, &started, plan, parent).map_err(flaw)?;
+                let listed = Listed::check(&row.event, Some(&started), plan, parent).map_err(flaw)?;
                 self.open.insert(plan_id.clone(), Open { seq: found, listed: Some(listed) });
             }
             fact @ (Fact::Completed | Fact::Failed(_)) => {
@@ -110,6 +114,34 @@ impl<'a> Walk<'a> {
             }
         }
         Ok(())
+    }
+
+    /// A row whose payload was removed: it is in its place, and what only its payload could say is believed of `plans`.
+    fn take_without_payload(
+        &mut self,
+        row: &Row,
+        listed: Option<&PlanRow>,
+        seq: Seq,
+    ) -> Result<(), &'static str> {
+        let plan_id = row.event.plan_id();
+        match row.event.event.event_type() {
+            EventType::PlanStarted => {
+                let parent = row.event.parent_plan_id.as_ref().and_then(|parent| self.open.get(parent));
+                let parent = parent.and_then(|parent| parent.listed.as_ref());
+                let plan = listed.ok_or("it is not in the list")?;
+                let listed = Some(Listed::check(&row.event, None, plan, parent)?);
+                self.open.insert(plan_id.clone(), Open { seq, listed });
+                Ok(())
+            }
+            event_type if event_type.is_terminal() => {
+                let ended = self.open.remove(plan_id).and_then(|plan| plan.listed);
+                ended.map_or(Ok(()), |listed| listed.check_end_of(&row.event))
+            }
+            _ => {
+                self.open.entry(plan_id.clone()).or_insert(Open { seq, listed: None }).seq = seq;
+                Ok(())
+            }
+        }
     }
 
     /// Compares what the rows add up to with the head, once all of them were taken.

@@ -6,7 +6,7 @@ use planwire_event::vocabulary::FailureReason;
 use planwire_event::{Digest, EventId, EventType, EventTypes, Filter, PlanStatus, Position, StoredEvent};
 use planwire_store::{
     AppendError, Appended, BLOB_BYTES_MAX, BLOB_CHUNK_BYTES, Head, LogInfo, PAGE_EVENTS_MAX, Page,
-    PageLimits, PlanOrder, PlanQuery, PlanScope, StoreError,
+    PageLimits, PlanOrder, PlanQuery, PlanScope, Removal, StoreError,
 };
 
 use crate::author::{Author, log_id, plan_id, positions, read_all, two_trees};
@@ -46,6 +46,7 @@ stores!(
     plan_changes_that_contradict_are_refused,
     documents_and_blobs_are_kept_once,
     awkward_payloads_come_back_byte_for_byte,
+    payload_that_was_removed_leaves_its_digest_and_its_leaf,
 );
 
 fn page(store: &Store, after: u64, filter: &Filter, limits: PageLimits) -> Page {
@@ -454,4 +455,38 @@ fn awkward_payloads_come_back_byte_for_byte(mut store: Store) {
         events.iter().map(|event| event.event.payload().as_str().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(text(&read_all(&*store.repository)), text(&author.events));
+}
+
+fn payload_that_was_removed_leaves_its_digest_and_its_leaf(mut store: Store) {
+    let mut author = two_trees();
+    author.say("other", "acme.note", r#"{"key":"leaked"}"#);
+    author.commit(&mut *store.writer);
+    let before = author.events.clone();
+    let [started, said] = [&before[0], before.last().unwrap()];
+    assert_eq!(store.writer.remove_payload(EventId::from(7_u128)).unwrap(), Removal::Unknown);
+    for event in [started, said] {
+        let id = event.event.event_id();
+        assert_eq!(store.writer.remove_payload(id).unwrap(), Removal::Removed);
+        assert_eq!(store.writer.remove_payload(id).unwrap(), Removal::Before);
+    }
+    let after = read_all(&*store.repository);
+    assert_eq!(after.len(), before.len());
+    for (old, new) in before.iter().zip(&after) {
+        let is_gone = [started, said].iter().any(|gone| gone.position == old.position);
+        let (payload, was) = (new.event.payload(), old.event.payload());
+        assert_eq!(payload.removed_digest().is_some(), is_gone, "{new:?}");
+        assert_eq!(payload.digest(), was.digest());
+        let meta = serde_json::to_string(&old.meta).unwrap();
+        assert_eq!(planwire_store::leaf(new, &meta), planwire_store::leaf(old, &meta));
+        assert_eq!((new.seq, &new.meta, new.event.same_content(&old.event)), (old.seq, &old.meta, true));
+    }
+    let line = after.last().unwrap().to_json();
+    assert!(line.contains(r#""payload":{"$removed":""#) && !line.contains("leaked"), "{line}");
+    let scope = PlanScope::These(vec![started.plan_id().clone()]);
+    let rows = block_on(store.repository.plans(&PlanQuery { scope, ..PlanQuery::default() })).unwrap();
+    assert_eq!(rows.plans[0].name, "");
+    // The log goes on.
+    author.say("other", "acme.note", "{}");
+    author.commit(&mut *store.writer);
+    assert_eq!(store.writer.head().unwrap(), author.head);
 }

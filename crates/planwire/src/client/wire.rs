@@ -32,7 +32,7 @@ pub(crate) fn read_event(json: &str, ids: &IdGenerator) -> Result<StoredEvent, F
     };
     let place: Place = serde_json::from_str(json).map_err(|error| wrong(error.into()))?;
     let draft = Draft::parse(json).map_err(|error| wrong(error.into()))?;
-    let event = draft.complete(ids, &SystemClock).map_err(|error| wrong(error.into()))?;
+    let event = draft.complete_stored(ids, &SystemClock).map_err(|error| wrong(error.into()))?;
     debug_assert_eq!(event.event_id(), place.event_id);
     Ok(StoredEvent {
         event,

@@ -6,6 +6,7 @@
 //! - [`registering`]: documents, routes and secrets of `serve`
 //! - [`canary`]: secrets that everything echoes
 //! - [`policy`]: what documents may do
+//! - [`redacting`]: payloads that are removed
 //! - [`log`]: publish, events, plans, show, end
 //! - [`custody`]: logs that lost their end
 //! - [`export`]: events into files and back, and what files prove
@@ -69,6 +70,7 @@ mod questions;
 #[path = "../../../planwire-store/tests/it/random.rs"]
 mod random;
 mod readme;
+mod redacting;
 mod registering;
 mod running;
 mod script;
