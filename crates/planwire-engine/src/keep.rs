@@ -31,7 +31,10 @@ pub trait Kept: Any + Send + Sync {
 
 /// What the tools of one tree keep, by name. Cheap to clone; all clones are one.
 #[derive(Clone)]
-pub struct Keep(Arc<Mutex<Option<BTreeMap<String, Arc<dyn Kept>>>>>);
+pub struct Keep(Arc<Mutex<Option<ByName>>>);
+
+/// What is kept; none once the tree has ended.
+type ByName = BTreeMap<String, Arc<dyn Kept>>;
 
 /// Why something was not kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +83,7 @@ impl Keep {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<BTreeMap<String, Arc<dyn Kept>>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<ByName>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
