@@ -12,16 +12,28 @@ use crate::workspace::Workspace;
 /// Makes Python environments; the standard module for it is a Debian package of its own.
 const VIRTUALENV: &str = "virtualenv==20.35.3";
 
-/// Real A2A agents and clients, graphs of agents that people run, and a checker of OpenAPI documents.
-const PYTHON: [&str; 4] =
-    ["a2a-sdk[http-server,sqlite]==1.3.0", "langgraph==1.2.22", "schemathesis==4.32.5", "uvicorn==0.54.0"];
+/// Real A2A agents and clients, graphs of agents and MCP servers that people run, and a checker of OpenAPI documents.
+const PYTHON: [&str; 6] = [
+    "a2a-sdk[http-server,sqlite]==1.3.0",
+    "langgraph==1.2.22",
+    "mcp-server-git==2026.10.19",
+    "mcp-server-time==2026.10.19",
+    "schemathesis==4.32.5",
+    "uvicorn==0.54.0",
+];
 
 /// What the benchmark measures beside, besides [`PYTHON`]: a stream of Redis as server-sent events.
 const RIVALS: [&str; 2] = ["redis==8.1.0", "sse-starlette==3.7.0"];
 
-/// The driver of a browser (it brings none of its own), the other official A2A client, and a compiler.
-const NODE: [&str; 4] =
-    ["@a2a-js/sdk@1.3.0", "@types/node@20.19.43", "playwright-core@1.64.1", "typescript@7.0.2"];
+/// The driver of a browser (it brings none of its own), the other official A2A client, MCP servers, and a compiler.
+const NODE: [&str; 6] = [
+    "@a2a-js/sdk@1.3.0",
+    "@modelcontextprotocol/server-everything@2026.8.31",
+    "@modelcontextprotocol/server-filesystem@2026.8.31",
+    "@types/node@20.19.43",
+    "playwright-core@1.64.1",
+    "typescript@7.0.2",
+];
 
 /// The interpreter of an environment that has [`PYTHON`]; `None` where it can not be made.
 pub(crate) fn python(workspace: &Workspace) -> Option<PathBuf> {

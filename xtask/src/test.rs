@@ -25,6 +25,9 @@ const PLANTED: [&str; 1] = ["simulation::planted::"];
 pub(crate) const MODELS: [&str; 6] =
     ["--package", "planwire-bus", "--features", "models", "--test", "models"];
 
+/// What is off by default and has tests: servers of MCP.
+pub(crate) const OPTIONAL: [&str; 2] = ["--features", "planwire/mcp"];
+
 /// How often tests repeat what they repeat.
 #[derive(Clone, Copy)]
 pub(crate) enum Tier {
@@ -68,7 +71,7 @@ pub(crate) fn run(workspace: &Workspace, missing: Missing) -> Result<bool> {
 
 fn lints(workspace: &Workspace, build: &Build) -> Result<()> {
     let mut command = build.cargo(workspace);
-    command.args(["clippy", "--workspace", "--all-targets", "--locked", "--quiet"]);
+    command.args(["clippy", "--workspace", "--all-targets", "--locked", "--quiet"]).args(OPTIONAL);
     run_command(command.args(["--", "--deny", "warnings"]))?;
     let mut command = build.cargo(workspace);
     command.args(["clippy", "--locked", "--quiet", "--lib"]).args(MODELS);
@@ -84,7 +87,7 @@ fn dependencies(workspace: &Workspace) -> Result<()> {
 
 fn tests(workspace: &Workspace, build: &Build, report: &mut Report) -> Result<()> {
     let mut command = build.nextest(workspace)?;
-    command.args(["--workspace", "--locked", "--no-fail-fast"]);
+    command.args(["--workspace", "--locked", "--no-fail-fast"]).args(OPTIONAL);
     let skips = tell_tests(workspace, &mut command, Tier::Ci)?;
     faults::collect(workspace, &mut command)?;
     let outcome = report.tests(command, Runner::Nextest);

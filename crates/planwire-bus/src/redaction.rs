@@ -5,7 +5,7 @@
 //! the log so far is handed out from memory any more.
 
 use planwire_event::vocabulary::{
-    Counts, Failure, FailureReason, Object, Origin, PlanCompleted, PlanFailed, PlanStarted,
+    Failure, FailureReason, Object, Origin, PlanCompleted, PlanFailed, PlanStarted,
 };
 use planwire_event::{
     Clock, Digest, Event, EventId, EventType, IdGenerator, PayloadError, PlanId, StoredEvent,
@@ -117,13 +117,19 @@ impl EventBus {
         match removed {
             Ok(Removal::Removed | Removal::Before) => {
                 let outputs = [(RECORD_OUTPUT.to_owned(), json!(digest))].into_iter().collect();
-                record.publish(&PlanCompleted { outputs, duration_ms, counts: Counts::default() }).await?;
+                record.publish(&PlanCompleted { outputs, duration_ms, ..PlanCompleted::default() }).await?;
                 Ok(Redacted { plan_id, digest, record: Some(record.plan) })
             }
             other => {
                 let error = other.map_or_else(RedactError::from, |_| unknown());
                 let failure = Failure { code: "not_removed".into(), message: error.to_string(), step: None };
-                let failed = PlanFailed { reason: FailureReason::Error, error: failure, duration_ms };
+                let failed = PlanFailed {
+                    reason: FailureReason::Error,
+                    error: failure,
+                    duration_ms,
+                    limit: None,
+                    usage: None,
+                };
                 record.publish(&failed).await?;
                 Err(error)
             }

@@ -129,8 +129,20 @@ pub(crate) async fn failed(server: &Server, session: &Session, error: ServiceErr
         ServiceError::TransportClosed => {
             server.unavailable(format!("it ended before it answered{}", session.last_words().await))
         }
-        other => server.unavailable(other),
+        other => {
+            session.doubt();
+            server.unavailable(told(&other))
+        }
     }
+}
+
+/// What went wrong with a request that was not taken: its innermost cause, which names the address.
+fn told(error: &ServiceError) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
 }
 
 impl std::fmt::Debug for Server {

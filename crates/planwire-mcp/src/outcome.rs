@@ -69,7 +69,7 @@ fn output(server: &str, tool: &str, result: CallToolResult) -> Result<ToolOutput
     if !others.is_empty() {
         output.insert("content".to_owned(), others.into());
     }
-    Ok(ToolOutput { value: output.into(), truncated })
+    Ok(ToolOutput { truncated, ..ToolOutput::from(Value::from(output)) })
 }
 
 /// Leaves out data that is too long; half of it would be of no use. Says whether it did.

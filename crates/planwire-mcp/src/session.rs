@@ -1,5 +1,6 @@
 //! One life of a server: from its start to its end or death.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rmcp::model::ProtocolVersion;
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     /// Ends with the session.
     service: tokio::sync::Mutex<RunningService<RoleClient, Client>>,
     program: Option<Running>,
+    /// A request was not taken: whether the address still knows the session is unclear.
+    in_doubt: AtomicBool,
 }
 
 /// A server that is a program.
@@ -86,7 +89,7 @@ impl Session {
                 }
             }
             Reach::Address { url, headers } => {
-                let transport = web::transport(url, headers, &server.blueprint.http)?;
+                let transport = web::transport(url, headers, &server.blueprint.http, &server.redactor)?;
                 let begun = timeout(patience, greet(transport)).await;
                 Ok(begun.unwrap_or_else(|_| Err(late()))?.into_session(None))
             }
@@ -96,7 +99,12 @@ impl Session {
     /// Whether calls can be made.
     pub(crate) fn is_alive(&self) -> bool {
         let has_ended = self.program.as_ref().is_some_and(|program| *program.process.ended().borrow());
-        !has_ended && !self.peer.is_transport_closed()
+        !has_ended && !self.in_doubt.load(Ordering::Relaxed) && !self.peer.is_transport_closed()
+    }
+
+    /// Lets the next call begin a new session.
+    pub(crate) fn doubt(&self) {
+        self.in_doubt.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the end of a program; for ever where the server is none.
@@ -160,6 +168,7 @@ impl Begun {
             catalog: Mutex::new(Arc::new(self.catalog)),
             service: tokio::sync::Mutex::new(self.service),
             program,
+            in_doubt: AtomicBool::new(false),
         }
     }
 }

@@ -437,7 +437,7 @@ impl Arguments {
     /// Whether the command looks at no configuration, so that a broken one does not keep it from its work.
     pub(crate) const fn needs_no_config(&self) -> bool {
         match &self.command {
-            Command::Check(_) | Command::Schema(_) | Command::Completions(_) => true,
+            Command::Schema(_) | Command::Completions(_) => true,
             Command::Config(arguments) => arguments.reference,
             _ => false,
         }

@@ -8,7 +8,7 @@
 //! - [`database`]: the URL of a database, whose password nobody sees.
 //! - [`file`]: TOML with the place of every key and value.
 //! - [`layers`]: the file, the environment and the flags, on top of each other.
-//! - [`tables`], [`models`]: secrets, routes and models, which are no single values.
+//! - [`tables`], [`mcp`], [`models`]: secrets, routes, MCP servers and models, which are no single values.
 //! - [`policy`]: the file that says what documents may do.
 //! - [`rooms`]: what each room is told.
 //! - [`reference`]: the page that tells all this to people.
@@ -17,6 +17,7 @@ mod database;
 pub(crate) mod file;
 pub(crate) mod keys;
 pub(crate) mod layers;
+pub(crate) mod mcp;
 pub(crate) mod models;
 pub(crate) mod policy;
 pub(crate) mod reference;
@@ -33,6 +34,7 @@ use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
 pub(crate) use database::Database;
 pub(crate) use layers::{Environment, Flags, Settings};
+pub(crate) use mcp::McpServer;
 pub(crate) use models::ModelEntry;
 pub(crate) use tables::{Route, Secret};
 
@@ -52,6 +54,8 @@ pub(crate) struct Config {
     pub(crate) server: ServerSettings,
     /// What runs plans.
     pub(crate) engine: EngineSettings,
+    /// The servers that `mcp:<server>/<tool>` names.
+    pub(crate) mcp_servers: Vec<McpServer>,
     /// What A2A clients see.
     pub(crate) a2a: A2aSettings,
 }
@@ -140,7 +144,15 @@ impl Default for Config {
             secrets: Vec::new(),
             models: Vec::new(),
         };
-        Self { data: None, db: None, log: "warn", server, engine, a2a: A2aSettings::default() }
+        Self {
+            data: None,
+            db: None,
+            log: "warn",
+            server,
+            engine,
+            mcp_servers: Vec::new(),
+            a2a: A2aSettings::default(),
+        }
     }
 }
 

@@ -32,6 +32,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use crate::args::Arguments;
 use crate::config::{Environment, Settings};
@@ -81,7 +82,8 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
 fn diagnose(level: &str, output: Output) {
     let level = level.parse().unwrap_or(LevelFilter::WARN);
     tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        // Its diagnostics hold whole messages, arguments with secrets among them.
+        .with_writer(std::io::stderr.with_filter(|of| !of.target().starts_with("rmcp")))
         .with_max_level(level)
         .with_ansi(output.live && output.style.colored)
         .with_target(level >= LevelFilter::DEBUG)

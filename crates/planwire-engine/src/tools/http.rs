@@ -15,9 +15,11 @@
 //! - [`connection`]: names, addresses, TLS.
 //! - `redirect`, `response`: what comes back.
 //! - `shown`: what is said of it.
+//! - [`client`]: the same for other tools.
 
 pub mod address;
 mod arguments;
+pub mod client;
 pub mod connection;
 mod redirect;
 mod response;
@@ -34,6 +36,7 @@ use crate::policy::Reach;
 use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 pub use address::{AddressError, AllowPrivate};
 use arguments::{Arguments, Request};
+pub use client::Client;
 use connection::Connector;
 pub use connection::{Resolver, Roots};
 use redirect::Next;

@@ -1,11 +1,15 @@
 //! Servers that people use, from the registries of Python and Node.
 
+use std::io::{BufRead as _, BufReader};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
+use planwire_engine::tools::http::{AllowPrivate, HttpConfig};
 use planwire_event::EventType;
 use planwire_event::vocabulary::ToolProgress;
-use planwire_mcp::ServerConfig;
+use planwire_mcp::{McpConfig, ServerConfig};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::house::House;
@@ -118,4 +122,99 @@ async fn server_of_node_is_used_by_a_plan() {
     let server = ServerConfig::program("node", [script.to_str().unwrap(), "stdio"]);
     let house = House::with(tempfile::tempdir().unwrap(), [("every".to_owned(), server)]);
     everything_works(&house).await;
+}
+
+/// The server over streamable HTTP; ended when it is dropped.
+struct Web(Child, u16);
+
+impl Web {
+    fn start(script: &Path) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let mut command = Command::new("node");
+        command.arg(script).arg("streamableHttp").env("PORT", port.to_string());
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // It says when it listens.
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        assert!(lines.any(|line| line.unwrap().contains("listening")));
+        std::thread::spawn(move || lines.for_each(drop));
+        Self(child, port)
+    }
+}
+
+impl Drop for Web {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn at(port: u16, allow: &[&str]) -> House {
+    let mut config = McpConfig {
+        http: HttpConfig { allow_private: AllowPrivate::parse(allow).unwrap(), ..HttpConfig::default() },
+        ..McpConfig::default()
+    };
+    config.servers.insert("every".into(), ServerConfig::address(format!("http://127.0.0.1:{port}/mcp")));
+    House::of(tempfile::tempdir().unwrap(), config)
+}
+
+#[tokio::test]
+async fn server_at_an_address_is_used_by_a_plan_where_the_address_is_allowed() {
+    let test = "server_at_an_address_is_used_by_a_plan_where_the_address_is_allowed";
+    let Some(script) = everything() else { return skip(test, "server-everything is missing") };
+    let web = Web::start(&script);
+    everything_works(&at(web.1, &["127.0.0.1"])).await;
+
+    let document =
+        r#"{ plan: p, goal: g, steps: { a: { tool: "mcp:every/get-sum", with: { a: 1, b: 2 } } } }"#;
+    let (code, message) = at(web.1, &[]).run(document).await.failure();
+    assert_eq!(code, "mcp_unavailable");
+    assert!(message.contains("not a public one and not allowed"), "{message}");
+    let gone = at(web.1, &["127.0.0.1"]);
+    drop(web);
+    let (code, message) = gone.run(document).await.failure();
+    assert_eq!((code.as_str(), message.contains("127.0.0.1")), ("mcp_unavailable", true), "{message}");
+}
+
+/// The server that this process has started.
+fn pid_of(script: &Path) -> Option<Pid> {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids = processes.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    pids.filter_map(|pid| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let parent: u32 = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+        let is_it = String::from_utf8_lossy(&command).contains(script.to_str()?);
+        (is_it && parent == std::process::id()).then(|| Pid::from_raw(pid)).flatten()
+    })
+    .next()
+}
+
+#[tokio::test]
+async fn server_of_node_that_is_killed_in_a_call_is_started_anew_for_the_next_attempt() {
+    let test = "server_of_node_that_is_killed_in_a_call_is_started_anew_for_the_next_attempt";
+    let Some(script) = everything() else { return skip(test, "server-everything is missing") };
+    let server = ServerConfig::program("node", [script.to_str().unwrap(), "stdio"]);
+    let house = House::with(tempfile::tempdir().unwrap(), [("every".to_owned(), server)]);
+    let document = r#"
+plan: killed
+goal: g
+steps:
+  long:
+    tool: "mcp:every/trigger-long-running-operation"
+    with: { duration: "${attempt == 1 ? 60 : 1}", steps: "${attempt == 1 ? 600 : 2}" }
+    timeout: 2m
+    retry: { attempts: 2, when: "error.code == 'mcp_unavailable'" }
+outputs: { all: "${steps.long.output.text}" }
+"#;
+    let plan = house.start(document, json!({})).await;
+    let filter = planwire_event::Filter::plan(plan.clone()).with_types([EventType::ToolProgress]);
+    let mut stream = house.bus.stream(filter, planwire_bus::StartAt::Start).await.unwrap();
+    // It is in the middle of the call.
+    assert!(matches!(stream.next().await.unwrap(), Some(planwire_bus::Item::Event(_))));
+    let first = pid_of(&script).unwrap();
+    kill_process(first, Signal::KILL).unwrap();
+    let events = house.tree(&plan).await;
+    assert!(events.output().as_str().unwrap().contains("completed"), "{}", events.output());
+    assert_eq!(events.count(&EventType::ToolCalled), 2);
+    assert_eq!(pid_of(&script), None, "nothing is left of either");
 }

@@ -5,8 +5,9 @@ use serde_json::json;
 use crate::args::ConfigArguments;
 use crate::config::keys::{Form, KEYS, Key, SECTIONS};
 use crate::config::layers::{Origin, toml};
+use crate::config::mcp::{McpReach, Phrase};
 use crate::config::tables::{RouteDoes, RouteInput, SecretFrom};
-use crate::config::{Config, ModelEntry, Route, Secret, Settings, reference};
+use crate::config::{Config, McpServer, ModelEntry, Route, Secret, Settings, reference};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, Paint, escape};
 
@@ -68,6 +69,7 @@ impl Shown<'_> {
                     }
                 }
                 (Form::Named(_), "engine.models") => self.models("engine.models")?,
+                (Form::Named(_), "mcp.servers") => self.servers()?,
                 (Form::Named(_), name) => self.secrets(name)?,
                 (Form::Listed(_), name) => self.routes(name)?,
             }
@@ -152,6 +154,33 @@ impl Shown<'_> {
         Ok(())
     }
 
+    fn servers(&self) -> Result<(), Failure> {
+        for server in &self.settings.config.mcp_servers {
+            let (section, origin) =
+                (format!("mcp.servers.{}", server.name), Origin::File { line: server.line });
+            let value = server_value(server);
+            if self.output.json {
+                let (source, at) = self.source(&origin);
+                self.output
+                    .json(&json!({ "key": section, "value": value, "source": source, "place": at }))?;
+                continue;
+            }
+            self.output.line("")?;
+            self.commented(&format!("[{section}]"), &self.settings.told(&origin))?;
+            for (key, value) in value.as_object().into_iter().flatten() {
+                let said = match value.as_object() {
+                    Some(members) => {
+                        let members = members.iter().map(|(name, text)| format!("{} = {text}", json!(name)));
+                        format!("{{ {} }}", members.collect::<Vec<_>>().join(", "))
+                    }
+                    None => value.to_string(),
+                };
+                self.output.line(&format!("{key} = {}", escape(&said)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn routes(&self, section: &str) -> Result<(), Failure> {
         for route in &self.settings.config.a2a.routes {
             let origin = Origin::File { line: route.line };
@@ -203,6 +232,28 @@ impl Shown<'_> {
     fn faint(&self, text: &str) -> Result<(), Failure> {
         self.output.line(&self.output.style.paint(Paint::Faint, text))
     }
+}
+
+/// What the file says of a server; secrets stand in it by their names.
+fn server_value(server: &McpServer) -> serde_json::Value {
+    let phrases = |phrases: &[(String, Phrase)]| -> serde_json::Map<_, _> {
+        phrases.iter().map(|(name, phrase)| (name.clone(), json!(phrase.text))).collect()
+    };
+    let mut value = match &server.reach {
+        McpReach::Program { command, args, env, folder } => {
+            json!({ "command": command, "args": args, "env": phrases(env), "folder": folder })
+        }
+        McpReach::Address { url, headers } => json!({ "url": url, "headers": phrases(headers) }),
+    };
+    if let Some(members) = value.as_object_mut() {
+        members.insert("start_timeout_ms".to_owned(), json!(server.start_timeout_ms));
+        members.insert("call_timeout_ms".to_owned(), json!(server.call_timeout_ms));
+        let is_empty = |value: &serde_json::Value| {
+            value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty)
+        };
+        members.retain(|_, value| !is_empty(value));
+    }
+    value
 }
 
 fn route_value(route: &Route) -> serde_json::Value {

@@ -116,6 +116,13 @@ pub(crate) static SECTIONS: &[Section] = &[
                 completions API that OpenAI made and most servers of models speak; its server may have a private \
                 address. Prices count where a plan has a limit of cost, and stand in the events.",
     },
+    Section {
+        name: "mcp.servers",
+        form: Form::Named(&SERVER),
+        about: "Servers of the Model Context Protocol, whose tools documents call as `mcp:<server>/<tool>`: \
+                `[mcp.servers.NAME]`, names are letters, digits, `-` and `_`. Each has either `command` or `url`. A build \
+                needs the feature `mcp`. More is said in [mcp.md](mcp.md).",
+    },
     Section { name: "a2a", form: Form::Keys, about: "What A2A clients read in the agent card." },
     Section {
         name: "a2a.provider",
@@ -170,6 +177,47 @@ pub(crate) const MODEL: [Entry; 9] = [
     Entry { name: "input_price", takes: "a number", about: "What a million tokens cost that go in." },
     Entry { name: "output_price", takes: "a number", about: "What a million tokens cost that come out." },
     Entry { name: "currency", takes: "text", about: "The currency of both; default: `USD`." },
+];
+
+/// What `[mcp.servers.NAME]` says of a server.
+pub(crate) const SERVER: [Entry; 8] = [
+    Entry {
+        name: "command",
+        takes: "text",
+        about: "The program that is started, found in `PATH` or absolute; it speaks over its standard input and output.",
+    },
+    Entry { name: "args", takes: "list of texts", about: "Its arguments." },
+    Entry {
+        name: "env",
+        takes: "table of texts",
+        about: "Variables beside `PATH`, `LANG`, `HOME` and `TMPDIR`; `${secret('NAME')}` stands for a secret.",
+    },
+    Entry {
+        name: "folder",
+        takes: "path",
+        about: "Where it runs; without it, in the working folder of the plan.",
+    },
+    Entry {
+        name: "url",
+        takes: "text",
+        about: "The address of a server that speaks streamable HTTP. Private addresses must be allowed by \
+                `engine.http.allow_private`.",
+    },
+    Entry {
+        name: "headers",
+        takes: "table of texts",
+        about: "Headers of each request; `${secret('NAME')}` stands for a secret.",
+    },
+    Entry {
+        name: "start_timeout_ms",
+        takes: "milliseconds, 1 to 86400000",
+        about: "Time in which it must have started and told its tools; 30000 without it.",
+    },
+    Entry {
+        name: "call_timeout_ms",
+        takes: "milliseconds, 1 to 86400000",
+        about: "Time that one call may take; without it, what the step allows.",
+    },
 ];
 
 /// What `[[a2a.routes]]` says of a route.

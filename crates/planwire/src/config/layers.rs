@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use super::file::{File, Member, Value};
 use super::keys::{FILE_VARIABLE, Form, KEYS, Key, SECTIONS, Section, VARIABLE_PREFIX};
 use super::slot::{Given, Misfit};
-use super::{Config, models, tables};
+use super::{Config, mcp, models, tables};
 use crate::failure::Failure;
 
 /// Problems of one configuration that are told; the rest is counted.
@@ -139,6 +139,8 @@ impl Settings {
                 self.read_value(file, key, member, problems);
             } else if let Some(inner) = SECTIONS.iter().find(|inner| inner.name == name) {
                 self.read_section(file, inner, member, problems);
+            } else if let (true, Value::Table(inner)) = (is_around_sections(&name), &member.node.value) {
+                self.read_table(file, &name, inner, problems);
             } else {
                 problems.unknown(file, section, member);
             }
@@ -168,6 +170,9 @@ impl Settings {
         match section.form {
             Form::Named(_) if section.name == "engine.models" => {
                 self.config.engine.models = models::models(file, members, problems);
+            }
+            Form::Named(_) if section.name == "mcp.servers" => {
+                self.config.mcp_servers = mcp::servers(file, members, problems);
             }
             Form::Named(_) => self.config.engine.secrets = tables::secrets(file, members, problems),
             _ => self.read_table(file, section.name, members, problems),
@@ -303,6 +308,11 @@ impl Problems {
         }
         if self.told.is_empty() { Ok(()) } else { Err(Failure::document(self.told.join("\n"))) }
     }
+}
+
+/// Whether there are sections within one of this name, which is none itself.
+fn is_around_sections(name: &str) -> bool {
+    SECTIONS.iter().any(|section| section.name.strip_prefix(name).is_some_and(|rest| rest.starts_with('.')))
 }
 
 fn section_of(key: &Key) -> String {

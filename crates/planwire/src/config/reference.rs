@@ -43,6 +43,9 @@ plans = \"plans\"
 [engine.secrets]
 TOKEN = { env = \"GITHUB_TOKEN\" }
 
+[mcp.servers.git]
+command = \"mcp-server-git\"
+
 [a2a]
 name = \"Folder inspector\"
 

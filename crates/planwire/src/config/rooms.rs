@@ -39,29 +39,74 @@ impl Settings {
             }
         }
         problems.into_result()?;
-        let secrets = Secrets::new(values).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let secrets = Secrets::new(values.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
         let allow_private = AllowPrivate::parse(&engine.http_allow_private)
             .map_err(|error| Failure::new(Exit::Usage, error).context("engine.http.allow_private"))?;
-        let http = Http::new(HttpConfig { allow_private, ..HttpConfig::default() });
-        let mut tools = ToolSet::standard().with(Arc::new(http));
+        let http = HttpConfig { allow_private, ..HttpConfig::default() };
+        let value =
+            |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let mut tools = ToolSet::standard().with(Arc::new(Http::new(http.clone())));
         if !engine.models.is_empty() {
             tools = tools.with(Arc::new(self.model(&secrets)?));
         }
-        Ok(tools.with_secrets(secrets))
+        self.with_servers(tools.with_secrets(secrets), http, value)
     }
 
-    /// The tools that documents may call, for checking documents: secrets need not be there, and any name of one will
-    /// do.
+    /// The tools that a document may name, without the values of secrets: none is called.
     ///
     /// # Errors
     ///
-    /// Exit code 2 if the address of a model has no host.
+    /// Exit code 2 if models or MCP servers cannot be configured like this.
     pub(crate) fn known_tools(&self) -> Result<ToolSet, Failure> {
-        let tools = ToolSet::standard();
-        match self.config.engine.models.as_slice() {
-            [] => Ok(tools),
-            models => Ok(tools.with(Arc::new(model_of(models, Secrets::none())?))),
+        let mut tools = ToolSet::standard();
+        if !self.config.engine.models.is_empty() {
+            tools = tools.with(Arc::new(model_of(&self.config.engine.models, Secrets::none())?));
         }
+        self.with_servers(tools, HttpConfig::default(), |_| Some(""))
+    }
+
+    #[cfg(feature = "mcp")]
+    fn with_servers<'a>(
+        &self,
+        tools: ToolSet,
+        http: HttpConfig,
+        value: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<ToolSet, Failure> {
+        let mut problems = Problems::default();
+        let mut config = planwire_mcp::McpConfig { http, ..Default::default() };
+        for server in &self.config.mcp_servers {
+            match server_config(server, &value) {
+                Ok(made) => drop(config.servers.insert(server.name.clone(), made)),
+                Err((offset, secret)) => {
+                    let message = format!("there is no secret named '{secret}'");
+                    if let Some(file) = &self.file {
+                        let hint =
+                            format!("say where its value lies: [engine.secrets] {secret} = {{ env = .. }}");
+                        problems.push(file.problem(offset, &message), Some(hint));
+                    }
+                }
+            }
+        }
+        problems.into_result()?;
+        let family = planwire_mcp::Mcp::new(config)
+            .map_err(|error| Failure::new(Exit::Usage, error).context("mcp.servers"))?;
+        Ok(tools.with_family(Arc::new(family)))
+    }
+
+    #[cfg(not(feature = "mcp"))]
+    fn with_servers<'a>(
+        &self,
+        tools: ToolSet,
+        _http: HttpConfig,
+        _value: impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<ToolSet, Failure> {
+        let mut problems = Problems::default();
+        if let (Some(file), Some(server)) = (&self.file, self.config.mcp_servers.first()) {
+            let message = "this planwire was built without MCP servers (feature `mcp`)";
+            problems.push(file.problem(server.offset, message), None);
+        }
+        problems.into_result()?;
+        Ok(tools)
     }
 
     /// The tool that asks models. Their tokens must be there.
@@ -181,6 +226,38 @@ fn model_of(models: &[ModelEntry], secrets: Secrets) -> Result<Model, Failure> {
     let models = models.iter().map(|entry| (entry.name.clone(), entry.config.clone()));
     Model::new(models, secrets, &Roots::System)
         .map_err(|error| Failure::new(Exit::Usage, error).context("engine.models"))
+}
+
+/// What a server is told; or the secret that is missing, and where it is named.
+#[cfg(feature = "mcp")]
+fn server_config<'a>(
+    server: &super::McpServer,
+    value: &impl Fn(&str) -> Option<&'a str>,
+) -> Result<planwire_mcp::ServerConfig, (usize, String)> {
+    use super::mcp::{McpReach, Phrase};
+    use planwire_mcp::{Hidden, Reach, ServerConfig};
+    let filled = |phrases: &[(String, Phrase)]| {
+        let one = |(name, phrase): &(String, Phrase)| match phrase.fill(value) {
+            Ok(text) => Ok((name.clone(), Hidden::from(text))),
+            Err(secret) => Err((phrase.offset, secret.to_owned())),
+        };
+        phrases.iter().map(one).collect::<Result<std::collections::BTreeMap<_, _>, _>>()
+    };
+    let reach = match &server.reach {
+        McpReach::Program { command, args, env, folder } => Reach::Program {
+            command: command.clone(),
+            args: args.clone(),
+            env: filled(env)?,
+            folder: folder.clone(),
+        },
+        McpReach::Address { url, headers } => Reach::Address { url: url.clone(), headers: filled(headers)? },
+    };
+    let mut config = ServerConfig::new(reach);
+    if let Some(millis) = server.start_timeout_ms {
+        config.start_timeout = Duration::from_millis(millis);
+    }
+    config.call_timeout = server.call_timeout_ms.map(Duration::from_millis);
+    Ok(config)
 }
 
 impl Route {

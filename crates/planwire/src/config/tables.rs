@@ -115,7 +115,7 @@ fn secret(file: &File, member: &Member, problems: &mut Problems) -> Option<Secre
     }
 }
 
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
@@ -206,7 +206,7 @@ fn expression(file: &File, member: &Member, problems: &mut Problems) -> Option<S
     }
 }
 
-pub(super) fn entry<'a>(
+pub(crate) fn entry<'a>(
     file: &File,
     member: &Member,
     known: &'a [Entry],
@@ -220,7 +220,7 @@ pub(super) fn entry<'a>(
     found
 }
 
-pub(super) fn text(file: &File, member: &Member, problems: &mut Problems) -> Option<String> {
+pub(crate) fn text(file: &File, member: &Member, problems: &mut Problems) -> Option<String> {
     match &member.node.value {
         Value::Text(text) if !text.is_empty() => Some(text.clone()),
         _ => {

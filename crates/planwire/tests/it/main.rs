@@ -28,6 +28,7 @@
 //! - [`langgraph`]: its example with LangGraph, seen live
 //! - [`questions`]: what plans ask, and answers
 //! - [`typescript`]: the TypeScript client, in Node and in a browser
+//! - `mcp`: tools of MCP servers, in a build that has them
 //! - [`openapi`]: what the server says of itself, and whether it keeps to it
 //! - [`figures`]: the arithmetic of the benchmark
 //! - [`faults`]: cut connections, a second server, signals, a browser left alone
@@ -57,6 +58,8 @@ mod http;
 mod langgraph;
 mod load;
 mod log;
+#[cfg(feature = "mcp")]
+mod mcp;
 mod models;
 mod moving;
 mod openapi;

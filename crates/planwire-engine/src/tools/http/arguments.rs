@@ -159,7 +159,7 @@ fn headers(given: &BTreeMap<String, String>) -> Result<HeaderMap, ToolError> {
 pub(super) struct Statuses(Vec<(u16, u16)>);
 
 impl Statuses {
-    fn of(given: Option<Vec<Value>>) -> Result<Self, ToolError> {
+    pub(super) fn of(given: Option<Vec<Value>>) -> Result<Self, ToolError> {
         const SUCCESS: (u16, u16) = (200, 299);
         let Some(given) = given else { return Ok(Self(vec![SUCCESS])) };
         let unknown = |value: &Value| {
