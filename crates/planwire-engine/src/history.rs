@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use crate::budget::history::{OpenPlan, Spent};
 use planwire_event::vocabulary::{
-    ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, Failure, InputReceived, InputRequested,
-    LimitHit, Object, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled,
-    ToolCompleted, UsageSum,
+    ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, Object,
+    PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
+    UsageSum,
 };
 use planwire_event::{EventType, Filter, PlanId, Position, StoredEvent, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanQuery, PlanScope, StoreError};
@@ -54,13 +54,13 @@ pub(crate) enum ChildHistory {
     /// It was announced and has not started.
     Announced,
     Open(Box<PlanHistory>),
-    Ended(ChildEnd),
+    Ended(Box<ChildEnd>),
 }
 
 /// How a subplan ended.
 #[derive(Debug)]
 pub(crate) struct ChildEnd {
-    pub(crate) outputs: Result<Object, (Failure, Option<LimitHit>)>,
+    pub(crate) outputs: Result<Object, Box<PlanFailed>>,
     /// What it and all below it used.
     pub(crate) used: UsageSum,
     pub(crate) at: Timestamp,
@@ -243,7 +243,7 @@ impl Reading {
         let mut below = HashMap::new();
         for child in tree.children.get(plan).into_iter().flatten() {
             let history = match self.ended.remove(child) {
-                Some(end) => ChildHistory::Ended(end),
+                Some(end) => ChildHistory::Ended(Box::new(end)),
                 None if self.open.contains_key(child) => {
                     ChildHistory::Open(Box::new(self.assemble(child, tree)?))
                 }
@@ -293,7 +293,7 @@ fn what_of(stored: &StoredEvent) -> Option<What> {
 fn end_of(stored: &StoredEvent, used: UsageSum) -> Option<ChildEnd> {
     let outputs = match stored.event.read::<PlanCompleted>() {
         Some(completed) => Ok(completed.outputs),
-        None => stored.event.read::<PlanFailed>().map(|failed| Err((failed.error, failed.limit)))?,
+        None => stored.event.read::<PlanFailed>().map(|failed| Err(Box::new(failed)))?,
     };
     Some(ChildEnd { outputs, used, at: stored.event.timestamp(), position: stored.position })
 }

@@ -398,7 +398,7 @@ impl Run {
                         self.effects.push(Effect::Spawn(child, seat, Some(Box::new(past)), stopper));
                     }
                     ChildHistory::Ended(end) => {
-                        log.unsettled.add(end.position, Unsettled::Child(ended_child(child, end)));
+                        log.unsettled.add(end.position, Unsettled::Child(ended_child(child, *end)));
                     }
                 }
             }
@@ -534,7 +534,7 @@ fn ended_child(child: Child, end: ChildEnd) -> ChildEnded {
     let duration_ms = end.at.millis_since(child.spawned_at);
     let ended = match end.outputs {
         Ok(outputs) => PlanEnd::Completed(outputs, end.used),
-        Err((failure, limit)) => PlanEnd::Failed(failure, limit, end.used),
+        Err(failed) => PlanEnd::Failed(failed.error, failed.limit, end.used),
     };
     ChildEnded { plan_id: child.plan_id, step: child.step, index: child.index, end: ended, duration_ms }
 }

@@ -261,11 +261,11 @@ impl Events {
     }
 
     /// How the root ended.
-    pub(crate) fn end(&self) -> Result<Object, PlanFailed> {
+    pub(crate) fn end(&self) -> Result<Object, Box<PlanFailed>> {
         let last = self.0.iter().rev().find(|event| event.plan_id() == self.root()).unwrap();
         match last.event.read::<PlanCompleted>() {
             Some(completed) => Ok(completed.outputs),
-            None => Err(last.event.read::<PlanFailed>().unwrap()),
+            None => Err(Box::new(last.event.read::<PlanFailed>().unwrap())),
         }
     }
 
@@ -274,7 +274,7 @@ impl Events {
     }
 
     pub(crate) fn failed(&self) -> PlanFailed {
-        self.end().expect_err("the plan failed")
+        *self.end().expect_err("the plan failed")
     }
 
     /// A plan takes as long as its timestamps say, a call no longer, and a subplan no less than the plan itself.
