@@ -114,6 +114,10 @@ pub(crate) enum Command {
     Restore(RestoreArguments),
     /// Move the log from a file into PostgreSQL or back, and close it where it was.
     Move(MoveArguments),
+    /// Draw a plan document, or a plan as it ran, as a Mermaid flowchart.
+    Graph(GraphArguments),
+    /// Show what was decided in a plan and all below it, by whom and why.
+    Decisions(DecisionsArguments),
     /// Check a plan document without running it.
     Check(CheckArguments),
     /// Print the JSON Schema of event payloads, or of plan documents.
@@ -352,6 +356,22 @@ pub(crate) struct CheckArguments {
     /// Also say what this policy makes of calls whose arguments are written out.
     #[arg(long, value_name = "FILE")]
     pub(crate) policy: Option<PathBuf>,
+}
+
+/// Arguments of `graph`.
+#[derive(Debug, Args)]
+pub(crate) struct GraphArguments {
+    /// A plan document (YAML or JSON), the name of one that comes with planwire, or the id of a plan in the log.
+    #[arg(value_name = "PLAN|ID")]
+    pub(crate) plan: String,
+}
+
+/// Arguments of `decisions`.
+#[derive(Debug, Args)]
+pub(crate) struct DecisionsArguments {
+    /// The plan.
+    #[arg(value_name = "ID")]
+    pub(crate) plan: PlanId,
 }
 
 /// Arguments of `schema`.

@@ -8,10 +8,12 @@ pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod decisions;
 pub(crate) mod demo;
 pub(crate) mod end;
 pub(crate) mod events;
 pub(crate) mod export;
+pub(crate) mod graph;
 pub(crate) mod import;
 pub(crate) mod move_to;
 pub(crate) mod plans;
@@ -60,6 +62,8 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Backup(arguments) => backup::backup(arguments, &place()?, output),
         Command::Restore(arguments) => restore::restore(arguments, &place()?, output),
         Command::Move(arguments) => move_to::move_to(arguments, &place()?, output),
+        Command::Graph(arguments) => graph::graph(arguments, &settings, place, output).await,
+        Command::Decisions(arguments) => decisions::decisions(arguments, &place()?, output).await,
         Command::Check(arguments) => check::check(arguments, &settings, output),
         Command::Schema(arguments) => schema::print(arguments, output),
         Command::Config(arguments) => config::print(arguments, &settings, output),

@@ -31,7 +31,7 @@ const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 const REGISTERED_MAX: usize = 1_000;
 
 /// The embedded files that are started by name; the others are their subplans.
-const REGISTERED: &[&str] = &[REPO_REPORT];
+pub(crate) const REGISTERED: &[&str] = &[REPO_REPORT];
 
 /// Documents that can be started by name.
 pub(crate) type Registry = BTreeMap<String, Resolved>;

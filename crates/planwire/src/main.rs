@@ -18,6 +18,7 @@ mod config;
 mod documents;
 mod failure;
 mod follow;
+mod graph;
 mod line;
 mod lines;
 mod new_file;

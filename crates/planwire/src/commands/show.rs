@@ -60,7 +60,7 @@ pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Outpu
 }
 
 /// Folds the events of a plan in full and those of all below it in short, up to a position.
-async fn fold(
+pub(super) async fn fold(
     repository: &dyn EventRepository,
     id: &PlanId,
     until: Option<Position>,

@@ -24,6 +24,7 @@
 //! - [`load`]: clients that never read, and clients that come and go
 //! - [`a2a_load`]: many clients that follow one task over A2A
 //! - [`a2a_sdk`]: the official A2A clients
+//! - [`pictures`]: graphs of plans, and what they decided
 //! - [`python`]: the Python client
 //! - [`langgraph`]: its example with LangGraph, seen live
 //! - [`questions`]: what plans ask, and answers
@@ -63,6 +64,7 @@ mod mcp;
 mod models;
 mod moving;
 mod openapi;
+mod pictures;
 mod policy;
 #[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
 #[path = "../../../planwire-store/tests/it/proxy.rs"]

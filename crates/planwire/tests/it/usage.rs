@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "demo",
     "run",
     "serve",
@@ -21,6 +21,8 @@ const COMMANDS: [&str; 22] = [
     "backup",
     "restore",
     "move",
+    "graph",
+    "decisions",
     "check",
     "schema",
     "config",
