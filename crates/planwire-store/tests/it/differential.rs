@@ -132,6 +132,11 @@ fn walk(seed: u64, mut all: Vec<Store>) {
         } else {
             author = before;
         }
+        if random.below(6) == 0 && !author.events.is_empty() {
+            let removed = random.of(&author.events).event.event_id();
+            let mut remove = |store: &mut Store| format!("{:?}", store.writer.remove_payload(removed));
+            equal(&all.iter_mut().map(&mut remove).collect::<Vec<_>>(), seed, step);
+        }
         let heads: Vec<_> = all.iter_mut().map(|store| store.writer.head().unwrap()).collect();
         equal(&heads, seed, step);
         assert_eq!(heads[0], author.head, "seed {seed} step {step}");

@@ -4,6 +4,8 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 
+use serde_json::json;
+
 use crate::harness::{Place, Ran, finish};
 
 const CANARY: &str = "canary+8c1f/=3 \"q\"";
@@ -133,5 +135,80 @@ fn no_secret_is_printed_or_stored_whatever_echoes_it() {
     {
         run(&place, arguments).text(0);
     }
+    assert!(check_files(&place.data()) >= 1);
+}
+
+#[test]
+fn no_secret_is_streamed_exported_or_told_over_http_and_a2a() {
+    let mut place = Place::new();
+    place.file("plans/plan.yaml", PLAN);
+    place.file("work/key", &format!("{KEY}\n"));
+    let plans = place.folder("plans").to_string_lossy().into_owned();
+    let config = format!(
+        "[engine]\nplans = '{plans}'\n[engine.http]\nallow_private = ['127.0.0.1']\n\
+         [engine.secrets]\nCANARY = {{ env = 'CANARY_OF_TEST' }}\nKEY = {{ file = 'key' }}\n\
+         [[a2a.routes]]\nplan = 'canary'\n"
+    );
+    let config = place.file("work/planwire.toml", &config);
+    place.set_variable("PLANWIRE_CONFIG", config);
+    place.set_variable("PLANWIRE_LOG", "trace");
+    place.set_variable("CANARY_OF_TEST", CANARY);
+    let (url, answers) = echo(3);
+    let server = place.serve(&[]);
+    let mut told = Vec::new();
+    let mut ids = Vec::new();
+    for code in ["0", "3"] {
+        let start = json!({"document": "canary", "inputs": {"url": url, "code": code}});
+        let id =
+            server.http.post("/v1/plans", &start).json(201)["plan_id"].as_str().expect("an id").to_owned();
+        let mut stream = server.http.stream(&format!("/v1/plans/{id}/events"), None);
+        while let Some(frame) = stream.frame() {
+            told.push(frame.data.clone());
+            if frame.event == "end" {
+                break;
+            }
+        }
+        ids.push(id);
+    }
+    let message = json!({"message": {
+        "messageId": "m1", "role": "ROLE_USER", "parts": [{"data": {"url": url}}],
+    }});
+    let headers = [("Content-Type", "application/json"), ("A2A-Version", "1.0")];
+    let frames = server.http.send("POST", "/a2a/message:stream", &headers, &message.to_string());
+    assert!(frames.status == 200 && frames.body.contains("***"), "{frames:?}");
+    told.push(frames.body);
+    // What is wrong with a request is said with the request in it, but not with a secret in that.
+    let wrong = json!({"document": "canary", "inputs": {"url": CANARY, KEY: 1}});
+    told.push(server.http.post("/v1/plans", &wrong).body);
+    for id in &ids {
+        for path in [format!("/v1/plans/{id}"), format!("/v1/plans/{id}/events"), format!("/a2a/tasks/{id}")]
+        {
+            told.push(server.http.get(&path).body);
+        }
+    }
+    told.push(server.http.get("/v1/plans").body);
+    assert!(told.iter().any(|text| text.contains("***CANARY***")));
+    told.iter().for_each(|text| check(text.as_bytes(), "an answer of the server"));
+    assert_eq!(answers.join().expect("all were answered"), 3, "the server got the key");
+
+    let out = place.folder("out");
+    for (name, more) in
+        [("a.jsonl", &[][..]), ("b.jsonl", &["--format", "cloudevents"]), ("c.jsonl", &["--proofs"])]
+    {
+        let file = out.join(name).to_string_lossy().into_owned();
+        place.run(&[&["export", "--out", &file], more].concat()).text(0);
+    }
+    place.run(&["backup", &out.join("copy.db").to_string_lossy()]).text(0);
+    assert!(check_files(&out) >= 4);
+    for id in &ids {
+        for arguments in [&["show", id][..], &["--json", "show", id], &["events", "--plan", id]] {
+            let ran = place.run(arguments);
+            check(ran.stdout.as_bytes(), "standard output");
+            check(ran.stderr.as_bytes(), "standard error");
+        }
+    }
+    server.running.signal(rustix::process::Signal::TERM);
+    let (_, diagnostics) = server.running.end();
+    check(diagnostics.as_bytes(), "diagnostics of the server");
     assert!(check_files(&place.data()) >= 1);
 }
