@@ -12,6 +12,8 @@
 //! - [`tool`], [`tool_set`], [`tools`], [`output`]: what a tool is; which an engine has; those of this crate; how large
 //!   their output may be.
 //! - [`progress`], [`keep`]: what a call says while it runs, and what lasts longer than it.
+//! - [`launcher`], [`tool_init`]: how programs start so that they can be ended with all that they start, within limits and
+//!   a sandbox.
 //! - [`policy`]: what the operator lets documents do.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`budget`]: what the plans of a tree may use together.
@@ -28,6 +30,7 @@ pub mod executor;
 mod failure;
 mod history;
 pub mod keep;
+pub mod launcher;
 pub mod moment;
 pub mod orphans;
 pub mod output;
@@ -42,12 +45,14 @@ pub mod spawner;
 pub mod stop;
 pub mod template;
 pub mod tool;
+pub mod tool_init;
 pub mod tool_runner;
 pub mod tool_set;
 pub mod tools;
 
 pub use budget::TreeLimits;
 pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, ResumeError, Succession};
+pub use launcher::{Launcher, LauncherConfig};
 pub use moment::{AtMoment, Moment, Stage};
 pub use policy::Policy;
 pub use redaction::Redactor;

@@ -281,6 +281,11 @@ impl ToolError {
         Self::new("cancelled", "the call was ended before it was done")
     }
 
+    /// The same, with more to say.
+    pub(crate) fn with_more(self, more: &str) -> Self {
+        Self { message: format!("{}; {more}", self.message), ..self }
+    }
+
     /// An argument is missing, of the wrong type or without sense.
     pub fn argument(message: impl Into<String>) -> Self {
         Self::new("bad_argument", message)

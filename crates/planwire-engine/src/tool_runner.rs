@@ -37,6 +37,9 @@ pub const CALLS_MAX: usize = 64;
 /// `code` of a call that ended with its executor.
 pub(crate) const INTERRUPTED: &str = "interrupted";
 
+/// `code` of a call that has left something running that it cannot end.
+pub(crate) const NOT_ENDED: &str = "not_ended";
+
 /// Age of an acknowledgement beyond which the log is asked who owns the plan before a tool runs: the process may have
 /// been stopped meanwhile, and another may have taken the plan over. Below the time after which one may.
 pub const STALE_AFTER: Duration = Duration::from_secs(1);
@@ -163,9 +166,12 @@ async fn attempt(shared: &Shared, tree: &Tree, call: &Call, stop: &Stop) -> Resu
         never = tell(shared, call, said) => match never {},
     };
     inner.stop(reason);
-    // What it gives now comes too late.
-    let _ = timeout(STOP_GRACE, running).await;
-    Err(error)
+    // What it gives now comes too late, but that something is left has to be known.
+    Err(match timeout(STOP_GRACE, running).await {
+        Ok(Err(left)) if left.code == NOT_ENDED => error.with_more(&left.message),
+        Ok(_) => error,
+        Err(_) => error.with_more(&format!("it did not end within {STOP_GRACE:?} and was dropped")),
+    })
 }
 
 /// Asks the policy about a call, whose arguments are those that the tool gets. Nothing of it has begun.

@@ -39,7 +39,7 @@ impl ToolSet {
     #[must_use]
     pub fn standard() -> Self {
         Self::empty()
-            .with(Arc::new(crate::tools::exec::Exec))
+            .with(Arc::new(crate::tools::exec::Exec::default()))
             .with(Arc::new(crate::tools::file::List))
             .with(Arc::new(crate::tools::file::Read))
             .with(Arc::new(crate::tools::file::DigestFiles))

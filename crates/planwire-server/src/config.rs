@@ -1,5 +1,6 @@
 //! What a server is told when it starts, and its limits by name.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -126,6 +127,8 @@ pub struct ServerConfig {
     pub ids: Arc<IdGenerator>,
     /// Time of events that come without.
     pub clock: Arc<dyn Clock>,
+    /// What `/readyz` tells beside the state of the log, by name. Default none.
+    pub facts: BTreeMap<String, String>,
     /// What the A2A facade says of itself, and its routes.
     pub a2a: A2aConfig,
     /// Limits and waits.
@@ -142,6 +145,7 @@ impl Default for ServerConfig {
             token: None,
             ids: Arc::new(IdGenerator::system()),
             clock: Arc::new(SystemClock),
+            facts: BTreeMap::new(),
             a2a: A2aConfig::default(),
             limits: Limits::default(),
         }

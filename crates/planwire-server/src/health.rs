@@ -1,5 +1,6 @@
 //! Whether the server lives (`/healthz`) and whether it takes events (`/readyz`).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -27,6 +28,9 @@ pub(crate) struct Ready {
     status: &'static str,
     /// The end of the log.
     head: Cursor,
+    /// What else whoever started the server has to tell, by name: `containment` says how programs of tools are ended,
+    /// `sandbox` what keeps them in.
+    facts: BTreeMap<String, String>,
 }
 
 pub(crate) static LIVE: Operation = Operation {
@@ -60,7 +64,9 @@ pub(crate) async fn ready(State(app): State<Arc<App>>) -> Result<Json<Ready>, Pr
         Health::Ready if app.closing.has_begun() => {
             Err(Problem::new(Kind::ShuttingDown, "the server shuts down"))
         }
-        Health::Ready => Ok(Json(Ready { status: "ready", head: app.bus.tail() })),
+        Health::Ready => {
+            Ok(Json(Ready { status: "ready", head: app.bus.tail(), facts: app.config.facts.clone() }))
+        }
         Health::Failed { message } => {
             tracing::error!(message, "the writer has stopped");
             Err(Problem::new(

@@ -10,7 +10,7 @@
 //! - [`layers`]: the file, the environment and the flags, on top of each other.
 //! - [`tables`], [`mcp`], [`models`]: secrets, routes, MCP servers and models, which are no single values.
 //! - [`policy`]: the file that says what documents may do.
-//! - [`rooms`]: what each room is told.
+//! - [`rooms`]: what each room is told; [`programs`]: how tools start programs.
 //! - [`reference`]: the page that tells all this to people.
 
 mod database;
@@ -20,6 +20,7 @@ pub(crate) mod layers;
 pub(crate) mod mcp;
 pub(crate) mod models;
 pub(crate) mod policy;
+mod programs;
 pub(crate) mod reference;
 mod rooms;
 pub(crate) mod slot;
@@ -29,6 +30,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use planwire_engine::engine::{GONE_AFTER_DEFAULT, PLANS_MAX_DEFAULT, TREE_CALLS_MAX_DEFAULT};
+use planwire_engine::launcher::{CPU_S_MAX, FILE_BYTES_MAX, FILES_MAX, MEMORY_BYTES_MAX, PROCESSES_MAX};
 use planwire_server::a2a::A2aConfig;
 use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
@@ -37,6 +39,9 @@ pub(crate) use layers::{Environment, Flags, Settings};
 pub(crate) use mcp::McpServer;
 pub(crate) use models::ModelEntry;
 pub(crate) use tables::{Route, Secret};
+
+/// Bytes of the unit in which sizes are set.
+pub(crate) const MIB: u64 = 1024 * 1024;
 
 /// Severities of diagnostics, from none to all.
 pub(crate) const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
@@ -86,6 +91,8 @@ pub(crate) struct EngineSettings {
     pub(crate) gone_after_ms: u64,
     /// What holds for each tree.
     pub(crate) limits: LimitSettings,
+    /// Processes that tools start.
+    pub(crate) tools: ToolSettings,
     /// Hosts and networks that the `http` tool may reach although they are private.
     pub(crate) http_allow_private: Vec<String>,
     pub(crate) secrets: Vec<Secret>,
@@ -101,6 +108,45 @@ pub(crate) struct LimitSettings {
     pub(crate) parallel_calls: Option<u64>,
     pub(crate) parallel_plans: Option<u64>,
     pub(crate) timeout_ms: Option<u64>,
+}
+
+/// `[engine.tools]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ToolSettings {
+    /// One of [`SANDBOXES`].
+    pub(crate) sandbox: &'static str,
+    pub(crate) read: Vec<String>,
+    pub(crate) write: Vec<String>,
+    pub(crate) hide: Vec<String>,
+    /// One of [`CONTAINMENTS`].
+    pub(crate) containment: &'static str,
+    pub(crate) memory_mib: u64,
+    pub(crate) processes_max: u64,
+    pub(crate) files_max: u64,
+    pub(crate) file_mib: u64,
+    pub(crate) cpu_s: u64,
+}
+
+/// Whether tools are put into a sandbox: never, where the kernel has one, or not started without.
+pub(crate) const SANDBOXES: [&str; 3] = ["off", "best-effort", "required"];
+/// How what tools start is ended; the first stands for the first of the others that can be had.
+pub(crate) const CONTAINMENTS: [&str; 4] = ["auto", "cgroup", "pid-namespace", "subreaper"];
+
+impl Default for ToolSettings {
+    fn default() -> Self {
+        Self {
+            sandbox: SANDBOXES[1],
+            read: vec!["/".to_owned()],
+            write: Vec::new(),
+            hide: Vec::new(),
+            containment: CONTAINMENTS[0],
+            memory_mib: MEMORY_BYTES_MAX / MIB,
+            processes_max: PROCESSES_MAX,
+            files_max: FILES_MAX,
+            file_mib: FILE_BYTES_MAX / MIB,
+            cpu_s: CPU_S_MAX,
+        }
+    }
 }
 
 /// `[a2a]`.
@@ -140,6 +186,7 @@ impl Default for Config {
             plans_max: PLANS_MAX_DEFAULT as u64,
             gone_after_ms: GONE_AFTER_MS_DEFAULT,
             limits: LimitSettings { tool_calls: Some(TREE_CALLS_MAX_DEFAULT), ..LimitSettings::default() },
+            tools: ToolSettings::default(),
             http_allow_private: Vec::new(),
             secrets: Vec::new(),
             models: Vec::new(),

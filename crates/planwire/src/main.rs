@@ -41,6 +41,10 @@ use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, tell};
 
 fn main() -> ExitCode {
+    // A tool waits for this, and what comes below costs time.
+    if let Some(exit) = planwire_engine::tool_init::intercept(std::env::args_os()) {
+        return exit;
+    }
     let arguments = Arguments::parse();
     let output = Output::detect(&arguments.global);
     let exit = match start(arguments, output) {

@@ -1,28 +1,38 @@
-//! `exec`: runs a program with arguments, without a shell, in a process group of its own.
+//! `exec`: runs a program with arguments, without a shell.
 //!
-//! Standard input is empty unless given, the environment holds only [`ENVIRONMENT`] and what the step declares. The
-//! group is killed as soon as the program has ended, so that nothing that it left in the background goes on; output is
-//! cut while it is read, so that a program that floods it costs no memory.
+//! Standard input is empty unless given, the environment holds only [`ENVIRONMENT`] and what the step declares. What the
+//! program has started is ended as soon as it has ended itself; output is cut while it is read, so that a program that
+//! floods it costs no memory.
+//!
+//! With a [`Launcher`] the program starts below a supervisor, in limits and a sandbox, and all that descends from it is
+//! ended, also when this process is killed. Without one it is the leader of a process group, which is what is ended:
+//! what leaves the group, or outlives this process, goes on.
 
+mod folder;
 mod group;
 mod pipes;
+mod program;
 mod reach;
+mod supervised;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use planwire_event::vocabulary::Object;
+use rustix::process::Signal;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::launcher::Launcher;
 use crate::policy::Reach;
 use crate::redaction::Redactor;
 use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
-use group::Group;
 use pipes::{Excess, Pipes, Pumped};
+use program::{Ended, Order, Program};
 
 /// Variables that a program takes over from the engine's own environment.
 pub const ENVIRONMENT: [&str; 4] = ["PATH", "LANG", "HOME", "TMPDIR"];
@@ -42,14 +52,35 @@ pub const TERM_GRACE: Duration = Duration::from_millis(500);
 /// Time that output may still come after the program has ended, from processes that hold the pipe.
 pub const PIPE_GRACE: Duration = Duration::from_millis(250);
 
+/// Time that killed processes may take to go when a call is stopped. If they hang in the kernel, or the machine has no
+/// time for them, the call says so and their supervisor goes on.
+const REAP_GRACE: Duration = Duration::from_secs(2);
+
+/// The same when the program has ended by itself and nobody waits for the call to stop.
+const SETTLE_GRACE: Duration = Duration::from_secs(10);
+
 /// Characters of standard error in the message of a failed program.
 const MESSAGE_CHARS_MAX: usize = 400;
 
+const _: () = assert!(
+    TERM_GRACE.as_millis() + REAP_GRACE.as_millis() < crate::tool_runner::STOP_GRACE.as_millis(),
+    "a call that is asked to end does so by itself"
+);
 const _: () = assert!(OUTPUT_BYTES_DEFAULT * 2 < crate::output::TOOL_OUTPUT_BYTES_MAX);
 
-/// The tool `exec`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Exec;
+/// The tool `exec`. By default without a [`Launcher`].
+#[derive(Clone, Debug, Default)]
+pub struct Exec {
+    launcher: Option<Launcher>,
+}
+
+impl Exec {
+    /// Starts programs by `launcher`.
+    #[must_use]
+    pub const fn launched_by(launcher: Launcher) -> Self {
+        Self { launcher: Some(launcher) }
+    }
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -116,7 +147,7 @@ impl Tool for Exec {
         Box::pin(async move {
             let arguments: Arguments = read_arguments(arguments)?;
             check(&arguments)?;
-            run(arguments, context).await
+            self.run(arguments, context).await
         })
     }
 }
@@ -143,88 +174,78 @@ fn check(arguments: &Arguments) -> Result<(), ToolError> {
     Ok(())
 }
 
-/// How a program came to its end.
+/// Why a program is no longer waited for.
 enum End {
-    Exited,
+    Program(Ended),
     TooMuchOutput,
     Stopped,
 }
 
-async fn run(arguments: Arguments, context: ToolContext) -> Result<ToolOutput, ToolError> {
-    let program = arguments.argv[0].clone();
-    let kept_bytes = arguments.max_output_bytes.unwrap_or(OUTPUT_BYTES_DEFAULT);
-    let excess = if arguments.max_output_bytes.is_some() { Excess::Refused } else { Excess::Dropped };
-    let mut group = spawn(&arguments, &context)?;
-    let mut pipes = Pipes::take(&mut group.leader, arguments.stdin, kept_bytes, excess);
+impl Exec {
+    async fn run(&self, arguments: Arguments, context: ToolContext) -> Result<ToolOutput, ToolError> {
+        let kept_bytes = arguments.max_output_bytes.unwrap_or(OUTPUT_BYTES_DEFAULT);
+        let excess = if arguments.max_output_bytes.is_some() { Excess::Refused } else { Excess::Dropped };
+        let (mut pipes, ends) = Pipes::open(arguments.stdin, kept_bytes, excess)
+            .map_err(|error| ToolError::new("failed", format!("no pipe can be opened: {error}")))?;
+        let folder = folder::open(&context.folder, arguments.cwd.as_deref())?;
+        let env = environment(arguments.env);
+        let order = Order { argv: arguments.argv, env, folder, base: context.folder };
+        let program = order.argv[0].clone();
+        let mut running = Program::start(self.launcher.as_ref(), order, ends).await?;
 
-    let end = loop {
-        tokio::select! {
-            biased;
-            _ = context.stop.wait() => break End::Stopped,
-            () = group.leader_exited() => break End::Exited,
-            pumped = pipes.pump(), if !pipes.closed() => if pumped == Pumped::Overflow {
-                break End::TooMuchOutput;
-            },
-        }
-    };
-    if matches!(end, End::Exited) {
-        let status = finish(&mut group, &mut pipes).await?;
-        if excess == Excess::Dropped || !pipes.truncated() {
-            return report(&program, status, &arguments.ok_exit_codes, pipes, &context.redactor);
-        }
-    }
-    group.end().await;
-    match end {
-        End::Stopped => Err(ToolError::stopped()),
-        End::Exited | End::TooMuchOutput => {
-            Err(ToolError::new("output_limit", format!("{program} wrote more than {kept_bytes} bytes")))
+        let end = loop {
+            tokio::select! {
+                biased;
+                _ = context.stop.wait() => break End::Stopped,
+                ended = running.ended() => break End::Program(ended),
+                pumped = pipes.pump(), if !pipes.closed() => if pumped == Pumped::Overflow {
+                    break End::TooMuchOutput;
+                },
+            }
+        };
+        match end {
+            End::Program(Ended::Exited) => {
+                let status = finish(&mut running, &mut pipes).await?;
+                if excess == Excess::Refused && pipes.truncated() {
+                    return Err(too_much_output(&program, kept_bytes));
+                }
+                report(&program, status, &arguments.ok_exit_codes, pipes, &context.redactor)
+            }
+            End::Program(Ended::Failed(error)) => Err(match running.settle().await {
+                Ok(_) => error,
+                Err(left) => error.with_more(&left.0),
+            }),
+            End::Stopped => {
+                running.end().await?;
+                Err(ToolError::stopped())
+            }
+            End::TooMuchOutput => Err(match running.end().await {
+                Ok(()) => too_much_output(&program, kept_bytes),
+                Err(left) => too_much_output(&program, kept_bytes).with_more(&left.0),
+            }),
         }
     }
 }
 
-/// Takes what is still in the pipes, ends what the program left behind, and reaps the program.
-async fn finish(group: &mut Group, pipes: &mut Pipes) -> Result<ExitStatus, ToolError> {
+fn too_much_output(program: &str, bytes: usize) -> ToolError {
+    ToolError::new("output_limit", format!("{program} wrote more than {bytes} bytes"))
+}
+
+/// Takes what is still in the pipes, ends what the program left behind, and gives the program's status.
+async fn finish(running: &mut Program, pipes: &mut Pipes) -> Result<ExitStatus, ToolError> {
     pipes.close_stdin();
     let in_time = tokio::time::timeout(PIPE_GRACE, pipes.pump()).await.is_ok();
-    group.kill();
+    let status = running.settle().await;
     if !in_time {
-        // What survives in another group may hold the pipe for ever; its output is nobody's any more.
+        // Whoever was handed the pipe elsewhere may hold it for ever; that output is nobody's any more.
         let _ = tokio::time::timeout(PIPE_GRACE, pipes.pump()).await;
     }
-    group
-        .reap()
-        .await
-        .map_err(|error| ToolError::new("failed", format!("cannot wait for the program: {error}")))
+    status?.ok_or_else(|| ToolError::new("failed", "how the program ended is not known"))
 }
 
-fn spawn(arguments: &Arguments, context: &ToolContext) -> Result<Group, ToolError> {
-    let program = &arguments.argv[0];
-    let folder =
-        arguments.cwd.as_ref().map_or_else(|| context.folder.clone(), |cwd| context.folder.join(cwd));
-    if !folder.is_dir() {
-        return Err(ToolError::new("bad_cwd", format!("cwd {} is not a folder", folder.display())));
-    }
-    let mut command = tokio::process::Command::new(program);
-    command
-        .args(&arguments.argv[1..])
-        .current_dir(folder)
-        .env_clear()
-        .envs(ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))))
-        .envs(&arguments.env)
-        .stdin(if arguments.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    Group::spawn(&mut command).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            ToolError::new("not_found", format!("program {program} is not there"))
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            ToolError::new("not_executable", format!("program {program} may not be run"))
-        }
-        _ => ToolError::new("failed", format!("program {program} cannot be started: {error}")),
-    })
+fn environment(declared: BTreeMap<String, String>) -> BTreeMap<OsString, OsString> {
+    let usual = ENVIRONMENT.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
+    usual.chain(declared.into_iter().map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
 fn report(
@@ -248,7 +269,12 @@ fn report(
         }
         (None, signal) => {
             let signal = signal.unwrap_or_default();
-            Err(ToolError::new("signal", format!("{program} was ended by signal {signal}{said}")))
+            let (code, why) = match Signal::from_named_raw(signal) {
+                Some(Signal::XCPU) => ("cpu_limit", " (it used more CPU time than it may)"),
+                Some(Signal::XFSZ) => ("file_size_limit", " (it wrote a larger file than it may)"),
+                _ => ("signal", ""),
+            };
+            Err(ToolError::new(code, format!("{program} was ended by signal {signal}{why}{said}")))
         }
     }
 }

@@ -4,19 +4,31 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use planwire_engine::launcher::LauncherConfig;
 use planwire_engine::stop::{StopReason, Stopper};
 use planwire_engine::tool::{Tool as _, ToolContext, ToolError, ToolOutput};
 use planwire_engine::tools::exec::Exec;
 use serde_json::{Value, json};
 
+use crate::supervised::launcher;
+
 async fn run_in(folder: &Path, stopper: &Stopper, arguments: Value) -> Result<ToolOutput, ToolError> {
     let context = ToolContext::new(folder, stopper.handle());
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-    Exec.call(arguments, context).await
+    Exec::default().call(arguments, context).await
 }
 
+/// With and without a supervisor; both have to give the same.
 async fn run(arguments: Value) -> Result<ToolOutput, ToolError> {
-    run_in(Path::new("/tmp"), &Stopper::new(), arguments).await
+    let alone = run_in(Path::new("/tmp"), &Stopper::new(), arguments.clone()).await;
+    assert_eq!(supervised(arguments).await, alone);
+    alone
+}
+
+async fn supervised(arguments: Value) -> Result<ToolOutput, ToolError> {
+    let context = ToolContext::new("/tmp", Stopper::new().handle());
+    let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
+    Exec::launched_by(launcher(LauncherConfig::default())).call(arguments, context).await
 }
 
 async fn code_of(arguments: Value) -> String {
@@ -32,11 +44,15 @@ async fn program_gets_its_arguments_as_they_are() {
 
 #[tokio::test]
 async fn environment_holds_only_what_is_declared() {
-    let output = run(json!({"argv": ["env"], "env": {"ASKED": "for"}})).await.unwrap();
-    let names: Vec<_> =
-        output.value["stdout"].as_str().unwrap().lines().filter_map(|line| line.split('=').next()).collect();
-    assert!(names.contains(&"ASKED") && names.contains(&"PATH"));
-    assert!(names.iter().all(|name| ["ASKED", "PATH", "LANG", "HOME", "TMPDIR"].contains(name)), "{names:?}");
+    let arguments = json!({"argv": ["env"], "env": {"ASKED": "for"}});
+    let alone = run_in(Path::new("/tmp"), &Stopper::new(), arguments.clone()).await.unwrap();
+    for output in [alone, supervised(arguments).await.unwrap()] {
+        let text = output.value["stdout"].as_str().unwrap();
+        let names: Vec<_> = text.lines().filter_map(|line| line.split('=').next()).collect();
+        assert!(names.contains(&"ASKED") && names.contains(&"PATH"));
+        let known = ["ASKED", "PATH", "LANG", "HOME", "TMPDIR"];
+        assert!(names.iter().all(|name| known.contains(name)), "{names:?}");
+    }
 }
 
 #[tokio::test]
@@ -64,6 +80,27 @@ async fn failures_have_codes_that_documents_can_decide_by() {
     assert_eq!(code_of(json!({"argv": ["sh", "-c", "kill -9 $$"]})).await, "signal");
     let output = run(json!({"argv": ["sh", "-c", "exit 3"], "ok_exit_codes": [0, 3]})).await.unwrap();
     assert_eq!(output.value["exit_code"], 3);
+}
+
+#[tokio::test]
+async fn cwd_does_not_lead_out_of_the_working_folder_unless_it_is_absolute() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("work/in")).unwrap();
+    std::os::unix::fs::symlink("in", folder.path().join("work/near")).unwrap();
+    std::os::unix::fs::symlink("..", folder.path().join("work/far")).unwrap();
+    let work = folder.path().join("work");
+    let pwd = async |cwd: &str| {
+        let output = run_in(&work, &Stopper::new(), json!({"argv": ["pwd", "-P"], "cwd": cwd})).await;
+        output.map(|output| output.value["stdout"].as_str().unwrap().trim_end().to_owned())
+    };
+    let inside = work.canonicalize().unwrap();
+    for (cwd, expected) in [("", ""), (".", ""), ("in", "/in"), ("near", "/in"), ("in/..", "")] {
+        assert_eq!(pwd(cwd).await.unwrap(), format!("{}{expected}", inside.display()), "{cwd}");
+    }
+    for cwd in ["..", "in/../..", "far", "far/work"] {
+        assert_eq!(pwd(cwd).await.unwrap_err().code, "denied", "{cwd}");
+    }
+    assert_eq!(pwd("/").await.unwrap(), "/");
 }
 
 #[tokio::test]

@@ -26,3 +26,4 @@ mod repeated_start;
 mod secrets;
 mod subplans;
 mod succession;
+mod supervised;

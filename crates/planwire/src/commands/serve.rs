@@ -1,9 +1,11 @@
 //! `planwire serve`: the log over HTTP, until somebody ends it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use planwire_bus::Health;
 use planwire_engine::{EngineConfig, Recovered, Succession};
+use planwire_server::ServerConfig;
 use serde_json::json;
 
 use crate::config::Settings;
@@ -21,22 +23,24 @@ pub(crate) const FATAL_DRAIN_MS: u64 = 10_000;
 ///
 /// # Errors
 ///
-/// Exit code 2 if a document or a route is broken, or a secret is not there; if the log cannot be opened or the address cannot be listened on; exit code 74 after the log failed for good.
+/// Exit code 2 if a document or a route is broken, a secret is not there, or containment or sandbox of tools cannot be had; if the log cannot be opened or the address cannot be listened on; exit code 74 after the log failed for good.
 pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) -> Result<Exit, Failure> {
     // What is wrong with documents and routes is said before anything is made.
     let engine = checked(settings)?;
+    let facts = settings.facts().await?;
     let mut signals = Signals::catch()?;
     let mut house = House::open(place)?;
     house.start_engine(engine, Succession::Adopts).await?;
     let recovered = house.recover().await?;
-    let serving = match house.serve(settings.server()).await {
+    let config = ServerConfig { facts: facts.clone(), ..settings.server() };
+    let serving = match house.serve(config).await {
         Ok(serving) => serving,
         Err(failure) => {
             house.end(None, OpenPlans::Left).await;
             return Err(failure);
         }
     };
-    greet(&serving.url(), place, recovered, output)?;
+    greet(&serving.url(), &facts, place, recovered, output)?;
     let failed = tokio::select! {
         // Whoever asks for the end of a server whose log has failed is told so by the exit code.
         biased;
@@ -67,7 +71,13 @@ pub(crate) fn checked(settings: &Settings) -> Result<EngineConfig, Failure> {
     settings.engine(tools, documents)
 }
 
-fn greet(url: &str, place: &Place, recovered: Recovered, output: Output) -> Result<(), Failure> {
+fn greet(
+    url: &str,
+    facts: &BTreeMap<String, String>,
+    place: &Place,
+    recovered: Recovered,
+    output: Output,
+) -> Result<(), Failure> {
     if output.json {
         return output.json(&json!({
             "url": url,
@@ -75,10 +85,12 @@ fn greet(url: &str, place: &Place, recovered: Recovered, output: Output) -> Resu
             "db": place.database_url().map(ToString::to_string),
             "pid": std::process::id(),
             "resumed": recovered.resumed,
+            "facts": facts,
         }));
     }
     let log = escape(&place.name());
-    output.raw(&format!("planwire serves {log} at {url}\n"))?;
+    let facts: Vec<_> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    output.raw(&format!("planwire serves {log} at {url} ({})\n", facts.join(", ")))?;
     match (recovered.resumed, recovered.ended) {
         (0, 0) => Ok(()),
         (resumed, 0) => output.raw(&format!("open plans that go on: {resumed}\n")),

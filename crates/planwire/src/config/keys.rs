@@ -6,7 +6,7 @@ use planwire_engine::document::model::{
 use planwire_engine::tools::http::AllowPrivate;
 
 use super::slot::Slot;
-use super::{Config, LEVELS};
+use super::{CONTAINMENTS, Config, LEVELS, SANDBOXES};
 
 /// One value that can be set.
 pub(crate) struct Key {
@@ -95,6 +95,13 @@ pub(crate) static SECTIONS: &[Section] = &[
     Section { name: "", form: Form::Keys, about: "" },
     Section { name: "server", form: Form::Keys, about: "The HTTP server of `serve`, `demo` and `run`." },
     Section { name: "engine", form: Form::Keys, about: "What runs plans." },
+    Section {
+        name: "engine.tools",
+        form: Form::Keys,
+        about: "Programs that tools start, each with all that it starts itself. Everything that a call started is \
+                ended with it, and when `planwire` ends, also by `kill -9`. A call that is over a limit fails with \
+                `memory_limit`, `process_limit`, `cpu_limit` or `file_size_limit`.",
+    },
     Section { name: "engine.http", form: Form::Keys, about: "The tool `http`." },
     Section {
         name: "engine.limits",
@@ -335,6 +342,59 @@ pub(crate) static KEYS: &[Key] = &[
         "On PostgreSQL: time after which plans of a process that shows no life are taken over by another.",
     ),
     Key::new(
+        "engine.tools.sandbox",
+        Slot::Choice { at: |c| &mut c.engine.tools.sandbox, of: &SANDBOXES },
+        "Whether the kernel (Landlock) keeps programs to the folders below, from signals and from the memory and \
+         environment of other processes, and from gaining rights: `off`; `best-effort` where the kernel can; \
+         `required`: `serve` does not start, and no program does, where it cannot.",
+    ),
+    folders("engine.tools.read", |c| &mut c.engine.tools.read, "Where programs read and run files. Names are seen everywhere."),
+    folders(
+        "engine.tools.write",
+        |c| &mut c.engine.tools.write,
+        "Where programs change files beside the working folder of their plan and the folder in which they start, \
+         neither of which counts where it is `/`, and a temporary folder of their own, which `TMPDIR` names.",
+    ),
+    folders(
+        "engine.tools.hide",
+        |c| &mut c.engine.tools.hide,
+        "What programs do not touch wherever it lies, beside `data`, the files of the configuration, the policy and secrets, \
+         devices, and what below `HOME` holds keys: `.ssh`, `.gnupg`, `.aws`, `.netrc` and the like. A folder that \
+         holds something hidden takes no new entries directly in it.",
+    ),
+    Key::new(
+        "engine.tools.containment",
+        Slot::Choice { at: |c| &mut c.engine.tools.containment, of: &CONTAINMENTS },
+        "How all that a program started is ended: by a control group (version 2), by a pid namespace, or one after \
+         the other by the process that all of it belongs to. `auto` takes the first that can be had; with another \
+         one `serve` does not start where it cannot.",
+    ),
+    Key::new(
+        "engine.tools.memory_mib",
+        Slot::Count { at: |c| &mut c.engine.tools.memory_mib, least: 16, most: 1_048_576, unit: "MiB" },
+        "Memory of all processes of a call.",
+    ),
+    Key::new(
+        "engine.tools.processes_max",
+        Slot::Count { at: |c| &mut c.engine.tools.processes_max, least: 1, most: 100_000, unit: "processes" },
+        "Processes of a call.",
+    ),
+    Key::new(
+        "engine.tools.files_max",
+        Slot::Count { at: |c| &mut c.engine.tools.files_max, least: 16, most: 1_000_000, unit: "descriptors" },
+        "Descriptors that a process may have open.",
+    ),
+    Key::new(
+        "engine.tools.file_mib",
+        Slot::Count { at: |c| &mut c.engine.tools.file_mib, least: 1, most: 16_777_216, unit: "MiB" },
+        "Size of a file that a process writes.",
+    ),
+    Key::new(
+        "engine.tools.cpu_s",
+        Slot::Count { at: |c| &mut c.engine.tools.cpu_s, least: 1, most: 1_000_000, unit: "seconds" },
+        "CPU time of all processes of a call.",
+    ),
+    Key::new(
         "engine.http.allow_private",
         Slot::Texts {
             at: |c| &mut c.engine.http_allow_private,
@@ -408,6 +468,10 @@ const fn url(name: &'static str, at: fn(&mut Config) -> &mut Option<String>, abo
     Key::new(name, Slot::Text { at, what: "an http or https address without query", fits: is_url }, about)
 }
 
+const fn folders(name: &'static str, at: fn(&mut Config) -> &mut Vec<String>, about: &'static str) -> Key {
+    Key::new(name, Slot::Texts { at, what: "an absolute path", fits: is_absolute }, about)
+}
+
 /// The key called `name`.
 pub(crate) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
@@ -436,6 +500,10 @@ fn is_host(text: &str) -> bool {
 fn is_origin(text: &str) -> bool {
     let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
     rest.is_some_and(is_host)
+}
+
+fn is_absolute(text: &str) -> bool {
+    text.starts_with('/') && !text.contains('\0')
 }
 
 pub(super) fn is_url(text: &str) -> bool {

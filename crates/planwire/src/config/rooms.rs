@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use planwire_engine::document::{Document, did_you_mean};
+use planwire_engine::tools::exec::Exec;
 use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig, Roots};
 use planwire_engine::tools::model::Model;
 use planwire_engine::{EngineConfig, Secrets, ToolSet, TreeLimits};
@@ -45,7 +46,8 @@ impl Settings {
         let http = HttpConfig { allow_private, ..HttpConfig::default() };
         let value =
             |name: &str| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
-        let mut tools = ToolSet::standard().with(Arc::new(Http::new(http.clone())));
+        let exec = Exec::launched_by(self.launcher());
+        let mut tools = ToolSet::standard().with(Arc::new(Http::new(http.clone()))).with(Arc::new(exec));
         if !engine.models.is_empty() {
             tools = tools.with(Arc::new(self.model(&secrets)?));
         }

@@ -15,6 +15,7 @@
 //! - [`postgres`]: what happens to PostgreSQL below servers that share a log in it
 //! - [`cut`], [`curl`], [`page`]: a client cut at any byte, `curl -N`, the page in a browser
 //! - [`browser`]: what drives that browser
+//! - [`tools`]: tools whose processes want to go on, and look where they should not
 //! - [`input`]: requests and documents that are none
 
 mod author;
@@ -44,3 +45,4 @@ pub(crate) mod row;
 mod shim;
 mod shutdown;
 mod space;
+mod tools;

@@ -6,21 +6,17 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
-use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
-use super::TERM_GRACE;
-
-/// Time that a killed program may take to go; one that hangs in the kernel is left to the runtime to reap.
-const REAP_GRACE: Duration = Duration::from_secs(2);
+use super::{REAP_GRACE, TERM_GRACE};
 
 /// A running program and what it started. Dropping it kills all of them.
 pub(super) struct Group {
-    pub(super) leader: Child,
+    leader: Child,
     pid: Option<Pid>,
     exited: AsyncFd<OwnedFd>,
 }

@@ -1,7 +1,11 @@
 //! The three pipes of a program: what goes in, and as much of what comes out as is kept.
 
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::net::unix::pipe::{Receiver, Sender};
 
 use crate::redaction::{Edges, Redactor, lossy};
 
@@ -26,23 +30,40 @@ pub(super) enum Excess {
     Refused,
 }
 
-/// The pipes of one program.
+/// The program's ends of its pipes.
+pub(super) struct Ends {
+    pub(super) stdin: OwnedFd,
+    pub(super) stdout: OwnedFd,
+    pub(super) stderr: OwnedFd,
+}
+
+/// Our ends of the pipes of one program.
 pub(super) struct Pipes {
-    stdin: Option<(ChildStdin, Vec<u8>)>,
-    stdout: Kept<ChildStdout>,
-    stderr: Kept<ChildStderr>,
+    stdin: Option<(Sender, Vec<u8>)>,
+    stdout: Kept<Receiver>,
+    stderr: Kept<Receiver>,
     excess: Excess,
 }
 
 impl Pipes {
-    /// Takes the pipes of `child`; `stdin` is what it shall read.
-    pub(super) fn take(child: &mut Child, stdin: Option<String>, kept_bytes: usize, excess: Excess) -> Self {
-        Self {
-            stdin: child.stdin.take().zip(stdin.map(String::into_bytes)),
-            stdout: Kept::new(child.stdout.take(), kept_bytes),
-            stderr: Kept::new(child.stderr.take(), kept_bytes),
+    /// Opens pipes; `stdin` is what the program shall read.
+    pub(super) fn open(stdin: Option<String>, kept_bytes: usize, excess: Excess) -> io::Result<(Self, Ends)> {
+        let (input, stdin) = match stdin {
+            Some(text) => {
+                let (theirs, ours) = io::pipe()?;
+                (theirs.into(), Some((Sender::from_owned_fd(ours.into())?, text.into_bytes())))
+            }
+            None => (File::open("/dev/null")?.into(), None),
+        };
+        let (stdout, output) = io::pipe()?;
+        let (stderr, error) = io::pipe()?;
+        let pipes = Self {
+            stdin,
+            stdout: Kept::new(Some(Receiver::from_owned_fd(stdout.into())?), kept_bytes),
+            stderr: Kept::new(Some(Receiver::from_owned_fd(stderr.into())?), kept_bytes),
             excess,
-        }
+        };
+        Ok((pipes, Ends { stdin: input, stdout: output.into(), stderr: error.into() }))
     }
 
     /// Whether every pipe is closed.
@@ -81,7 +102,7 @@ impl Pipes {
     }
 }
 
-async fn write_some(stdin: &mut Option<(ChildStdin, Vec<u8>)>) {
+async fn write_some(stdin: &mut Option<(Sender, Vec<u8>)>) {
     let Some((pipe, rest)) = stdin else { return };
     match pipe.write(rest).await {
         Ok(written) if written > 0 && written < rest.len() => {

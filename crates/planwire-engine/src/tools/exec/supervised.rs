@@ -1,0 +1,223 @@
+//! A program below its supervisor, see [`crate::tool_init`].
+
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
+use tokio::process::Child;
+use tokio::time::timeout;
+
+use super::pipes::Ends;
+use super::program::{Ended, NotEnded, Order, not_started};
+use super::{REAP_GRACE, SETTLE_GRACE, TERM_GRACE};
+use crate::launcher::Launcher;
+use crate::tool::ToolError;
+use crate::tool_init::containment::{Containment, end_group};
+use crate::tool_init::limits::{Limit, Limits};
+use crate::tool_init::message::{
+    self, KILL, LENGTH_BYTES, Launch, NotStarted, Said, Step, TERMINATE, encode, send_head,
+};
+
+/// Bytes read at a time; a message has some hundred.
+const READ_BYTES: usize = 1024;
+
+/// A program that a supervisor holds. The supervisor ends everything when this is dropped.
+pub(super) struct Supervised {
+    supervisor: Child,
+    socket: UnixStream,
+    /// What came and is no whole message yet.
+    received: Vec<u8>,
+    program: String,
+    limits: Limits,
+    /// None before it was said.
+    containment: Option<Containment>,
+    group: Option<PathBuf>,
+    status: Option<ExitStatus>,
+    gone: bool,
+}
+
+impl Supervised {
+    pub(super) async fn start(launcher: &Launcher, order: Order, ends: Ends) -> Result<Self, ToolError> {
+        let program = order.argv[0].clone();
+        let failed = |error: io::Error| {
+            ToolError::new("failed", format!("program {program} cannot be started: {error}"))
+        };
+        let launch = Launch {
+            argv: order.argv.into_iter().map(Into::into).collect(),
+            env: order.env.into_iter().collect(),
+            ..launcher.launch(&order.base, TERM_GRACE)
+        };
+        let encoded = encode(&launch).map_err(failed)?;
+        let (supervisor, socket) = launcher.supervise().map_err(failed)?;
+        let descriptors = [&ends.stdin, &ends.stdout, &ends.stderr, &order.folder].map(|fd| fd.as_fd());
+        send_head(&socket, &encoded, &descriptors).map_err(failed)?;
+        // Only the program holds its ends from here on.
+        drop(ends);
+        let mut supervised = Self {
+            supervisor,
+            socket,
+            received: Vec::new(),
+            program: program.clone(),
+            limits: launch.limits,
+            containment: None,
+            group: None,
+            status: None,
+            gone: false,
+        };
+        supervised.socket.write_all(&encoded[LENGTH_BYTES..]).await.map_err(failed)?;
+        Ok(supervised)
+    }
+
+    /// Waits until the program has ended. Can be dropped and called again.
+    pub(super) async fn ended(&mut self) -> Ended {
+        loop {
+            match self.hear().await {
+                Some(Said::Prepared { containment, group }) => {
+                    self.containment = Some(containment);
+                    self.group = group;
+                }
+                Some(Said::Exited { status, .. }) => {
+                    self.status = Some(ExitStatus::from_raw(status));
+                    return Ended::Exited;
+                }
+                Some(Said::NotStarted(why)) => return Ended::Failed(refused(&self.program, &why)),
+                Some(Said::Over { limit }) => return Ended::Failed(self.over(limit)),
+                Some(Said::Gone) | None => {
+                    let message = format!("what holds {} was ended from outside", self.program);
+                    return Ended::Failed(ToolError::new("failed", message));
+                }
+            }
+        }
+    }
+
+    /// Ends everything that is left, and gives the status of the program.
+    pub(super) async fn settle(&mut self) -> Result<Option<ExitStatus>, NotEnded> {
+        self.order(KILL).await;
+        self.await_gone(SETTLE_GRACE).await?;
+        Ok(self.status)
+    }
+
+    /// Asks everything to end, then ends it.
+    pub(super) async fn end(&mut self) -> Result<(), NotEnded> {
+        self.order(TERMINATE).await;
+        self.await_gone(TERM_GRACE + REAP_GRACE).await
+    }
+
+    async fn order(&mut self, order: u8) {
+        if !self.gone {
+            // A supervisor that has ended does not listen; `await_gone` notices.
+            let _ = self.socket.write_all(&[order]).await;
+            self.wake();
+        }
+    }
+
+    /// A program without a sandbox may have stopped its supervisor.
+    fn wake(&self) {
+        let pid = self.supervisor.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            // Its number is its own until it is waited for.
+            let _ = kill_process(pid, Signal::CONT);
+        }
+    }
+
+    /// Waits until the supervisor says that nothing is left. It is never killed: with a reaper alone, nobody else can end
+    /// what is left, and it goes on after nobody waits for it.
+    async fn await_gone(&mut self, patience: Duration) -> Result<(), NotEnded> {
+        let heard = async { while !self.gone && self.hear().await.is_some() {} };
+        let silent = timeout(patience, heard).await.is_ok();
+        if self.gone {
+            let _ = timeout(REAP_GRACE, self.supervisor.wait()).await;
+            return Ok(());
+        }
+        self.end_without_supervisor().await;
+        if !silent {
+            let id = self.supervisor.id().unwrap_or_default();
+            return Err(NotEnded(format!(
+                "not everything that {} started has ended {patience:?} later; process {id} goes on to end it",
+                self.program
+            )));
+        }
+        // It is dead. The program ends with it, and so does a pid namespace.
+        match self.containment {
+            Some(Containment::Subreaper) => {
+                Err(NotEnded(format!("what {} has started may go on", self.program)))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends the control group of a supervisor that was killed, or is stopped.
+    async fn end_without_supervisor(&mut self) {
+        if let Some(group) = self.group.take() {
+            let _ = tokio::task::spawn_blocking(move || end_group(&group)).await;
+        }
+    }
+
+    /// What the supervisor says next; none when it is gone. Can be dropped and called again.
+    async fn hear(&mut self) -> Option<Said> {
+        loop {
+            if let Some(said) = self.take_message() {
+                self.gone |= said == Said::Gone;
+                return Some(said);
+            }
+            let mut bytes = [0; READ_BYTES];
+            match self.socket.read(&mut bytes).await {
+                Ok(read) if read > 0 => self.received.extend_from_slice(&bytes[..read]),
+                _ => return None,
+            }
+        }
+    }
+
+    fn take_message(&mut self) -> Option<Said> {
+        let (head, rest) = self.received.split_first_chunk::<LENGTH_BYTES>()?;
+        let body = rest.get(..message::length(*head).ok()?)?;
+        let said = serde_json::from_slice(body).ok();
+        self.received.drain(..LENGTH_BYTES + body.len());
+        said
+    }
+
+    fn over(&self, limit: Limit) -> ToolError {
+        let Self { program, limits, .. } = self;
+        let (code, message) = match limit {
+            Limit::Memory => ("memory_limit", format!("more than {} bytes of memory", limits.memory_bytes)),
+            Limit::Processes => ("process_limit", format!("more than {} processes", limits.processes)),
+            Limit::Cpu => ("cpu_limit", format!("{} s of CPU time", limits.cpu_s)),
+        };
+        ToolError::new(code, format!("{program} was ended: it had {message}"))
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        if self.gone {
+            return;
+        }
+        // The end of the socket tells it to end everything.
+        self.wake();
+        if self.supervisor.try_wait().is_ok_and(|ended| ended.is_some())
+            && let Some(group) = self.group.take()
+        {
+            // Nobody waits for it. Without a thread the next start sweeps it up.
+            let _ = std::thread::Builder::new().spawn(move || end_group(&group));
+        }
+    }
+}
+
+fn refused(program: &str, why: &NotStarted) -> ToolError {
+    let error = why.errno.map_or_else(|| io::Error::other(why.message.clone()), io::Error::from_raw_os_error);
+    match why.step {
+        Step::Program => not_started(program, &error),
+        Step::Sandbox => {
+            ToolError::new("sandbox", format!("program {program} was not started: {}", why.message))
+        }
+        Step::Containment | Step::Limits => {
+            ToolError::new("failed", format!("program {program} was not started: {}", why.message))
+        }
+    }
+}
