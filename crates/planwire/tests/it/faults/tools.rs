@@ -1,4 +1,5 @@
-//! Tools whose processes want to go on: after a cancel, after a time limit, and after their server was killed.
+//! Tools whose processes want to go on, after a cancel, a time limit and the end of their server, that take all they can get,
+//! and that look where they should not.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -42,6 +43,9 @@ const CONTAINMENTS: [&str; 3] = ["cgroup", "pid-namespace", "subreaper"];
 /// Serves with this containment; none, and a line among the skips, where it cannot be had.
 fn serve(place: &mut Place, containment: &str, test: &str) -> Option<Server> {
     place.set_variable("PLANWIRE_ENGINE_TOOLS_CONTAINMENT", containment);
+    // What comes over the network may do nothing by itself.
+    let policy = place.file("policy.toml", "[[network.allow]]\ntool = 'exec'\n");
+    place.set_variable("PLANWIRE_ENGINE_POLICY", policy);
     // Only loopback addresses are served, so this ends in any case.
     let asked = place.run(&["serve", "--listen", "192.0.2.1:1"]);
     if asked.stderr.contains("engine.tools") {
@@ -63,30 +67,37 @@ fn states(folder: &Path) -> Vec<char> {
     stats.filter_map(|stat| stat.rsplit_once(") ")?.1.chars().next()).collect()
 }
 
-/// Starts a plan with the tree and waits until all of it is there, the stopped one stopped.
+/// Starts a plan with the tree.
 fn start(server: &Server, folder: &Path, timeout: &str) -> String {
     let text = DOCUMENT.replace("TIMEOUT", timeout);
-    let body = json!({"text": text, "name": "tree.yaml", "inputs": {"folder": folder}});
-    let started = server.http.post("/v1/plans", &body);
+    started(server, &json!({"text": text, "name": "tree.yaml", "inputs": {"folder": folder}}))
+}
+
+fn started(server: &Server, body: &Value) -> String {
+    let started = server.http.post("/v1/plans", body);
     assert!(started.status < 300, "{started:?}");
     let started: Value = serde_json::from_str(&started.body).expect("JSON");
+    started["plan_id"].as_str().expect("a plan").to_owned()
+}
+
+/// Waits until all of the tree is there, the stopped one stopped.
+fn all_there(folder: &Path) {
     eventually("the whole tree", || {
         let there = std::fs::read_to_string(folder.join("there")).unwrap_or_default().lines().count();
         let states = states(folder);
         (there == PROCESSES && states.len() == PROCESSES && states.contains(&'T')).then_some(())
     });
-    started["plan_id"].as_str().expect("a plan").to_owned()
 }
 
-/// The codes of all calls of a plan that has ended.
-fn codes(server: &Server, plan: &str) -> Vec<String> {
-    let path = format!("/v1/plans/{plan}/events?event_type=ToolCompleted");
-    eventually("the end of the call", || {
-        let page = server.http.get(&path).json(200);
-        let events = page["events"].as_array().expect("a list");
-        let code = |event: &Value| event["payload"]["error"]["code"].as_str().unwrap_or("ok").to_owned();
-        (!events.is_empty()).then(|| events.iter().map(code).collect())
-    })
+/// What the one call of a plan says when the plan has ended.
+fn completed(server: &Server, plan: &str) -> Value {
+    eventually("the end of the plan", || {
+        server.http.get(&format!("/v1/plans/{plan}/events")).json(200)["ended"].as_bool()?.then_some(())
+    });
+    let page = server.http.get(&format!("/v1/plans/{plan}/events?event_type=ToolCompleted")).json(200);
+    let events = page["events"].as_array().expect("a list");
+    let [event] = events.as_slice() else { panic!("one ToolCompleted: {events:?}") };
+    event["payload"].clone()
 }
 
 #[test]
@@ -97,22 +108,31 @@ fn soak_cancelled_and_timed_out_tools_leave_no_process_and_end_once() {
         let mut place = Place::new();
         let Some(server) = serve(&mut place, containment, test) else { continue };
         let mut ends = Vec::new();
+        let mut late = 0;
         for (number, code) in (0..times).zip(["cancelled", "timed_out"].into_iter().cycle()) {
             let folder = place.folder(format!("trees/{number}"));
-            let timeout = if code == "cancelled" { "60s" } else { "3s" };
+            let timeout = if code == "cancelled" { "300s" } else { "3s" };
             let plan = start(&server, &folder, timeout);
             if code == "cancelled" {
+                all_there(&folder);
                 assert!(server.http.post(&format!("/v1/plans/{plan}/cancel"), &json!({})).status < 300);
             }
             let begun = Instant::now();
-            assert_eq!(codes(&server, &plan), [code], "{containment}");
+            let completed = completed(&server, &plan);
+            let error = &completed["error"];
+            assert_eq!(error["code"], code, "{containment}: {completed}");
             if code == "cancelled" {
                 ends.push(begun.elapsed());
             }
-            assert_eq!(states(&folder), [], "{containment}: {code}");
+            // A machine that has no time for it is told so.
+            let said_so =
+                error["message"].as_str().is_some_and(|message| message.contains(" goes on to end it"));
+            late += u32::from(said_so);
+            assert!(said_so || states(&folder).is_empty(), "{containment}: {code}: {:?}", states(&folder));
+            eventually("the end of the tree", || states(&folder).is_empty().then_some(()));
         }
         Row::new("tools that will not end", format!("{times} of 4 processes, {containment}"))
-            .figure("left 0")
+            .figure(format!("left 0; {late} calls said that some are still being ended"))
             .times("from cancel to end", &mut ends)
             .check();
         assert_eq!(server.stop().code(), Some(0));
@@ -129,7 +149,8 @@ fn soak_processes_of_tools_end_with_a_server_that_is_killed() {
         for number in 0..times {
             let Some(server) = serve(&mut place, containment, test) else { break };
             let folder = place.folder(format!("trees/{number}"));
-            start(&server, &folder, "60s");
+            start(&server, &folder, "300s");
+            all_there(&folder);
             let begun = Instant::now();
             server.kill();
             eventually("the end of the tree", || states(&folder).is_empty().then_some(()));
@@ -142,6 +163,44 @@ fn soak_processes_of_tools_end_with_a_server_that_is_killed() {
                 .times("all gone", &mut ends)
                 .check();
         }
+    }
+}
+
+/// What a tool takes, how, and the code with which its call ends.
+const TAKES: [(&str, &str, &str); 5] = [
+    ("processes", "n=0; while test $n -lt 200; do n=$((n+1)); sleep 1000 & done; wait", "process_limit"),
+    ("memory", "x=0123456789abcdef; while :; do x=$x$x; done", "memory_limit"),
+    ("CPU time", "while :; do :; done", "cpu_limit"),
+    ("a large file", "exec dd if=/dev/zero of=large bs=65536 count=1000", "file_size_limit"),
+    ("endless output", "exec yes", "output_limit"),
+];
+
+#[test]
+fn tools_that_take_everything_are_ended_and_their_calls_say_of_what_there_was_too_much() {
+    for containment in CONTAINMENTS {
+        let mut place = Place::new();
+        for (name, value) in [("MEMORY_MIB", "64"), ("CPU_S", "1"), ("FILE_MIB", "1")] {
+            place.set_variable(&format!("PLANWIRE_ENGINE_TOOLS_{name}"), value);
+        }
+        let Some(server) = serve(&mut place, containment, "tools_that_take_everything") else { continue };
+        let mut figures = Vec::new();
+        for (what, script, code) in TAKES {
+            let folder = place.folder(format!("takes/{code}"));
+            let text = format!(
+                "plan: take\ngoal: Take all\ninputs: {{ folder: {{ type: path }} }}\nsteps:\n  run:\n    tool: exec\n    \
+                 timeout: 300s\n    with:\n      cwd: \"${{inputs.folder}}\"\n      max_output_bytes: 100000\n      \
+                 argv: [sh, -c, {}]\n",
+                json!(script)
+            );
+            let body = json!({"text": text, "name": "take.yaml", "inputs": {"folder": folder}});
+            let completed = completed(&server, &started(&server, &body));
+            assert_eq!(completed["error"]["code"], code, "{containment}: {what}: {completed}");
+            assert_eq!(states(&folder), [], "{containment}: {what}");
+            figures.push(format!("{what} after {} ms", completed["duration_ms"]));
+        }
+        let done = format!("{} programs, {containment}", TAKES.len());
+        Row::new("tools that take everything", done).figure(figures.join(", ")).check();
+        assert_eq!(server.stop().code(), Some(0));
     }
 }
 
@@ -167,10 +226,14 @@ fn tools_of_the_server_cannot_read_its_log_its_lock_and_its_environment() {
             "plan: look\ngoal: Look\nsteps:\n  run: {{ tool: exec, with: {{ argv: [cat, {}] }} }}\n",
             target.display()
         );
-        let started = server.http.post("/v1/plans", &json!({"text": text, "name": "look.yaml"}));
-        let started: Value = serde_json::from_str(&started.body).expect("JSON");
-        let plan = started["plan_id"].as_str().expect("a plan");
-        assert_eq!(codes(&server, plan), ["exit_status"], "{}", target.display());
+        let plan = started(&server, &json!({"text": text, "name": "look.yaml"}));
+        let error = &completed(&server, &plan)["error"];
+        assert_eq!(error["code"], "exit_status", "{}", target.display());
+        let denied = error["message"].as_str().is_some_and(|message| message.contains("Permission denied"));
+        assert!(denied, "{}: {error}", target.display());
     }
+    Row::new("tools that look around", "log, WAL, lock and environment of the server")
+        .figure("read 0")
+        .check();
     assert_eq!(server.stop().code(), Some(0));
 }
