@@ -9,6 +9,7 @@
 //! - [`redacting`]: payloads that are removed
 //! - [`log`]: publish, events, plans, show, end
 //! - [`custody`]: logs that lost their end
+//! - [`examples`]: the documents under `plans/`
 //! - [`export`]: events into files and back, and what files prove
 //! - [`backup`]: copies of a log, and logs that go on from them
 //! - [`moving`]: logs between files and PostgreSQL
@@ -49,6 +50,7 @@ mod crash;
 mod custody;
 mod database;
 mod demo;
+mod examples;
 mod export;
 mod fatal;
 mod faults;

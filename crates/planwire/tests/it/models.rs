@@ -17,7 +17,7 @@ outputs: { chosen: \"${steps.first.chosen}\" }
 ";
 
 /// Answers one request with a completion; gives the request.
-fn stand_in(content: &str) -> (String, JoinHandle<String>) {
+pub(crate) fn stand_in(content: &str) -> (String, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let body = json!({
