@@ -1,5 +1,8 @@
 // The client and the real program.
 import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 
 import { Planwire, ProblemError, eventId } from "planwire";
@@ -57,7 +60,11 @@ test("list of 2,500 events is stored whole and in order", { skip }, async t => {
 });
 
 test("plan is started, followed with its subplans, folded and listed", { skip }, async t => {
-  const { url } = await serve(t, "--allow-inline-documents");
+  const folder = mkdtempSync(join(tmpdir(), "planwire-"));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const policy = join(folder, "policy.toml");
+  writeFileSync(policy, "[[network.allow]]\ntool = 'file.list'\n");
+  const { url } = await serve(t, "--allow-inline-documents", "--policy", policy);
   const planwire = new Planwire(url);
   const { plan_id } = await planwire.start({ document: DOCUMENT, inputs: { folders: ["/", "/"] }, context_id: "weekly" });
   const types = [];

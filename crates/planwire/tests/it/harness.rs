@@ -60,6 +60,9 @@ impl Ran {
     }
 }
 
+/// The policy of a place whose server takes documents from anybody.
+const OPEN_POLICY: &str = "network-may-all.toml";
+
 impl Place {
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("planwire-").tempdir().expect("a folder for the test");
@@ -116,6 +119,10 @@ impl Place {
         {
             command.env_remove(name);
         }
+        let policy = self.folder.path().join(OPEN_POLICY);
+        if policy.exists() {
+            command.env("PLANWIRE_ENGINE_POLICY", policy);
+        }
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -141,6 +148,12 @@ impl Place {
     /// Starts `serve` on a free port and waits until it answers.
     pub(crate) fn serve(&self, more: &[&str]) -> Server {
         self.serve_at("127.0.0.1:0", more)
+    }
+
+    /// Starts `serve` so that anybody may send documents along, which may do everything, also after a restart.
+    pub(crate) fn serve_documents(&self) -> Server {
+        self.file(OPEN_POLICY, "[[network.allow]]\n");
+        self.serve(&["--allow-inline-documents"])
     }
 
     /// Starts `serve` on an address and waits until it answers.

@@ -224,7 +224,7 @@ fn run_beside_a_run_is_waited_for() {
 #[test]
 fn paused_plan_waits_until_it_is_resumed() {
     let place = place();
-    let server = place.serve(&["--allow-inline-documents"]);
+    let server = place.serve_documents();
     let folder = place.folder("held");
     let document = r#"
 plan: pausing

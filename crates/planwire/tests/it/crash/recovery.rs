@@ -30,7 +30,7 @@ fn soak_killed_at_random_instants_plans_go_on_to_the_end_of_an_undisturbed_run()
 
 /// Runs one tree through at most `kills` servers that are killed; says how many were.
 fn kill_until_it_ends(place: &Place, traces: &Traces, chance: &mut Chance, kills: u64) -> u64 {
-    let server = place.serve(&["--allow-inline-documents"]);
+    let server = place.serve_documents();
     survivor::start(&server, traces);
     let mut server = Some(server);
     let (mut killed, mut adopted) = (0, 0);
@@ -90,7 +90,7 @@ outputs: { said: "${steps.below.outputs.said}" }
 "#;
 
 fn start_waiting(place: &Place) -> (Server, String) {
-    let server = place.serve(&["--allow-inline-documents"]);
+    let server = place.serve_documents();
     let body = json!({"text": WAITING, "name": "waits.yaml", "inputs": {"folder": place.folder("open")}});
     let started = server.http.post("/v1/plans", &body);
     assert!(started.status < 300, "{started:?}");

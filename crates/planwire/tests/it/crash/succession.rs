@@ -47,7 +47,7 @@ fn check_round(cluster: &Cluster, schema: &str, stop: bool, chance: &mut Chance)
         place
     });
     let traces = Traces::in_folder(&first);
-    let (leaving, staying) = (first.serve(&["--allow-inline-documents"]), second.serve(&[]));
+    let (leaving, staying) = (first.serve_documents(), second.serve_documents());
     survivor::start(&leaving, &traces);
     std::thread::sleep(Duration::from_micros(chance.between(0, INSTANT_US_MAX)));
     let begun = Instant::now();

@@ -11,7 +11,7 @@ const JSON: (&str, &str) = ("Content-Type", "application/json");
 #[test]
 fn bad_input_gets_its_typed_answer_and_stores_nothing() {
     let place = Place::new();
-    let server = place.serve(&["--allow-inline-documents"]);
+    let server = place.serve_documents();
     prepare(&server);
     let before = head(&server);
     let cases =

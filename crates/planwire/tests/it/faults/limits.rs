@@ -65,7 +65,7 @@ fn stalled(server: &Server) -> Option<TcpStream> {
 fn server_that_may_start_no_process_says_so_in_the_plan_and_lives() {
     let Some(group) = Cgroup::new("processes and threads exhausted", Controller::Pids) else { return };
     let place = Place::new();
-    let server = place.serve(&["--allow-inline-documents"]);
+    let server = place.serve_documents();
     let mut author = Author::begin(&server);
     assert_eq!(run_tool(&server)["payload"]["ok"], true);
     group.take(&server);

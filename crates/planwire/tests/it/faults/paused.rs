@@ -42,7 +42,7 @@ fn soak_stopped_and_continued_server_serves_on_the_same_streams_and_its_tools_ha
 /// A tool that ends while the server is stopped is neither timed out nor failed.
 fn tool_ends_well(seconds: u64) {
     let place = Place::new();
-    let server = place.serve(&["--allow-inline-documents"]);
+    let server = place.serve_documents();
     let steps = json!({"nap": {"tool": "exec", "with": {"argv": ["sleep", "1"]}}});
     let document = json!({"plan": "nap", "goal": "Sleep a little", "steps": steps});
     let started = server.http.post("/v1/plans", &json!({"document": document})).json(201);
