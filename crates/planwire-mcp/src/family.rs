@@ -1,15 +1,18 @@
 //! The tools of all configured servers, found by name.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 use planwire_engine::document::did_you_mean;
+use planwire_engine::policy::Reach;
 use planwire_engine::tool::{Parameters, ToolContext, ToolError, ToolOutput};
+use planwire_engine::tools::http::Client;
 use planwire_engine::{Tool, ToolFamily};
 use planwire_event::vocabulary::Object;
 
 use crate::call;
-use crate::config::{McpConfig, McpConfigError};
+use crate::config::{McpConfig, McpConfigError, Reach as How};
 use crate::server::{Blueprint, Server};
 
 /// What the names of these tools begin with.
@@ -75,9 +78,11 @@ impl ToolFamily for Mcp {
         if self.server(server).is_some() {
             return None;
         }
+        if self.servers.is_empty() {
+            return Some(format!("no MCP server is configured: see [mcp.servers.{server}]"));
+        }
         let configured = self.servers.iter().map(|server| server.name.as_str());
-        let hint = did_you_mean(server, configured, "configured servers");
-        Some(hint.unwrap_or_else(|| format!("no MCP server is configured: see [mcp.servers.{server}]")))
+        did_you_mean(server, configured, "configured servers")
     }
 }
 
@@ -99,6 +104,15 @@ impl Tool for McpTool {
 
     fn arguments(&self) -> Parameters {
         Parameters::Unknown
+    }
+
+    /// The address of the server. A program is the operator's own choice, not the document's.
+    fn reach(&self, _arguments: &Object, _folder: &Path) -> Reach {
+        let host = match &self.server.config.reach {
+            How::Address { url, .. } => Client::host_of(url).ok(),
+            How::Program { .. } => None,
+        };
+        Reach { hosts: host.into_iter().collect(), ..Reach::default() }
     }
 
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use futures_util::future::BoxFuture;
 use planwire_engine::Redactor;
 use planwire_engine::keep::Kept;
+use planwire_engine::policy::Gate;
 use planwire_engine::tool::{ToolContext, ToolError};
 use planwire_engine::tools::http::HttpConfig;
 use tokio::sync::Mutex;
@@ -32,6 +33,8 @@ pub(crate) struct Server {
     /// Where a program runs, unless it is configured.
     pub(crate) folder: PathBuf,
     pub(crate) redactor: Redactor,
+    /// That of the call that asked first; each call is judged by itself before.
+    pub(crate) gate: Gate,
     life: Mutex<Life>,
 }
 
@@ -46,7 +49,7 @@ impl Server {
     /// Starts nothing yet.
     pub(crate) fn new(blueprint: Arc<Blueprint>, context: &ToolContext) -> Self {
         let (folder, redactor) = (context.folder.clone(), context.redactor.clone());
-        Self { blueprint, folder, redactor, life: Mutex::default() }
+        Self { blueprint, folder, redactor, gate: context.gate.clone(), life: Mutex::default() }
     }
 
     /// The name by which documents know it.

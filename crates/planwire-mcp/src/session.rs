@@ -89,7 +89,7 @@ impl Session {
                 }
             }
             Reach::Address { url, headers } => {
-                let transport = web::transport(url, headers, &server.blueprint.http, &server.redactor)?;
+                let transport = web::transport(url, headers, server)?;
                 let begun = timeout(patience, greet(transport)).await;
                 Ok(begun.unwrap_or_else(|_| Err(late()))?.into_session(None))
             }

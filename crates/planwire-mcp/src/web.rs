@@ -7,10 +7,9 @@ use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use hyper::{Method, StatusCode};
-use planwire_engine::Redactor;
 use planwire_engine::tool::ToolError;
+use planwire_engine::tools::http::Client;
 use planwire_engine::tools::http::client::Response;
-use planwire_engine::tools::http::{Client, HttpConfig};
 use rmcp::model::{ClientJsonRpcMessage, ClientRequest, ErrorData, ServerJsonRpcMessage};
 use rmcp::transport::common::http_header::{
     EVENT_STREAM_MIME_TYPE, HEADER_LAST_EVENT_ID, HEADER_SESSION_ID, JSON_MIME_TYPE,
@@ -23,6 +22,7 @@ use sse_stream::{Sse, SseStream};
 
 use crate::config::Hidden;
 use crate::limits::MESSAGE_BYTES_MAX;
+use crate::server::Server;
 use crate::session::BeginError;
 
 /// Bytes of a failed response that are looked at.
@@ -42,11 +42,10 @@ pub(crate) struct Web {
 pub(crate) fn transport(
     url: &str,
     headers: &BTreeMap<String, Hidden>,
-    http: &HttpConfig,
-    redactor: &Redactor,
+    server: &Server,
 ) -> Result<StreamableHttpClientTransport<Web>, BeginError> {
     let for_good = |error: ToolError| BeginError::for_good(error.message);
-    Client::check(url).map_err(for_good)?;
+    Client::host_of(url).map_err(for_good)?;
     let mut own = HeaderMap::new();
     own.insert(USER_AGENT, HeaderValue::from_static(concat!("planwire/", env!("CARGO_PKG_VERSION"))));
     for (name, value) in headers {
@@ -56,7 +55,14 @@ pub(crate) fn transport(
         value.set_sensitive(true);
         own.insert(header, value);
     }
-    let web = Web { client: Arc::new(Client::new(http.clone(), redactor.clone())), headers: own };
+    let web = Web {
+        client: Arc::new(Client::new(
+            server.blueprint.http.clone(),
+            server.redactor.clone(),
+            server.gate.clone(),
+        )),
+        headers: own,
+    };
     let config = StreamableHttpClientTransportConfig::with_uri(url)
         .max_sse_event_size(MESSAGE_BYTES_MAX)
         .max_json_response_size(MESSAGE_BYTES_MAX)

@@ -454,6 +454,11 @@ impl Arguments {
         flags
     }
 
+    /// Whether the command works beside a broken configuration, as if there were none.
+    pub(crate) const fn goes_without_config(&self) -> bool {
+        matches!(self.command, Command::Check(_))
+    }
+
     /// Whether the command looks at no configuration, so that a broken one does not keep it from its work.
     pub(crate) const fn needs_no_config(&self) -> bool {
         match &self.command {

@@ -80,7 +80,9 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     }
     let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
     let environment: Environment = variables.collect();
-    Settings::load(arguments.global.config.as_deref(), &environment, &arguments.flags())
+    let settings = Settings::load(arguments.global.config.as_deref(), &environment, &arguments.flags());
+    // A document can be checked beside a broken configuration; only the names of MCP servers are not known then.
+    if arguments.goes_without_config() { Ok(settings.unwrap_or_default()) } else { settings }
 }
 
 /// Prints diagnostics of the libraries to standard error.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::harness::{Place, Ran, finish};
 
-const PLAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans/recent-changes.yaml");
+const PLAN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans/mcp/recent-changes.yaml");
 
 /// Notes that a test cannot run here.
 fn skip(test: &str, reason: &str) {

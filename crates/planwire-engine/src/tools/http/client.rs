@@ -10,6 +10,7 @@ use super::arguments::{Request, Statuses};
 use super::connection::{Connector, Exchange, bad_response};
 use super::shown::Shown;
 use super::target::Target;
+use crate::policy::{Gate, Host};
 use crate::redaction::Redactor;
 use crate::tool::ToolError;
 
@@ -18,22 +19,23 @@ use crate::tool::ToolError;
 pub struct Client {
     connector: Connector,
     redactor: Redactor,
+    gate: Gate,
 }
 
 impl Client {
-    /// A client that reaches servers as `config` says, and whose errors hold no values of secrets.
+    /// A client that reaches servers as `config` says and `gate` admits, and whose errors hold no values of secrets.
     #[must_use]
-    pub fn new(config: HttpConfig, redactor: Redactor) -> Self {
-        Self { connector: Connector::new(config), redactor }
+    pub fn new(config: HttpConfig, redactor: Redactor, gate: Gate) -> Self {
+        Self { connector: Connector::new(config), redactor, gate }
     }
 
-    /// Checks that a text is the URL of an HTTP server.
+    /// The server that a URL names.
     ///
     /// # Errors
     ///
-    /// `bad_argument` says what is wrong with it.
-    pub fn check(url: &str) -> Result<(), ToolError> {
-        Target::parse(url).map(drop)
+    /// `bad_argument` says what is wrong with the URL.
+    pub fn host_of(url: &str) -> Result<Host, ToolError> {
+        Target::parse(url).map(|target| Host::new(&target.host, target.port))
     }
 
     /// Sends a request; returns when the head of the response is there.
@@ -60,7 +62,7 @@ impl Client {
             kept_bytes: 0,
             is_strict: false,
         };
-        let exchange = self.connector.send(&request, &crate::policy::Gate::default()).await?;
+        let exchange = self.connector.send(&request, &self.gate).await?;
         Ok(Response { request, exchange })
     }
 }
