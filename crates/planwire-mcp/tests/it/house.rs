@@ -153,9 +153,9 @@ impl Events {
         self.0.iter().filter(|event| event.event.event_type() == event_type).count()
     }
 
-    pub(crate) fn end(&self) -> Result<Object, PlanFailed> {
+    pub(crate) fn end(&self) -> Result<Object, Box<PlanFailed>> {
         let last = &self.0.last().unwrap().event;
-        last.read::<PlanCompleted>().map(|end| end.outputs).ok_or_else(|| last.read().unwrap())
+        last.read::<PlanCompleted>().map(|end| end.outputs).ok_or_else(|| Box::new(last.read().unwrap()))
     }
 
     /// The output of [`one`].

@@ -102,6 +102,21 @@ pub(crate) fn usage(used: &UsageSum) -> String {
     words
 }
 
+/// What the plan and all below it used, and the limits that it was warned of.
+fn used(plan: &PlanState, output: Output) -> Vec<String> {
+    if plan.usage.total.is_empty() {
+        return Vec::new();
+    }
+    let title = output.style.paint(Paint::Strong, "usage");
+    let mut lines = vec![String::new(), title, format!("  {}", usage(&plan.usage.total))];
+    lines.extend(plan.limits_warned.iter().map(|warned| {
+        let (limit, used, max) = (escape(&warned.limit), &warned.used, &warned.max);
+        let words = format!("  limit {limit}: {used} of {max} used when it was warned of");
+        output.style.paint(Paint::Warning, &words)
+    }));
+    lines
+}
+
 fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Vec<String> {
     let style = output.style;
     let title = |text: &str| style.paint(Paint::Strong, text);
@@ -116,16 +131,7 @@ fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Ve
     let frame = Frame { now, tick: 0, columns, rows: usize::MAX, style };
     lines.push(String::new());
     lines.extend(view.picture(&frame));
-    if !plan.usage.total.is_empty() {
-        lines.extend([String::new(), title("usage"), format!("  {}", usage(&plan.usage.total))]);
-        lines.extend(plan.limits_warned.iter().map(|warned| {
-            let (limit, used, max) = (escape(&warned.limit), &warned.used, &warned.max);
-            style.paint(
-                Paint::Warning,
-                &format!("  limit {limit}: {used} of {max} used when it was warned of"),
-            )
-        }));
-    }
+    lines.extend(used(plan, output));
     if !plan.steps.is_empty() {
         lines.extend([String::new(), title("steps")]);
         lines.extend(plan.steps.iter().map(|step| {

@@ -78,6 +78,7 @@ impl Phrase {
     /// # Errors
     ///
     /// The name of a secret that is not configured.
+    #[cfg_attr(not(feature = "mcp"), expect(dead_code, reason = "only a build with servers needs values"))]
     pub(crate) fn fill<'a>(&self, value: impl Fn(&str) -> Option<&'a str>) -> Result<String, &str> {
         let mut text = String::new();
         for piece in &self.pieces {

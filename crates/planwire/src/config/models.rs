@@ -93,9 +93,7 @@ struct Priced {
 impl Priced {
     /// A price that is not said is none.
     fn into_price(self) -> Option<Price> {
-        if self.input.or(self.output).is_none() {
-            return None;
-        }
+        self.input.or(self.output)?;
         Some(Price {
             input: self.input.unwrap_or_default(),
             output: self.output.unwrap_or_default(),
