@@ -15,7 +15,7 @@ struct Field {
 
 impl Field {
     fn new() -> Self {
-        let place = Place::new();
+        let mut place = Place::new();
         let work = place.folder("work").canonicalize().expect("a folder");
         let program =
             place.file("work/bin/mark", &format!("#!/bin/sh\necho ran >> {}/trace\n", work.display()));
@@ -27,6 +27,8 @@ impl Field {
         {
             symlink(work.join(to), work.join(from)).expect("a link");
         }
+        // Where programs that a server starts may write.
+        place.set_variable("PLANWIRE_ENGINE_FOLDER", &work);
         Self { place, work }
     }
 
