@@ -173,7 +173,7 @@ outputs: { all: "${steps.b.output.text}" }
 "#;
     house.run(document).await.output();
     assert_eq!(house.pids("started").len(), 1);
-    assert_eq!(house.times_noted(&json!("gave up")), 1);
+    assert_eq!(house.times_noted(&heard("notifications/cancelled")), 1);
 }
 
 #[tokio::test]
