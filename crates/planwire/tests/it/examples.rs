@@ -133,7 +133,7 @@ fn model_says_what_a_report_is_about() {
     let text = format!("[engine.models.default]\nbase_url = 'http://{address}/v1'\nmodel = 'm'\n");
     let config = place.file("planwire.toml", &text);
     let global = ["--config", config.to_str().expect("UTF-8")];
-    let found = outputs(&events(&place, "triage", &["text=How do I stop it?".into()], &global));
+    let found = outputs(&events(&place, "model/triage", &["text=How do I stop it?".into()], &global));
     assert_eq!(found, json!({"kind": "question", "urgency": "none"}));
     assert!(asked.join().expect("a request").contains("How do I stop it?"));
 }

@@ -80,12 +80,13 @@ fn the_manual_names_every_key_of_the_schema() {
 fn every_plan_of_the_repository_is_sound_and_fits_the_schema() {
     let schema = planwire_engine::document::schema();
     let mut count = 0;
-    for entry in std::fs::read_dir("../../plans").unwrap() {
+    let entries = ["../../plans", "../../plans/model"].map(|folder| std::fs::read_dir(folder).unwrap());
+    for entry in entries.into_iter().flatten() {
         let path = entry.unwrap().path();
         if path.extension().is_none_or(|extension| extension != "yaml") {
             continue;
         }
-        let resolved = Document::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        let resolved = Document::load_with(&path, &tools()).unwrap_or_else(|problems| panic!("{problems}"));
         fits(&serde_json::from_str(&resolved.body).unwrap(), &schema, &schema).unwrap();
         count += 1;
     }
