@@ -110,12 +110,14 @@ fn fits(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
         Value::Array(_) => "array",
         Value::String(_) => "string",
         Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
         Value::Number(_) => "integer",
         Value::Null => "null",
     };
     let types = &schema["type"];
     if !types.is_null()
         && types != kind
+        && !(kind == "integer" && types == "number")
         && !types.as_array().is_some_and(|types| types.contains(&json!(kind)))
     {
         return Err(format!("{value} is no {types}"));
