@@ -180,6 +180,10 @@ impl Run {
                 return Ok(());
             }
             self.publish_and_begin(&stop).await?;
+            if self.tasks.is_empty() && !self.is_held() {
+                // It was asked to end while it published: nothing runs whose end could be waited for.
+                continue;
+            }
             self.set_clock();
             let done = tokio::select! {
                 biased;
