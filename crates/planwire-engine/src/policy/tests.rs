@@ -1,3 +1,5 @@
+//! What a policy makes of calls.
+
 use planwire_event::vocabulary::Object;
 use serde_json::{Value, json};
 

@@ -115,11 +115,11 @@ fn fits(value: &Value, schema: &Value, root: &Value) -> Result<(), String> {
         Value::Null => "null",
     };
     let types = &schema["type"];
-    if !types.is_null()
-        && types != kind
-        && !(kind == "integer" && types == "number")
-        && !types.as_array().is_some_and(|types| types.contains(&json!(kind)))
-    {
+    let takes =
+        |kind: &str| types == kind || types.as_array().is_some_and(|types| types.contains(&json!(kind)));
+    // An integer is a number too.
+    let fits_type = takes(kind) || (kind == "integer" && takes("number"));
+    if !types.is_null() && !fits_type {
         return Err(format!("{value} is no {types}"));
     }
     let Some(members) = value.as_object() else { return Ok(()) };
