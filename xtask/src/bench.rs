@@ -32,9 +32,7 @@ pub(crate) fn run(workspace: &Workspace, arguments: &[&str]) -> Result<bool> {
     if let Some(python) = packages::python(workspace) {
         command.env("PLANWIRE_PYTHON", python);
     }
-    if arguments.contains(&"--against")
-        && let Some(modules) = packages::rivals(workspace)
-    {
+    if let Some(modules) = packages::rivals(workspace) {
         command.env("PYTHONPATH", modules);
     }
     command.args(["bench", "--locked", "--package", "planwire", "--bench", "planwire", "--"]);

@@ -22,8 +22,11 @@ const PYTHON: [&str; 6] = [
     "uvicorn==0.54.0",
 ];
 
-/// What the benchmark measures beside, besides [`PYTHON`]: a stream of Redis as server-sent events.
-const RIVALS: [&str; 2] = ["redis==8.1.0", "sse-starlette==3.7.0"];
+/// What the benchmark measures beside, besides [`PYTHON`]: a stream of Redis as server-sent events, and checkpoints of
+/// LangGraph in SQLite. Installed as they are: what they need is among [`PYTHON`], but for the first, which Redis needs
+/// before Python 3.11.3.
+const RIVALS: [&str; 4] =
+    ["async-timeout==5.0.1", "langgraph-checkpoint-sqlite==3.1.2", "redis==8.1.0", "sse-starlette==3.7.0"];
 
 /// The driver of a browser (it brings none of its own), the other official A2A client, MCP servers, and a compiler.
 const NODE: [&str; 6] = [
@@ -57,8 +60,16 @@ pub(crate) fn rivals(workspace: &Workspace) -> Option<PathBuf> {
     let folder = workspace.tools().join("rivals");
     installed(&folder, &RIVALS, || {
         let mut pip = workspace.command(&python);
-        pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--upgrade", "--target"]);
-        run(pip.arg(&folder).args(RIVALS))
+        pip.args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+            "--upgrade",
+        ]);
+        run(pip.arg("--target").arg(&folder).args(RIVALS))
     })?;
     Some(folder)
 }

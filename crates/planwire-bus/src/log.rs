@@ -278,7 +278,7 @@ impl Log {
         let named = plans
             .flat_map(|Incoming { event, fact, .. }| [Some(event.plan_id()), fact.named_plan()])
             .flatten();
-        self.state.prefetch(&*self.repository, named).map_err(AppendError::Refused)?;
+        self.state.prefetch(&mut *self.writer, &*self.repository, named).map_err(AppendError::Refused)?;
         let start = self.state.mark();
         let staged = match self.stage(requests, known) {
             Ok(staged) => staged,

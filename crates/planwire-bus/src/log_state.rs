@@ -12,7 +12,7 @@ use planwire_event::{
     Event, EventType, Filter, Lineage, PlanId, PlanLifecycle, PlanStatus, Producer, Refusal, Seq, StoredEvent,
 };
 use planwire_store::{
-    EventRepository, PAGE_EVENTS_MAX, PageLimits, PlanQuery, PlanRow, PlanScope, StoreError,
+    EventRepository, LogWriter, PAGE_EVENTS_MAX, PageLimits, PlanQuery, PlanRow, PlanScope, StoreError,
 };
 
 use crate::log::wait;
@@ -96,9 +96,11 @@ impl LogState {
         self.settle();
     }
 
-    /// Makes sure that all that the store knows of `plans` is in the cache.
+    /// Makes sure that all that the store knows of `plans` is in the cache. The writer's store is asked first: a plan that
+    /// begins, or is announced, is asked for in each case.
     pub(crate) fn prefetch<'a>(
         &mut self,
+        writer: &mut dyn LogWriter,
         repository: &dyn EventRepository,
         plans: impl Iterator<Item = &'a PlanId>,
     ) -> Result<(), StoreError> {
@@ -118,8 +120,13 @@ impl LogState {
         }
         let missing: Vec<_> = missing.into_iter().collect();
         for ids in missing.chunks(PAGE_EVENTS_MAX) {
-            let query = PlanQuery { scope: PlanScope::These(ids.to_vec()), ..PlanQuery::default() };
-            let rows = wait(repository.plans(&query))?.plans;
+            let rows = match writer.plans_named(ids) {
+                Some(rows) => rows?,
+                None => {
+                    let query = PlanQuery { scope: PlanScope::These(ids.to_vec()), ..PlanQuery::default() };
+                    wait(repository.plans(&query))?.plans
+                }
+            };
             self.refill(repository, rows)?;
         }
         Ok(())

@@ -36,7 +36,7 @@ use crate::tool_set::ToolSet;
 pub const TREE_PLANS_MAX: usize = 50_000;
 
 /// Plans of one tree that are open at a time. Beyond it each plan runs one subplan at a time, so that it goes on.
-pub const TREE_OPEN_PLANS_MAX: usize = 512;
+pub const TREE_OPEN_PLANS_MAX: usize = 2_048;
 
 /// How often a publish that the store refused for want of space or lock is tried again, and after how long.
 pub const PUBLISH_TRIES_MAX: u32 = 30;

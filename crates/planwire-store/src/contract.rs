@@ -265,6 +265,17 @@ pub trait LogWriter: Send {
     /// [`AppendError::Unsettled`] if it may be.
     fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError>;
 
+    /// The rows of those of `plans` that the store knows, if it is quicker here than by the repository, whose answer comes
+    /// from another thread; `None` if it is not. At most [`PAGE_EVENTS_MAX`] plans are asked for at a time.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] if the store cannot be read.
+    fn plans_named(&mut self, plans: &[PlanId]) -> Option<Result<Vec<PlanRow>, StoreError>> {
+        let _ = plans;
+        None
+    }
+
     /// Removes the payload of an event for good; its digest stays, so that its leaf can be verified. The name of a plan
     /// whose `PlanStarted` it is goes too. Nothing happens to one that was removed before, but that the store looks once
     /// more whether anything of it is left. Not between [`LogWriter::lock_head`] and [`LogWriter::append`].

@@ -19,8 +19,9 @@ use crate::template::Template;
 pub const STEPS_MAX: usize = 500;
 /// Inputs, outputs, artifacts or options of one document or decision.
 pub const MEMBERS_MAX: usize = 100;
-/// Steps, or children of a `for_each`, of one plan that may run at a time, whatever a document asks for.
-pub const PARALLEL_MAX: usize = 64;
+/// Steps, or children of a `for_each`, of one plan that may run at a time, whatever a document asks for. An open plan takes
+/// some XX KiB.
+pub const PARALLEL_MAX: usize = 1_000;
 /// Steps of one plan that run at a time when its document does not say.
 pub const PARALLEL_DEFAULT: usize = 8;
 /// Levels of plans below a root: the default and the most that a document may ask for.

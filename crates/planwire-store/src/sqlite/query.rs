@@ -157,13 +157,16 @@ pub(crate) fn plans(connection: &mut Connection, query: &PlanQuery) -> Result<Pl
 }
 
 fn these_plans(connection: &Connection, query: &PlanQuery, these: &[PlanId]) -> Result<PlanPage, StoreError> {
-    let mut found = Vec::new();
-    for one in these.iter().take(PAGE_EVENTS_MAX) {
-        found.extend(plan(connection, one.as_str())?);
-    }
+    let mut found = plans_named(connection, these)?;
     found.sort_by_key(|plan: &PlanRow| plan.first_position);
     found.dedup_by_key(|plan| plan.first_position);
     Ok(PlanPage::of(query, found.iter()))
+}
+
+/// The rows of those plans that there are.
+pub(crate) fn plans_named(connection: &Connection, plans: &[PlanId]) -> Result<Vec<PlanRow>, StoreError> {
+    let rows = plans.iter().take(PAGE_EVENTS_MAX).map(|one| plan(connection, one.as_str()));
+    rows.filter_map(Result::transpose).collect()
 }
 
 /// Plans in their order, chosen by SQLite: what is not on the page is not decoded. `value` is what `narrower` calls ?3.

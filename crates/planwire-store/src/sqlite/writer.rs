@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use planwire_event::EventId;
+use planwire_event::{EventId, PlanId};
 use planwire_event::ids::EVENT_ID_CHARS;
 use planwire_event::timestamp::TIMESTAMP_CHARS;
 use rusqlite::{Connection, ErrorCode, params};
@@ -20,6 +20,7 @@ use crate::row::Members;
 use crate::sqlite::checkpoint::{Checkpointer, empty_wal};
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
+use crate::sqlite::query;
 use crate::sqlite::removal;
 use crate::sqlite::witness::Witness;
 
@@ -315,6 +316,10 @@ impl LogWriter for SqliteWriter {
             },
             Err(error) => Err(self.refuse(error)),
         }
+    }
+
+    fn plans_named(&mut self, plans: &[PlanId]) -> Option<Result<Vec<PlanRow>, StoreError>> {
+        Some(if self.closed { Err(StoreError::Closed) } else { query::plans_named(&self.connection, plans) })
     }
 
     fn remove_payload(&mut self, event_id: EventId) -> Result<Removal, StoreError> {

@@ -4,6 +4,8 @@
 //! - [`replay`], [`live`]: from the store, and from publish over the disk to a client
 //! - [`dispatch`], [`plans`]: from the ring to readers in the program
 //! - [`burst`], [`steady`], [`memory`]: event streams of many clients
+//!
+//! The rows of the engine are the same as without `--against`.
 
 mod burst;
 mod dispatch;
@@ -15,7 +17,7 @@ mod publish;
 mod replay;
 mod steady;
 
-use crate::Family;
+use crate::{Family, engine};
 
 /// What a table by hand is called.
 const TABLE: &str = "PostgreSQL INSERT";
@@ -31,7 +33,7 @@ pub(crate) const LEFT_OUT: [&str; 3] = [
 ];
 
 /// The families in the order in which they run, by the name under which they are asked for.
-pub(crate) const FAMILIES: [(&str, Family); 15] = [
+pub(crate) const FAMILIES: [(&str, Family); 18] = [
     ("publish-1", publish::one_in_flight),
     ("publish-64", publish::sixty_four),
     ("bulk", publish::bulk),
@@ -40,6 +42,9 @@ pub(crate) const FAMILIES: [(&str, Family); 15] = [
     ("replay", replay::from_the_store),
     ("live", live::at_200_per_second),
     ("live-full", live::at_full_speed),
+    ("engine", engine::steps_in_sequence),
+    ("engine-children", engine::children_in_parallel),
+    ("engine-one", engine::one_step),
     ("dispatch", dispatch::from_the_ring),
     ("plans", plans::each_of_another),
     ("burst-100", burst::to_a_hundred),

@@ -8,6 +8,13 @@ pub(crate) enum Asked {
     Measure(Arguments),
     /// To be the server whose memory another run of this program looks at.
     Serve(PathBuf),
+    /// To run a large plan, so that another run of this program can look at its memory.
+    Size {
+        /// Which one.
+        plan: String,
+        /// Where its log lies.
+        folder: PathBuf,
+    },
     /// To say what can be asked.
     Help,
 }
@@ -51,6 +58,10 @@ impl Arguments {
                 "--json" => parsed.json = Some(value("a file")?.into()),
                 "--folder" => parsed.folder = Some(value("a folder")?.into()),
                 "--serve" => return Ok(Asked::Serve(value("a folder")?.into())),
+                "--size" => {
+                    let plan = value("a plan")?;
+                    return Ok(Asked::Size { plan, folder: value("a folder")?.into() });
+                }
                 "--help" | "-h" => return Ok(Asked::Help),
                 option if option.starts_with('-') => return Err(format!("'{option}' is no option")),
                 _ => parsed.rows.push(word),

@@ -46,13 +46,17 @@ use crate::setting::Setting;
 type Family = fn(&Setting) -> Result<Vec<Row>>;
 
 /// The families in the order in which they run, by the name under which they are asked for.
-const FAMILIES: [(&str, Family); 10] = [
+const FAMILIES: [(&str, Family); 14] = [
     ("publish-1", publish::one_in_flight),
     ("publish-64", publish::sixty_four),
     ("bulk", publish::bulk),
     ("live", live::at_200_per_second),
     ("live-full", live::at_full_speed),
     ("engine", engine::steps_in_sequence),
+    ("engine-children", engine::children_in_parallel),
+    ("engine-one", engine::one_step),
+    ("engine-subplans", engine::thousand_subplans),
+    ("engine-large", engine::hundred_thousand_events),
     ("burst", burst::to_a_thousand),
     ("memory", memory::idle_clients),
     ("replay", replay::from_the_store),
@@ -65,6 +69,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse(std::env::args().skip(1), names) {
         Ok(Asked::Measure(arguments)) => measure(&arguments),
         Ok(Asked::Serve(folder)) => memory::serve(&folder),
+        Ok(Asked::Size { plan, folder }) => engine::run_large(&plan, &folder),
         Ok(Asked::Help) => {
             println!("{}", arguments::usage(names));
             return ExitCode::SUCCESS;

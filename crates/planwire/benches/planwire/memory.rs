@@ -73,9 +73,19 @@ fn read_all(clients: &mut [(TcpStream, Count)], frames: usize) -> Result<()> {
 
 /// Resident memory of a process.
 pub(crate) fn resident_kib(process: u32) -> Result<f64> {
+    status_kib(process, "VmRSS:")
+}
+
+/// The highest that the resident memory of a process has been.
+pub(crate) fn high_water_kib(process: u32) -> Result<f64> {
+    status_kib(process, "VmHWM:")
+}
+
+fn status_kib(process: u32, name: &str) -> Result<f64> {
     let path = format!("/proc/{process}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-    let value = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("there is no VmRSS")?;
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    let value = value.with_context(|| format!("{path} has no {name}"))?;
     Ok(value.trim().trim_end_matches(" kB").parse()?)
 }
 

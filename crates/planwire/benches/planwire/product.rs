@@ -50,6 +50,12 @@ impl Product {
         Self::over(Box::new(writer), repository, Config::default(), Some(folder))
     }
 
+    /// Opens the log at `path`, and makes it if there is none. It stays there.
+    pub(crate) fn open_at(path: &Path) -> Result<Self> {
+        let (writer, repository) = SqliteStore::open(path, &OpenOptions::default())?;
+        Self::over(Box::new(writer), repository, Config::default(), None)
+    }
+
     /// Opens the log at `url`, in PostgreSQL, and makes it if there is none.
     pub(crate) fn open_postgres(url: &str) -> Result<Self> {
         let (writer, repository) = PostgresStore::open(&url.parse()?, &PostgresOptions::default())?;

@@ -4,11 +4,13 @@
 //! - [`resp`], [`redis`]: Redis with `appendfsync always`; [`sse_starlette`]: its stream as server-sent events
 //! - [`postgres`]: a server; [`table`]: the table that one would write by hand
 //! - [`nchan`]: the module of nginx
+//! - [`langgraph`]: graphs in Python with checkpoints in SQLite
 //! - [`broadcast`], [`callback`], [`linear_scan`], [`axum_shared`]: in this program, without durability
 
 pub(crate) mod axum_shared;
 pub(crate) mod broadcast;
 pub(crate) mod callback;
+pub(crate) mod langgraph;
 pub(crate) mod linear_scan;
 pub(crate) mod nchan;
 pub(crate) mod postgres;
