@@ -11,7 +11,7 @@
 //! - `routes`, `app`: which path leads where, and what the routes share.
 //! - `openapi`: what every route takes and gives, as `/openapi.json`.
 //! - `events`, `sse_stream`, `sse_chunks`, `sse_common`, `sse_frame`, `sse_body`, `sse_connection`, `sse_heartbeat`: reading events as pages and as streams.
-//! - `publish`, `plans`, `states`, `start`, `answer`, `blobs`, `health`, `page`: the other routes.
+//! - `publish`, `plans`, `states`, `start`, `ask`, `answer`, `blobs`, `health`, `page`: the other routes.
 //!
 //! # Memory
 //!
@@ -25,6 +25,7 @@ pub mod a2a;
 mod accept;
 mod answer;
 mod app;
+mod ask;
 mod blobs;
 mod body;
 pub mod config;

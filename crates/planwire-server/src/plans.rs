@@ -1,28 +1,24 @@
-//! Plans: `GET /v1/plans`, `GET /v1/plans/{plan_id}`, `GET /v1/plans/{plan_id}/document`,
-//! `POST /v1/plans/{plan_id}/cancel`.
+//! Plans: `GET /v1/plans`, `GET /v1/plans/{plan_id}`, `GET /v1/plans/{plan_id}/document`.
 
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
-use planwire_bus::{PublishError, StartAt};
+use planwire_bus::StartAt;
 use planwire_event::state::PlanState;
-use planwire_event::vocabulary::{CancelRequested, PauseRequested, ResumeRequested, TypedPayload};
-use planwire_event::{Cursor, Digest, Event, EventId, Filter, LogId, PlanId, Refusal, Seq, Timestamp};
+use planwire_event::{Cursor, Digest, Filter, LogId, PlanId, Seq, Timestamp};
 use planwire_store::{EventRepository, PlanOrder, PlanQuery, PlanRow, PlanScope};
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::app::{App, PRINCIPAL};
+use crate::app::App;
 use crate::config::PAGE_PLANS_DEFAULT;
 use crate::events;
-use crate::openapi::{Answer, Body as Taken, Content, Operation, Parameter, Values};
+use crate::openapi::{Answer, Content, Operation, Parameter, Values};
 use crate::params::{IN_PATH_PLAN, Pairs, Parameters, PlanPath, page_limit};
 use crate::problem::{Kind, Problem};
-use crate::{body, params, states};
+use crate::{params, states};
 
 /// Pages of rows that a list by state looks through for one answer, which may then be short or empty.
 const STATE_PAGES_MAX: usize = 10;
@@ -273,119 +269,4 @@ pub(crate) async fn document(
     let none =
         || Problem::new(Kind::DocumentUnknown, format!("the document of plan {plan} is not stored here"));
     Ok(events::json(body.ok_or_else(none)?.as_bytes().to_vec()))
-}
-
-/// A request about a plan.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "AskOfPlan")]
-struct Asked {
-    /// Why, for people.
-    #[serde(default)]
-    reason: String,
-}
-
-/// The request is in the log.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct AskedAnswer {
-    /// The plan.
-    plan_id: PlanId,
-    /// The event of the request.
-    event_id: EventId,
-    /// Where it is.
-    cursor: Cursor,
-}
-
-const ASKED_ANSWERS: &[Answer] =
-    &[Answer::new(202, "The request is on disk.", &[Content::answer::<AskedAnswer>()])];
-
-/// What a request about a plan is like on the wire.
-const fn asked(id: &'static str, summary: &'static str, description: &'static str) -> Operation {
-    Operation {
-        id,
-        summary,
-        description,
-        parameters: &[IN_PATH_PLAN],
-        body: Some(Taken { required: false, ..Content::request::<Asked>() }),
-        answers: ASKED_ANSWERS,
-        faults: &[],
-        problems: &[
-            body::PROBLEMS,
-            &[Kind::IdMalformed, Kind::PlanUnknown, Kind::PlanEnded],
-            Kind::OF_PUBLISH,
-        ],
-    }
-}
-
-pub(crate) static CANCEL: Operation = asked(
-    "cancelPlan",
-    "Asks that a plan end",
-    "Publishes CancelRequested; the owner of the plan acts on it. The body may be left out.",
-);
-
-pub(crate) static PAUSE: Operation = asked(
-    "pausePlan",
-    "Asks that a plan begin nothing new",
-    "Publishes PauseRequested: the plan and all below it begin no step until somebody asks that it go on; what runs goes \
-     on to its end. The body may be left out.",
-);
-
-pub(crate) static RESUME: Operation = asked(
-    "resumePlan",
-    "Asks that a paused plan go on",
-    "Publishes ResumeRequested. A plan below it that was paused by itself stays so. The body may be left out.",
-);
-
-/// Publishes that somebody asks for the plan's end; its owner acts on it.
-pub(crate) async fn cancel(
-    State(app): State<Arc<App>>,
-    PlanPath(plan): PlanPath,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
-    ask(&app, plan, &headers, body, |requested_by, reason| CancelRequested { requested_by, reason }).await
-}
-
-/// Publishes that somebody asks that the plan begin nothing new.
-pub(crate) async fn pause(
-    State(app): State<Arc<App>>,
-    PlanPath(plan): PlanPath,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
-    ask(&app, plan, &headers, body, |requested_by, reason| PauseRequested { requested_by, reason }).await
-}
-
-/// Publishes that somebody asks that the plan go on.
-pub(crate) async fn resume(
-    State(app): State<Arc<App>>,
-    PlanPath(plan): PlanPath,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
-    ask(&app, plan, &headers, body, |requested_by, reason| ResumeRequested { requested_by, reason }).await
-}
-
-/// Publishes a request about a plan; `payload` makes it of who asks and why.
-async fn ask<T: TypedPayload>(
-    app: &App,
-    plan: PlanId,
-    headers: &HeaderMap,
-    body: Body,
-    payload: impl FnOnce(String, String) -> T,
-) -> Result<(StatusCode, Json<AskedAnswer>), Problem> {
-    let text = body::text(headers, body, app.config.limits.body_read).await?;
-    let asked: Asked = if text.trim().is_empty() { Asked::default() } else { body::json(&text)? };
-    let payload = payload(format!("http:{PRINCIPAL}"), app.redacted(asked.reason));
-    let event = Event::of(&app.config.ids, &*app.config.clock, plan.clone(), &payload)
-        .map_err(|error| Problem::new(Kind::BodyMalformed, error.to_string()))?;
-    let published = app.publisher.publish(event).await.map_err(|error| match error {
-        PublishError::Rejected { refusal: Refusal::PlanNotStarted { .. }, .. } => unknown(&plan),
-        PublishError::Rejected { refusal: Refusal::PlanEnded { .. }, .. } => {
-            Problem::new(Kind::PlanEnded, format!("plan {plan} has ended")).with("plan_id", plan.as_str())
-        }
-        other => other.into(),
-    })?;
-    let answer = AskedAnswer { plan_id: plan, event_id: published.event_id, cursor: published.cursor };
-    Ok((StatusCode::ACCEPTED, Json(answer)))
 }

@@ -13,7 +13,7 @@ use hyper_util::service::TowerToHyperService;
 use crate::app::App;
 use crate::openapi::Routes;
 use crate::problem::{Kind, Problem};
-use crate::{a2a, answer, blobs, events, guard, health, openapi, page, plans, publish, redact, start};
+use crate::{a2a, answer, ask, blobs, events, guard, health, openapi, page, plans, publish, redact, start};
 
 /// Every route with its description.
 pub(crate) fn all() -> Routes {
@@ -32,9 +32,9 @@ pub(crate) fn all() -> Routes {
         .get("/v1/plans/{plan_id}/events", events::of_plan, &events::OF_PLAN)
         .get("/v1/plans/{plan_id}/document", plans::document, &plans::DOCUMENT)
         .get("/v1/plans/{plan_id}/blobs/{digest}", blobs::blob, &blobs::BLOB)
-        .post("/v1/plans/{plan_id}/cancel", plans::cancel, &plans::CANCEL)
-        .post("/v1/plans/{plan_id}/pause", plans::pause, &plans::PAUSE)
-        .post("/v1/plans/{plan_id}/resume", plans::resume, &plans::RESUME)
+        .post("/v1/plans/{plan_id}/cancel", ask::cancel, &ask::CANCEL)
+        .post("/v1/plans/{plan_id}/pause", ask::pause, &ask::PAUSE)
+        .post("/v1/plans/{plan_id}/resume", ask::resume, &ask::RESUME)
         .post("/v1/plans/{plan_id}/answer", answer::plan, &answer::PLAN)
         .get(a2a::card::PATH, a2a::card::card, &a2a::described::CARD)
         .get("/a2a/extensions/plan-events", a2a::card::extension, &a2a::described::EXTENSION)

@@ -15,7 +15,7 @@ use planwire_event::{Digest, EventType, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::config::A2aConfig;
-use super::methods::OUTPUT_MODES;
+use super::methods::{OUTPUT_MODES, REQUESTS};
 use super::version::VERSION;
 use super::wire::EXTENSION;
 use crate::app::App;
@@ -107,11 +107,16 @@ fn json(config: &A2aConfig, catalog: &[CatalogEntry]) -> Value {
             "extensions": [{
                 "uri": EXTENSION,
                 "description": format!(
-                    "Native events in updates, resuming without loss by cursor, safe repetition of messages; \
+                    "Native events in updates, resuming without loss by cursor, safe repetition of messages, pauses; \
                      see {url}/extensions/plan-events"
                 ),
                 "required": config.extension_required,
-                "params": { "resume": true, "eventTypes": event_types(), "inputs": schemas(catalog) },
+                "params": {
+                    "resume": true,
+                    "requests": REQUESTS.map(|(name, _)| name),
+                    "eventTypes": event_types(),
+                    "inputs": schemas(catalog),
+                },
             }],
         },
         "defaultInputModes": ["text/plain", "application/json"],

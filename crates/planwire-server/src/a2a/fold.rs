@@ -92,6 +92,8 @@ pub(crate) struct TaskFold {
     cursor: Cursor,
     seq: Seq,
     status_at: Timestamp,
+    /// The request that it begin nothing new, while it is paused.
+    paused: Option<Piece>,
     /// The last event with a message for people.
     said: Option<Piece>,
     /// Events that are messages of the history, oldest first.
@@ -112,6 +114,7 @@ impl TaskFold {
             standing: Standing::default(),
             seq: Seq::ZERO,
             status_at: Timestamp::from_micros_clamped(0),
+            paused: None,
             said: None,
             history: VecDeque::new(),
             more_history: false,
@@ -132,6 +135,10 @@ impl TaskFold {
             Change::Said => self.said = Some(piece),
             Change::Chunk(chunk) => self.add_chunk(chunk, piece),
             Change::Turned(turn) => self.turn(turn, piece),
+            Change::Paused => {
+                self.paused.get_or_insert(piece);
+            }
+            Change::Resumed => (self.paused, self.said) = (None, Some(piece)),
         }
     }
 
@@ -147,7 +154,8 @@ impl TaskFold {
                 self.said = None;
                 self.remember(piece);
             }
-            Turn::Closed { answered: false, .. } | Turn::Ended(_) => self.said = Some(piece),
+            Turn::Closed { answered: false, .. } => self.said = Some(piece),
+            Turn::Ended(_) => (self.paused, self.said) = (None, Some(piece)),
         }
     }
 

@@ -130,6 +130,11 @@ fn update(stored: &StoredEvent, json: &Bytes, scene: Scene<'_>, extent: Extent) 
 
 fn metadata(stored: &StoredEvent, json: &Bytes, extent: Extent) -> Extension {
     let mut plan_events = PlanEvents::at(stored.cursor(), stored.seq);
+    plan_events.paused = match stored.event.event_type() {
+        EventType::PauseRequested => Some(true),
+        EventType::ResumeRequested => Some(false),
+        _ => None,
+    };
     match extent {
         Extent::Plain => {}
         Extent::Extended => {

@@ -2,8 +2,9 @@
 //!
 //! - `send`: messages that start plans, and those that answer questions. `kept`: how the log keeps them.
 //! - `list`: tasks, the one whose status changed last first.
-//! - `cancel`: asks that a plan end, and waits for it.
+//! - `cancel`: asks that a plan end, and waits for it. `asked`: asks that it pause or go on, by a message.
 
+mod asked;
 mod cancel;
 mod kept;
 mod list;
@@ -22,6 +23,7 @@ use super::stream::{self, Envelope, Follow};
 use super::wire::{StreamResponse, Task};
 use crate::app::App;
 
+pub(crate) use asked::REQUESTS;
 pub(crate) use list::TaskPage;
 pub(crate) use send::OUTPUT_MODES;
 

@@ -260,6 +260,9 @@ pub(crate) struct PlanEvents {
     /// Whether something was left out because of its size.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) truncated: bool,
+    /// On a task: true while it is paused. On an update: what became of that by its event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paused: Option<bool>,
     /// The plan's place in its tree, on tasks.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     pub(crate) lineage: Option<Lineage>,
@@ -294,7 +297,16 @@ pub(crate) struct Gap {
 impl PlanEvents {
     /// A place and nothing else.
     pub(crate) const fn at(cursor: Cursor, seq: Seq) -> Self {
-        Self { cursor, seq, event: None, event_id: None, truncated: false, lineage: None, gap: None }
+        Self {
+            cursor,
+            seq,
+            event: None,
+            event_id: None,
+            truncated: false,
+            paused: None,
+            lineage: None,
+            gap: None,
+        }
     }
 }
 

@@ -8,6 +8,7 @@ mod a2a_errors;
 mod a2a_lists;
 mod a2a_messages;
 mod a2a_methods;
+mod a2a_pauses;
 mod a2a_routes;
 mod a2a_sizes;
 mod a2a_stream;

@@ -14,8 +14,17 @@ use crate::faults::chance::skip;
 use crate::harness::{Place, Running, Server, free_address};
 
 /// What each script prints a line about.
-const SCENARIOS: [&str; 8] =
-    ["send", "stream", "second_subscriber", "multi_turn", "subplan_question", "cancel", "listing", "resume"];
+const SCENARIOS: [&str; 9] = [
+    "send",
+    "stream",
+    "second_subscriber",
+    "multi_turn",
+    "subplan_question",
+    "cancel",
+    "pause",
+    "listing",
+    "resume",
+];
 
 /// Events that the followed task gets before its first reader and after each kill; the last batch ends it.
 const BATCH: usize = 12;
@@ -36,6 +45,14 @@ goal: Ask for a colour
 steps:
   colour: { ask: "Which colour?", answer: { type: string } }
 outputs: { message: "It is ${steps.colour.output}" }
+"#;
+
+const TWICE: &str = r#"
+plan: twice
+goal: Ask for a colour, then for a size
+steps:
+  colour: { ask: "Which colour?", answer: { type: string } }
+  size: { after: [colour], ask: "Which size?", answer: { type: string } }
 "#;
 
 const PARENT: &str = r#"
@@ -128,7 +145,7 @@ struct Host<'a> {
 
 impl<'a> Host<'a> {
     fn start(place: &'a Place) -> Self {
-        for (name, text) in [("greet", GREET), ("ask", ASK), ("parent", PARENT)] {
+        for (name, text) in [("greet", GREET), ("ask", ASK), ("twice", TWICE), ("parent", PARENT)] {
             place.file(&format!("plans/{name}.yaml"), text);
         }
         let config = place.file("planwire.toml", CONFIG).display().to_string();

@@ -37,6 +37,10 @@ pub(crate) enum Change {
     Said,
     Chunk(Box<Chunk>),
     Turned(Turn),
+    /// Somebody asked that the plan begin nothing new.
+    Paused,
+    /// Somebody asked that it go on.
+    Resumed,
 }
 
 /// A piece of an artifact.
@@ -70,7 +74,7 @@ impl Step {
     pub(crate) fn weight_bytes(&self) -> usize {
         size_of::<Self>()
             + match &self.change {
-                Change::None | Change::Started | Change::Said => 0,
+                Change::None | Change::Started | Change::Said | Change::Paused | Change::Resumed => 0,
                 Change::Chunk(chunk) => size_of::<Chunk>() + chunk.artifact_id.len() + chunk.name.len(),
                 Change::Turned(_) => size_of::<OpenQuestion>(),
             }
@@ -86,6 +90,8 @@ impl Change {
                 message.map_or(Self::None, |_| Self::Started)
             }
             EventType::DecisionMade | EventType::SubplanSpawned | EventType::SubplanCompleted => Self::Said,
+            EventType::PauseRequested => Self::Paused,
+            EventType::ResumeRequested => Self::Resumed,
             EventType::ArtifactProduced => event.read::<ArtifactProduced>().map_or(Self::None, |produced| {
                 Self::Chunk(Box::new(Chunk {
                     artifact_id: cut(&produced.artifact_id).into(),

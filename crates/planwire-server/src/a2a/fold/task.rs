@@ -77,6 +77,7 @@ impl TaskFold {
         };
         let mut plan_events = PlanEvents::at(self.cursor, self.seq);
         plan_events.truncated = room.truncated;
+        plan_events.paused = self.paused.map(|_| true);
         plan_events.lineage = Some(Lineage {
             parent_plan_id: self.about.parent.as_ref().map(ToString::to_string),
             root_plan_id: self.about.root.to_string(),
@@ -98,7 +99,7 @@ impl TaskFold {
         REST_BYTES + 2 * self.about.context_id.len()
     }
 
-    /// The message of the status: the newest open question, or else what was said last.
+    /// The message of the status: the newest open question, or else why it is paused, or else what was said last.
     async fn message(
         &self,
         repository: &dyn EventRepository,
@@ -106,7 +107,8 @@ impl TaskFold {
         room: &mut Room,
     ) -> Result<Option<Message>, ReadError> {
         let asked = self.questions().last().map(|question| question.event_id);
-        let Some(event_id) = asked.or(self.said.map(|said| said.event_id)) else { return Ok(None) };
+        let told = self.paused.or(self.said).map(|told| told.event_id);
+        let Some(event_id) = asked.or(told) else { return Ok(None) };
         let found = read(repository, &[event_id]).await?;
         let Some(stored) = found.get(&event_id) else { return Ok(None) };
         let Some(message) = mapping::of_status(stored, &self.about) else { return Ok(None) };

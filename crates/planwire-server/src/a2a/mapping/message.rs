@@ -1,8 +1,8 @@
 //! What an event says to people, as a message of the agent or of the user.
 
 use planwire_event::vocabulary::{
-    AnswerOutcome, DecisionMade, Failure, InputReceived, InputRequested, PlanCompleted, PlanFailed,
-    PlanStarted, QuestionKind, SubplanCompleted, SubplanSpawned,
+    AnswerOutcome, DecisionMade, Failure, InputReceived, InputRequested, PauseRequested, PlanCompleted,
+    PlanFailed, PlanStarted, QuestionKind, ResumeRequested, SubplanCompleted, SubplanSpawned,
 };
 use planwire_event::{EventType, StoredEvent};
 use serde_json::{Value, json};
@@ -41,6 +41,12 @@ pub(crate) fn of_status(stored: &StoredEvent, about: &About) -> Option<Message> 
                 AnswerOutcome::Withdrawn => "The question is withdrawn",
             };
             Some(agent(stored, about, text.to_owned()))
+        }),
+        EventType::PauseRequested => event.read().map(|PauseRequested { requested_by, reason }| {
+            agent(stored, about, request(&requested_by, "pause", &reason))
+        }),
+        EventType::ResumeRequested => event.read().map(|ResumeRequested { requested_by, reason }| {
+            agent(stored, about, request(&requested_by, "go on", &reason))
         }),
         EventType::PlanCompleted => {
             Some(completed(stored, about, event.read::<PlanCompleted>().unwrap_or_default()))
@@ -150,6 +156,11 @@ fn noted(mut message: Message, note: Value) -> Message {
 fn decision(made: &DecisionMade) -> String {
     let why = if made.rationale.is_empty() { String::new() } else { format!(" ({})", made.rationale) };
     line(&format!("{} {}{why}", made.question, made.chosen))
+}
+
+fn request(requested_by: &str, what: &str, reason: &str) -> String {
+    let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    line(&format!("{requested_by} asked the task to {what}{why}"))
 }
 
 fn failure(about: &About, error: Option<Failure>) -> String {

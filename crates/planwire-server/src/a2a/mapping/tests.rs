@@ -121,6 +121,8 @@ fn events() -> Vec<(&'static str, Value)> {
         ("InputReceived", json!({ "request_id": "r", "outcome": "expired", "answered_by": "e" })),
         ("InputReceived", json!({ "request_id": "r", "outcome": "withdrawn", "answered_by": "e" })),
         ("CancelRequested", json!({ "requested_by": "me" })),
+        ("PauseRequested", json!({ "requested_by": "me", "reason": "the disk\nis full" })),
+        ("ResumeRequested", json!({ "requested_by": "me" })),
         ("acme.note", json!({ "n": 1 })),
         ("PlanCompleted", json!({})),
         ("PlanCompleted", json!({ "outputs": { "message": "all\nis well", "count": 3 } })),

@@ -1,19 +1,16 @@
-//! Cancelling: asks that a plan end, waits for it a while, and answers with the task as it then is.
-//!
-//! The owner of a plan ends it. A plan without an owner, one that somebody else publishes, ends if its publisher reads
-//! the request; where nobody does, the answer after [`CANCEL_WAIT_MS`] is the task as it is, which still runs.
+//! CancelTask: asks the owner to end the plan and waits for that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use planwire_bus::{Item, PublishError, StartAt};
-use planwire_event::vocabulary::CancelRequested;
-use planwire_event::{Event, EventType, Filter, PlanId, Refusal};
+use planwire_bus::{Item, StartAt};
+use planwire_event::{EventType, Filter, PlanId};
 
-use super::fold;
+use super::{asked, fold};
 use crate::a2a::error::{A2aError, ErrorKind};
 use crate::a2a::fold::TaskFold;
-use crate::app::{App, PRINCIPAL};
+use crate::app::App;
+use crate::ask::{Ask, AskFault, ask};
 
 /// Milliseconds that the answer to CancelTask waits for the plan's end. Less than the 5 s after which common clients
 /// give up.
@@ -23,12 +20,10 @@ pub(super) async fn cancel(app: &Arc<App>, plan: &PlanId) -> Result<Arc<TaskFold
     if fold(app, plan).await?.is_terminal() {
         return Err(not_cancelable(plan));
     }
-    let payload = CancelRequested { requested_by: format!("a2a:{PRINCIPAL}"), reason: String::new() };
-    let event = Event::of(&app.config.ids, &*app.config.clock, plan.clone(), &payload)
-        .map_err(|error| A2aError::new(ErrorKind::InternalError, error.to_string()))?;
-    let published = app.publisher.publish(event).await.map_err(|error| match error {
-        PublishError::Rejected { refusal: Refusal::PlanEnded { .. }, .. } => not_cancelable(plan),
-        other => other.into(),
+    let asker = asked::asker(String::new(), None);
+    let published = ask(app, plan, Ask::Cancel, asker).await.map_err(|fault| match fault {
+        AskFault::PlanEnded => not_cancelable(plan),
+        other => asked::refused(plan, other),
     })?;
     let ends = Filter::plan(plan.clone()).with_types([EventType::PlanCompleted, EventType::PlanFailed]);
     let mut events = app.bus.stream(ends, StartAt::After(published.cursor)).await?;

@@ -1,6 +1,7 @@
-//! Messages: each starts a plan, is answered at once, or answers a question of the task that it names.
+//! Messages: each starts a plan, is answered at once, or answers a question of the task that it names; with our
+//! extension it may ask something of that task instead.
 //!
-//! **Repetition.** A message that belongs to a task answers once, however often it is sent: the id of its event is made
+//! **Repetition.** A message that belongs to a task counts once, however often it is sent: the id of its event is made
 //! of the task, the message id and the content. A message that starts a plan starts one only where the client activated
 //! our extension: then the plan's id is made the same way. Without it each message starts a plan of its own, since
 //! clients exist that send one message twice and mean two tasks.
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use planwire_bus::{Item, StartAt, StartError, StartRequest, Started};
+use planwire_bus::{Item, Published, StartAt, StartError, StartRequest, Started};
 use planwire_event::vocabulary::{InputReceived, Origin};
 use planwire_event::{Cursor, EventId, EventType, Filter, PlanId};
 
 use super::kept::{identity, kept};
-use super::{Call, fold, view};
+use super::{Call, asked, fold, view};
 use crate::a2a::error::{A2aError, ErrorKind, FieldViolation};
 use crate::a2a::fold::{Settled, TaskFold};
 use crate::a2a::mapping::{self, BODY_BYTES_MAX};
@@ -25,6 +26,7 @@ use crate::a2a::stream::{self, Envelope, Follow};
 use crate::a2a::wire::{Content, Message, Part, Role, StreamResponse};
 use crate::answer::{self, AnswerFault, Choice, Given, GivenValue};
 use crate::app::{App, PRINCIPAL};
+use crate::ask::{Ask, ask};
 use crate::start;
 
 /// Media types that answers and artifacts mostly have; a client that takes none of them is refused.
@@ -47,18 +49,20 @@ enum Accepted {
         repeated: bool,
         /// The question that it answered.
         settled: Option<Settled>,
+        /// It asks something of the task, and does not wait for what becomes of it.
+        asks: bool,
     },
 }
 
 /// SendMessage: waits until the task ends or asks something, if the client does not want the answer at once.
 pub(super) async fn send(app: &Arc<App>, request: Send, extended: bool) -> Result<StreamResponse, A2aError> {
-    let (plan, after, settled) = match accept(app, &request, extended).await? {
+    let (plan, after, settled, asks) = match accept(app, &request, extended).await? {
         Accepted::Message(message) => return Ok(StreamResponse::Message(message)),
         // What a repetition asks is how the task stands now, not how it stood when it was first sent.
-        Accepted::Task { plan, settled, repeated: true, .. } => (plan, app.bus.tail(), settled),
-        Accepted::Task { plan, after, settled, .. } => (plan, after, settled),
+        Accepted::Task { plan, settled, repeated: true, asks, .. } => (plan, app.bus.tail(), settled, asks),
+        Accepted::Task { plan, after, settled, asks, .. } => (plan, after, settled, asks),
     };
-    let fold = if request.return_immediately {
+    let fold = if request.return_immediately || asks {
         fold(app, &plan).await?
     } else {
         stream::settled(app, &plan, after, settled.clone()).await?
@@ -74,7 +78,7 @@ pub(super) async fn send_streaming(app: &Arc<App>, request: Send, call: Call) ->
     let admission = stream::admit(app, call.after).await?;
     match accept(app, &request, call.extended).await? {
         Accepted::Message(message) => single(&StreamResponse::Message(message), &call.envelope),
-        Accepted::Task { plan, after, repeated, settled } => {
+        Accepted::Task { plan, after, repeated, settled, .. } => {
             let follow = Follow {
                 plan,
                 // From what the message led to on, so that however fast the plan is, the client sees each step.
@@ -119,8 +123,9 @@ fn single(step: &StreamResponse, envelope: &Envelope) -> Result<Response, A2aErr
 
 async fn accept(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepted, A2aError> {
     check_output_modes(&request.accepted_output_modes)?;
+    let asks = if extended { asked::of(request)? } else { None };
     match &request.task {
-        Some(task) => reply(app, request, task).await,
+        Some(task) => reply(app, request, task, asks).await,
         None => begin(app, request, extended).await,
     }
 }
@@ -161,7 +166,7 @@ async fn begin(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepte
     let start = StartRequest { document, inputs, origin, context_id };
     if !extended {
         let Started { plan_id: plan, cursor: after } = starter.start(start).await?;
-        return Ok(Accepted::Task { plan, after, repeated: false, settled: None });
+        return Ok(Accepted::Task { plan, after, repeated: false, settled: None, asks: false });
     }
     let plan = PlanId::from(identity("", &request.message_json));
     let (plan, after, repeated) = match starter.start_as(plan.clone(), start).await {
@@ -174,7 +179,7 @@ async fn begin(app: &Arc<App>, request: &Send, extended: bool) -> Result<Accepte
         }
         Err(error) => return Err(error.into()),
     };
-    Ok(Accepted::Task { plan, after, repeated, settled: None })
+    Ok(Accepted::Task { plan, after, repeated, settled: None, asks: false })
 }
 
 /// The place of the PlanStarted of a plan that the same message on another connection is just starting; none if it
@@ -213,8 +218,13 @@ fn direct(app: &App, request: &Send, part: Part) -> Message {
     }
 }
 
-/// A message to a task: answers its question.
-async fn reply(app: &Arc<App>, request: &Send, task: &PlanId) -> Result<Accepted, A2aError> {
+/// A message to a task: answers its question, or asks something of it.
+async fn reply(
+    app: &Arc<App>,
+    request: &Send,
+    task: &PlanId,
+    asks: Option<(Ask, String)>,
+) -> Result<Accepted, A2aError> {
     let fold = fold(app, task).await?;
     let context_id = &fold.about().context_id;
     if request.message.context_id.as_deref().is_some_and(|named| *named != **context_id) {
@@ -227,6 +237,12 @@ async fn reply(app: &Arc<App>, request: &Send, task: &PlanId) -> Result<Accepted
     if fold.is_terminal() {
         return Err(ended(task, &fold));
     }
+    if let Some((what, reason)) = asks {
+        let asker = asked::asker(reason, Some(event_id));
+        let published = ask(app, task, what, asker).await.map_err(|fault| asked::refused(task, fault))?;
+        let Published { cursor: after, duplicate: repeated, .. } = published;
+        return Ok(Accepted::Task { plan: task.clone(), after, repeated, settled: None, asks: true });
+    }
     if fold.questions().is_empty() {
         let message = format!("task {task} asks nothing; subscribe to it, or start another one");
         return Err(A2aError::new(ErrorKind::UnsupportedOperation, message).with("taskId", task.as_str()));
@@ -236,7 +252,8 @@ async fn reply(app: &Arc<App>, request: &Send, task: &PlanId) -> Result<Accepted
         Ok(answered) => {
             let after = answered.published.cursor;
             let settled = Settled { request_id: answered.request_id, at: after.position };
-            Ok(Accepted::Task { plan: task.clone(), after, repeated: false, settled: Some(settled) })
+            let settled = Some(settled);
+            Ok(Accepted::Task { plan: task.clone(), after, repeated: false, settled, asks: false })
         }
         Err(fault) => {
             // The same message at the same moment, on another connection.
@@ -253,6 +270,7 @@ async fn repeated(app: &App, task: &PlanId, event_id: EventId) -> Result<Option<
         plan: task.clone(),
         after: stored.cursor(),
         repeated: true,
+        asks: *stored.event.event_type() != EventType::InputReceived,
         settled: stored
             .event
             .read::<InputReceived>()

@@ -21,11 +21,11 @@ const connect = () => new ClientFactory(
 
 let number = 0;
 const textPart = value => ({ content: { $case: "text", value }, metadata: undefined, filename: "", mediaType: "" });
-const request = (text, skill, { taskId = "", returnImmediately = false } = {}) => ({
+const request = (text, skill, { taskId = "", returnImmediately = false, said } = {}) => ({
   tenant: "",
   message: {
     messageId: `${binding}-js-${number++}`, contextId: "", taskId, role: Role.ROLE_USER, parts: [textPart(text)],
-    metadata: skill ? { skillId: skill } : undefined, extensions: [], referenceTaskIds: [],
+    metadata: said ? { [EXTENSION]: said } : skill ? { skillId: skill } : undefined, extensions: [], referenceTaskIds: [],
   },
   configuration: { acceptedOutputModes: [], taskPushNotificationConfig: undefined, returnImmediately },
   metadata: undefined,
@@ -97,6 +97,20 @@ const scenarios = {
     const canceled = await client.cancelTask({ tenant: "", id, metadata: undefined });
     assert.equal(state(canceled), "CANCELED");
     return { state: state(canceled) };
+  },
+  async pause(client) {
+    const asks = what => client.sendMessage(
+      request(what, "", { taskId: id, said: { request: what, reason: "lunch" } }),
+      { serviceParameters: { "A2A-Extensions": EXTENSION } },
+    );
+    const said = task => task.metadata[EXTENSION];
+    const { id } = await client.sendMessage(request("go", "twice"));
+    assert.equal(said(await asks("pause")).paused, true);
+    const task = await client.sendMessage(request("green", "", { taskId: id, returnImmediately: true }));
+    assert.deepEqual([state(task), said(task).paused], ["WORKING", true]);
+    assert.equal(said(await asks("resume")).paused, undefined);
+    await reaches(client, id, "INPUT_REQUIRED");
+    return { state: "INPUT_REQUIRED" };
   },
   async listing(client) {
     const ids = [];

@@ -30,8 +30,8 @@ EXTENSION = "urn:planwire:a2a:plan-events:1"
 numbers = iter(range(1_000_000))
 
 
-def message(text, skill=None, **members):
-    metadata = {"skillId": skill} if skill else None
+def message(text, skill=None, note=None, **members):
+    metadata = {EXTENSION: note} if note else {"skillId": skill} if skill else None
     number = f"{BINDING}-{next(numbers)}"
     return Message(message_id=number, role=Role.ROLE_USER, parts=[Part(text=text)], metadata=metadata, **members)
 
@@ -160,6 +160,26 @@ async def cancel(calls):
     return {"state": state(canceled)}
 
 
+async def pause(calls):
+    extended = ClientCallContext(service_parameters={"A2A-Extensions": EXTENSION})
+
+    async def asks(what):
+        wish = request(what, task_id=task, note={"request": what, "reason": "lunch"})
+        [answer] = await collect(calls.send_message(wish, context=extended))
+        return answer.task
+
+    [answer] = await collect(calls.send_message(request("go", "twice")))
+    task = answer.task.id
+    assert note(await asks("pause"))["paused"]
+    [answer] = await collect(calls.send_message(request("green", task_id=task, immediately=True)))
+    assert (state(answer.task), note(answer.task)["paused"]) == ("WORKING", True), answer
+    assert text(answer.task.status.message.parts).endswith("asked the task to pause: lunch"), answer
+    assert "paused" not in note(await asks("resume"))
+    asked = await wait_for(calls, task, "INPUT_REQUIRED")
+    assert text(asked.status.message.parts) == "Which size?", asked
+    return {"state": state(asked)}
+
+
 async def listing(calls):
     pages, token = [], ""
     while True:
@@ -239,7 +259,7 @@ async def resume():
 async def main():
     calls, streams = await client(streaming=False), await client(streaming=True)
     for scenario in [send(calls), stream(streams), second_subscriber(calls, streams), multi_turn(calls),
-                     subplan_question(calls), cancel(calls), listing(calls), resume()]:
+                     subplan_question(calls), cancel(calls), pause(calls), listing(calls), resume()]:
         name = scenario.__name__
         print(json.dumps({"scenario": name, **await scenario}), flush=True)
 
