@@ -50,7 +50,7 @@ pub mod tool_runner;
 pub mod tool_set;
 pub mod tools;
 
-pub use budget::TreeLimits;
+pub use budget::{TreeLimits, WARN_PERCENT};
 pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, ResumeError, Succession};
 pub use launcher::{Launcher, LauncherConfig};
 pub use moment::{AtMoment, Moment, Stage};

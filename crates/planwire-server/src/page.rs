@@ -1,4 +1,4 @@
-//! The page at `/`: one file that shows plans as they happen.
+//! The page at `/`: one file that shows plans as they happen, put together of its parts when it is first asked for.
 
 use std::sync::LazyLock;
 
@@ -9,6 +9,17 @@ use planwire_event::Digest;
 use crate::openapi::{Answer, Content, Operation};
 
 const INDEX: &str = include_str!("page/index.html");
+const STYLE: &str = include_str!("page/page.css");
+const SCRIPT: &str = include_str!("page/page.js");
+
+/// The page with its style and its script.
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    INDEX.replacen("<style>", &format!("<style>{STYLE}"), 1).replacen(
+        "<script>",
+        &format!("<script>{SCRIPT}"),
+        1,
+    )
+});
 
 /// What the page may do: run its own script and style, and ask this server. Nothing else loads or runs, whatever an
 /// event holds.
@@ -16,8 +27,8 @@ static POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
     let policy = format!(
         "default-src 'none'; script-src {}; style-src {}; connect-src 'self'; img-src data:; base-uri 'none'; \
          form-action 'none'; frame-ancestors 'none'",
-        hash_of("script"),
-        hash_of("style"),
+        hash_of(SCRIPT),
+        hash_of(STYLE),
     );
     HeaderValue::from_str(&policy).unwrap_or_else(|_| HeaderValue::from_static("default-src 'none'"))
 });
@@ -43,15 +54,12 @@ pub(crate) async fn index() -> Response {
         (header::CONTENT_SECURITY_POLICY, POLICY.clone()),
         (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     ];
-    (headers, INDEX).into_response()
+    (headers, PAGE.as_str()).into_response()
 }
 
-/// The source expression of what stands in the page's element `tag`.
-fn hash_of(tag: &str) -> String {
-    let (open, close) = (format!("<{tag}>"), format!("</{tag}>"));
-    let inline =
-        INDEX.split_once(&open).and_then(|(_, rest)| rest.split_once(&close)).map_or("", |(text, _)| text);
-    format!("'sha256-{}'", base64(Digest::of(inline.as_bytes()).as_bytes()))
+/// The source expression of an element that holds just `text`.
+fn hash_of(text: &str) -> String {
+    format!("'sha256-{}'", base64(Digest::of(text.as_bytes()).as_bytes()))
 }
 
 fn base64(bytes: &[u8]) -> String {
@@ -85,7 +93,10 @@ mod tests {
 
     #[test]
     fn page_is_one_file_that_builds_no_html_of_text() {
-        assert!(INDEX.lines().count() <= 300, "{} lines", INDEX.lines().count());
+        assert!(PAGE.contains(STYLE) && PAGE.contains(SCRIPT));
+        for part in [INDEX, STYLE, SCRIPT] {
+            assert!(part.lines().count() <= 300, "{} lines", part.lines().count());
+        }
         for bad in [
             "innerHTML",
             "outerHTML",
@@ -96,9 +107,10 @@ mod tests {
             "https://",
             " style=",
         ] {
-            assert!(!INDEX.contains(bad), "{bad}");
+            assert!(!PAGE.contains(bad), "{bad}");
         }
-        assert_eq!(INDEX.matches("<script>").count(), 1);
-        assert_eq!(INDEX.matches("<style>").count(), 1);
+        for tag in ["<script>", "<style>", "</script>", "</style>"] {
+            assert_eq!(PAGE.matches(tag).count(), 1, "{tag}");
+        }
     }
 }

@@ -3,11 +3,12 @@
 use planwire_event::StoredEvent;
 use planwire_event::vocabulary::{
     AnswerOutcome, ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, Failure as EventFailure,
-    InputReceived, InputRequested, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
-    ToolCalled, ToolCompleted,
+    InputReceived, InputRequested, LimitWarned, PauseRequested, PlanAdopted, PlanCompleted, PlanFailed,
+    PlanStarted, ResumeRequested, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted, ToolProgress,
 };
 
 use crate::output::{Paint, Style, cut, duration, escape};
+use crate::watch::usage;
 
 /// Characters of a payload that a line shows.
 const SUMMARY_CHARS_MAX: usize = 160;
@@ -49,6 +50,9 @@ fn known(stored: &StoredEvent) -> Option<(&'static str, Paint, String)> {
                 ("✗", Paint::Warning, format!("{} failed after {took}: {}", done.step, told(&error)))
             }
         });
+    }
+    if let Some(said) = event.read::<ToolProgress>() {
+        return Some(("…", Paint::Faint, format!("{}: {}", said.call_id, said.text)));
     }
     if let Some(made) = event.read::<DecisionMade>() {
         let text = format!("{} {}: {} ({})", made.step, made.question, made.chosen, made.rationale);
@@ -105,9 +109,30 @@ fn known_of_plan(stored: &StoredEvent) -> Option<(&'static str, Paint, String)> 
     if let Some(answer) = event.read::<InputReceived>() {
         return Some(answered(&answer));
     }
-    let cancel = event.read::<CancelRequested>()?;
-    let why = if cancel.reason.is_empty() { String::new() } else { format!(": {}", cancel.reason) };
-    Some(("!", Paint::Warning, format!("{} asks for the end{why}", cancel.requested_by)))
+    requested(stored)
+}
+
+/// What somebody asks of a plan, or its owner says of it.
+fn requested(stored: &StoredEvent) -> Option<(&'static str, Paint, String)> {
+    let event = &stored.event;
+    let why = |reason: &str| if reason.is_empty() { String::new() } else { format!(": {reason}") };
+    let asked = |by: &str, what: &str, reason: &str| {
+        Some(("!", Paint::Warning, format!("{by} asks {what}{}", why(reason))))
+    };
+    if let Some(request) = event.read::<CancelRequested>() {
+        return asked(&request.requested_by, "for the end", &request.reason);
+    }
+    if let Some(request) = event.read::<PauseRequested>() {
+        return asked(&request.requested_by, "for a pause", &request.reason);
+    }
+    if let Some(request) = event.read::<ResumeRequested>() {
+        return asked(&request.requested_by, "to go on", &request.reason);
+    }
+    if let Some(adopted) = event.read::<PlanAdopted>() {
+        return Some(("·", Paint::Plain, format!("another executor goes on{}", why(&adopted.reason))));
+    }
+    let warned = event.read::<LimitWarned>()?;
+    Some(("!", Paint::Warning, usage::limit(&warned)))
 }
 
 fn answered(answer: &InputReceived) -> (&'static str, Paint, String) {
@@ -214,6 +239,19 @@ mod tests {
             r#"{"requested_by":"me","reason":"enough"}"#,
             "! [n] me asks for the end: enough",
         );
+        check("PauseRequested", r#"{"requested_by":"me"}"#, "! [n] me asks for a pause");
+        check("ResumeRequested", r#"{"requested_by":"me","reason":"r"}"#, "! [n] me asks to go on: r");
+        check(
+            "PlanAdopted",
+            r#"{"executor_id":"e","previous":"d","reason":"it is gone"}"#,
+            "· [n] another executor goes on: it is gone",
+        );
+        check(
+            "LimitWarned",
+            r#"{"limit":"tool_calls","used":8,"max":10}"#,
+            "! [n] tool calls nearly used up: 8 of 10",
+        );
+        check("ToolProgress", r#"{"call_id":"list-1","text":"a\u0007"}"#, r"… [n] list-1: a\u{7}");
         check(
             "ArtifactProduced",
             r#"{"artifact_id":"a","name":"r.md","media_type":"text/markdown","part":{"text":"abc"}}"#,

@@ -1,10 +1,14 @@
 //! Shows a tree of plans while it runs: a live picture on a terminal, a line per event elsewhere.
 //!
 //! - [`picture`]: the tree as lines, pure
+//! - [`usage`]: what calls used, in few words
 //! - [`screen`]: lines drawn over those before
+//! - `pace`: which events are printed where lines scroll by
 
+mod pace;
 pub(crate) mod picture;
 pub(crate) mod screen;
+pub(crate) mod usage;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +27,7 @@ use crate::output::{Output, Paint, duration, escape, tell};
 use crate::place::Place;
 use crate::signals::{Asked, Signals};
 use crate::wiring::{Request, Steering};
+use pace::Pace;
 use picture::{Frame, View};
 use screen::Screen;
 
@@ -65,6 +70,7 @@ pub(crate) struct Watch {
     screen: Option<Screen>,
     place: Place,
     tick: usize,
+    pace: Pace,
     outcome: Outcome,
 }
 
@@ -86,7 +92,7 @@ impl Watch {
         let screen = if output.live { Some(Screen::open(output)?) } else { None };
         let mut view = View::default();
         view.flag = place.flag();
-        Ok(Self { output, view, screen, place, tick: 0, outcome })
+        Ok(Self { output, view, screen, place, tick: 0, pace: Pace::default(), outcome })
     }
 
     /// Shows what `follower` gives. The first Ctrl-C asks the plan to end by `steering`, the second ends the watch,
@@ -139,7 +145,7 @@ impl Watch {
         if self.output.json {
             return self.output.line(&stored.to_json());
         }
-        if self.screen.is_none() {
+        if self.screen.is_none() && self.pace.lets(stored) {
             let label = self.view.label(stored.plan_id());
             self.output.line(&line::in_tree(stored, label, self.output.style))?;
             if let Some(asked) =

@@ -1,9 +1,9 @@
 //! `planwire show`: one plan and all below it, as their events tell it.
 
 use planwire_event::state::{PlanState, StepState};
-use planwire_event::vocabulary::UsageSum;
-use planwire_event::{Clock as _, Cost, Filter, PlanId, Position, SystemClock, Timestamp};
+use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock, Timestamp};
 use planwire_store::{EventRepository, PageLimits};
+use serde_json::Value;
 
 use crate::args::ShowArguments;
 use crate::commands::events::unknown_plan;
@@ -12,6 +12,7 @@ use crate::follow::check_cursor;
 use crate::output::{Output, Paint, cut, escape};
 use crate::place::Place;
 use crate::watch::picture::{Frame, View};
+use crate::watch::usage::{self, Detail, Kind, grouped};
 
 /// Characters of a value that is shown in full otherwise by `--json`.
 const VALUE_CHARS_MAX: usize = 400;
@@ -53,7 +54,8 @@ pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Outpu
     } else {
         SystemClock.now()
     };
-    for line in describe(&plan, &view, now, output) {
+    let limits = limits(repository.as_ref(), &plan).await?;
+    for line in describe(&plan, &limits, &view, now, output) {
         output.line(&line)?;
     }
     Ok(Exit::Completed)
@@ -86,38 +88,38 @@ pub(super) async fn fold(
     }
 }
 
-/// What a plan and all below it used, in words.
-pub(crate) fn usage(used: &UsageSum) -> String {
-    let mut words = format!("{} tool calls", used.tool_calls);
-    if used.tokens > 0 {
-        words.push_str(&format!("  {} tokens", used.tokens));
-    }
-    if used.input_tokens + used.output_tokens > 0 {
-        words.push_str(&format!(" ({} in, {} out)", used.input_tokens, used.output_tokens));
-    }
-    if used.cost > Cost::ZERO {
-        let currency = used.currency.as_deref().map(|currency| format!(" {}", escape(currency)));
-        words.push_str(&format!("  cost {}{}", used.cost, currency.unwrap_or_default()));
-    }
-    words
+/// The limits that the document of a plan sets for it and all below it.
+async fn limits(repository: &dyn EventRepository, plan: &PlanState) -> Result<Value, Failure> {
+    let Some(digest) = plan.document_digest.as_deref().and_then(|digest| digest.parse().ok()) else {
+        return Ok(Value::Null);
+    };
+    let body = repository.document(digest).await?;
+    let document = body.and_then(|body| serde_json::from_str::<Value>(&body).ok()).unwrap_or_default();
+    Ok(document["limits"].clone())
 }
 
-/// What the plan and all below it used, and the limits that it was warned of.
-fn used(plan: &PlanState, output: Output) -> Vec<String> {
-    if plan.usage.total.is_empty() {
+/// What the plan and all below it used, of what they may use.
+fn used(plan: &PlanState, limits: &Value, output: Output) -> Vec<String> {
+    let sum = &plan.usage.total;
+    if sum.is_empty() {
         return Vec::new();
     }
-    let title = output.style.paint(Paint::Strong, "usage");
-    let mut lines = vec![String::new(), title, format!("  {}", usage(&plan.usage.total))];
-    lines.extend(plan.limits_warned.iter().map(|warned| {
-        let (limit, used, max) = (escape(&warned.limit), &warned.used, &warned.max);
-        let words = format!("  limit {limit}: {used} of {max} used when it was warned of");
-        output.style.paint(Paint::Warning, &words)
-    }));
+    let mut lines = vec![String::new(), output.style.paint(Paint::Strong, "usage")];
+    for kind in [Kind::Calls, Kind::Tokens, Kind::Cost] {
+        let max = usage::warned(plan, kind).or_else(|| kind.read(&limits[kind.name()]));
+        if kind.used(sum) == 0 && max.is_none() {
+            continue;
+        }
+        let (paint, text) = usage::words(kind, sum, max, Detail::Exact);
+        let (into, out) = (grouped(sum.input_tokens), grouped(sum.output_tokens));
+        let is_split = kind == Kind::Tokens && sum.input_tokens + sum.output_tokens > 0;
+        let split = if is_split { format!(" ({into} in, {out} out)") } else { String::new() };
+        lines.push(output.style.paint(paint, &format!("  {text}{split}")));
+    }
     lines
 }
 
-fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Vec<String> {
+fn describe(plan: &PlanState, limits: &Value, view: &View, now: Timestamp, output: Output) -> Vec<String> {
     let style = output.style;
     let title = |text: &str| style.paint(Paint::Strong, text);
     let mut lines = vec![
@@ -131,7 +133,7 @@ fn describe(plan: &PlanState, view: &View, now: Timestamp, output: Output) -> Ve
     let frame = Frame { now, tick: 0, columns, rows: usize::MAX, style };
     lines.push(String::new());
     lines.extend(view.picture(&frame));
-    lines.extend(used(plan, output));
+    lines.extend(used(plan, limits, output));
     if !plan.steps.is_empty() {
         lines.extend([String::new(), title("steps")]);
         lines.extend(plan.steps.iter().map(|step| {

@@ -4,13 +4,18 @@ use std::collections::HashMap;
 
 use planwire_event::state::{PlanState, StepKind, StepState, TreeState};
 use planwire_event::vocabulary::PlanStarted;
-use planwire_event::{PlanId, PlanStatus, StoredEvent, Timestamp};
+use planwire_event::{Cost, PlanId, PlanStatus, StoredEvent, Timestamp};
 
+use super::usage::{self, Detail, Kind};
 use crate::output::{Paint, Style, cut, duration, escape};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// Characters of a plan's label.
 const LABEL_CHARS_MAX: usize = 40;
+/// Characters of what a call says of its progress.
+const PROGRESS_CHARS_MAX: usize = 60;
+/// Open calls that the line of a plan names.
+const CALLS_MAX: usize = 2;
 /// Inputs that say what one subplan of many is about, the first of them that there is.
 const LABEL_INPUTS: [&str; 3] = ["label", "title", "name"];
 
@@ -149,6 +154,11 @@ impl View {
         if folded > 0 {
             line.push(Paint::Faint, &format!("  {folded} subplans"));
         }
+        // What the topmost plan used stands in the totals.
+        let is_top = self.tree.roots().any(|root| root.plan_id == plan.plan_id);
+        for (paint, text) in usage::of_plan(plan, is_top) {
+            line.push(paint, &format!("  {text}"));
+        }
         notes(plan, &mut line);
         line
     }
@@ -156,19 +166,22 @@ impl View {
     fn totals(&self, frame: &Frame) -> Line {
         let totals = self.tree.totals();
         let mut line = Line::of(Paint::Strong, &progress_bar(totals.plans - totals.open, totals.plans));
-        line.push(
-            Paint::Plain,
-            &format!(
-                " {} of {} plans  {} tool calls  {} decisions  {} events",
-                totals.plans - totals.open,
-                totals.plans,
-                totals.tool_calls,
-                totals.decisions,
-                totals.events
-            ),
-        );
-        if totals.usage.tokens > 0 {
-            line.push(Paint::Plain, &format!("  {} tokens", totals.usage.tokens));
+        let counted = |count: u64, what: &str| match count {
+            1 => format!("  1 {what}"),
+            _ => format!("  {} {what}s", usage::grouped(count)),
+        };
+        let (calls, decisions) =
+            (counted(totals.tool_calls, "tool call"), counted(totals.decisions, "decision"));
+        let events = counted(totals.events, "event");
+        let plans =
+            format!(" {} of {}", totals.plans - totals.open, counted(totals.plans, "plan").trim_start());
+        line.push(Paint::Plain, &format!("{plans}{calls}{decisions}{events}"));
+        let used = [(Kind::Tokens, totals.usage.tokens > 0), (Kind::Cost, totals.usage.cost > Cost::ZERO)];
+        for (kind, _) in used.into_iter().filter(|(_, is_used)| *is_used) {
+            line.push(
+                Paint::Plain,
+                &format!("  {}", usage::words(kind, &totals.usage, None, Detail::Exact).1),
+            );
         }
         let root = self.tree.roots().next();
         let elapsed =
@@ -206,11 +219,15 @@ fn notes(plan: &PlanState, line: &mut Line) {
     if retried > 0 {
         line.push(Paint::Warning, &format!("  {retried} retried"));
     }
-    for call in plan.open_calls.values().take(2) {
+    for call in plan.open_calls.values().take(CALLS_MAX) {
         line.push(Paint::Active, &format!("  {} → {}", escape(&call.step), escape(&call.tool)));
-        if let Some(progress) = &call.progress {
-            line.push(Paint::Active, &format!(": {}", escape(progress)));
+        if let Some(progress) = call.progress.as_deref().filter(|progress| !progress.is_empty()) {
+            line.push(Paint::Plain, &format!(": {}", cut(&escape(progress), PROGRESS_CHARS_MAX)));
         }
+    }
+    let others = plan.open_calls.len().saturating_sub(CALLS_MAX);
+    if others > 0 {
+        line.push(Paint::Active, &format!("  and {others} more"));
     }
 }
 

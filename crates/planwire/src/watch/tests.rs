@@ -71,7 +71,7 @@ fn whole_tree_is_shown_where_there_is_room() {
        ├─ ✔ group n0  40 ms
        ├─ ✔ group n1  40 ms
        └─ ⠹ group n2  2.5 s  list → file.list
-    ━━━━╌╌╌╌╌╌ 2 of 5 plans  1 tool calls  1 decisions  13 events  2.5 s
+    ━━━━╌╌╌╌╌╌ 2 of 5 plans  1 tool call  1 decision  13 events  2.5 s
     ");
 }
 
@@ -159,4 +159,85 @@ fn open_questions_stand_below_the_plan_that_asks() {
     log.add("g0", Some("survey"), 2, "InputReceived", answered);
     log.add("survey", Some("root"), 1, "InputReceived", answered);
     assert!(!log.picture(100, 9).iter().any(|line| line.contains('?') || line.contains("answer")));
+}
+
+const USAGE: &str = r#"{"call_id":"m","ok":true,"usage":{"input_tokens":41000,"output_tokens":2400,"cost":0.19112,"currency":"USD"}}"#;
+
+/// A tree whose first group called a model, was warned of a limit, and runs two calls that tell their progress.
+fn busy() -> Log {
+    let mut log = tree(2, 1);
+    let call = |id: &str, tool: &str| format!(r#"{{"call_id":"{id}","step":"{id}","tool":"{tool}"}}"#);
+    log.add("g1", Some("survey"), 2, "ToolCalled", &call("m", "model"));
+    log.add("g1", Some("survey"), 2, "ToolCompleted", USAGE);
+    log.add("g1", Some("survey"), 2, "LimitWarned", r#"{"limit":"tokens","used":43400,"max":50000}"#);
+    log.add("root", None, 0, "LimitWarned", r#"{"limit":"tool_calls","used":8,"max":10}"#);
+    log.add("g1", Some("survey"), 2, "ToolCalled", &call("n", "mcp:files/read"));
+    log.add("g1", Some("survey"), 2, "ToolCalled", &call("o", "exec"));
+    log
+}
+
+#[test]
+fn usage_stands_beside_the_plan_and_in_the_totals() {
+    insta::assert_snapshot!(busy().picture(140, 20).join("\n"), @r"
+    ⠋ repo-report  2.5 s  4 of 10 tool calls  history: git
+    └─ ⠙ survey  2.5 s  43.4K tokens  0.191 USD
+       ├─ ✔ group n0  40 ms
+       └─ ⠹ group n1  2.5 s  43.4K of 50K tokens  0.191 USD  list → file.list  n → mcp:files/read  and 1 more
+    ━━╌╌╌╌╌╌╌╌ 1 of 4 plans  4 tool calls  1 decision  16 events  43,400 tokens  0.19112 USD  2.5 s
+    ");
+}
+
+#[test]
+fn progress_stands_beside_its_call_until_the_call_ends() {
+    let mut log = busy();
+    let said = |call: &str, text: &str| serde_json::json!({"call_id": call, "text": text}).to_string();
+    let line = |log: &Log| log.picture(400, 20).into_iter().find(|line| line.contains("group n1")).unwrap();
+    log.add("g1", Some("survey"), 2, "ToolProgress", &said("1", "1 of 9"));
+    log.add(
+        "g1",
+        Some("survey"),
+        2,
+        "ToolProgress",
+        &said("1", &format!("2 of 9 \u{1b}[31m{}", "x".repeat(99))),
+    );
+    let shown = line(&log);
+    let expected =
+        format!("list → file.list: 2 of 9 \\u{{1b}}[31m{}…  n → mcp:files/read  and 1 more", "x".repeat(42));
+    assert!(shown.ends_with(&expected) && !shown.contains("1 of 9"), "{shown}");
+    log.add("g1", Some("survey"), 2, "ToolCompleted", r#"{"call_id":"1","ok":true}"#);
+    assert!(!line(&log).contains("of 9"), "{}", line(&log));
+}
+
+#[test]
+fn what_is_nearly_used_up_has_the_colour_of_warnings_and_what_is_used_up_that_of_failures() {
+    let now = "2026-11-22T14:20:03.500000Z".parse().unwrap();
+    let style = Style { colored: true };
+    let shown = |log: &Log| log.1.picture(&Frame { now, tick: 0, columns: 200, rows: 20, style }).join("\n");
+    let mut log = busy();
+    assert!(
+        shown(&log).contains("\x1b[33m  43.4K of 50K tokens\x1b[0m\x1b[2m  0.191 USD\x1b[0m"),
+        "{}",
+        shown(&log)
+    );
+    log.add("g1", Some("survey"), 2, "ToolCompleted", USAGE);
+    assert!(shown(&log).contains("\x1b[31m  86.8K of 50K tokens\x1b[0m"), "{}", shown(&log));
+}
+
+#[test]
+fn lines_tell_progress_now_and_then_and_all_else() {
+    let (mut log, mut pace) = (busy(), Pace::default());
+    let mut lets = |plan: &str, event_type: &str, call: &str, second: u32| {
+        let payload = format!(r#"{{"call_id":"{call}","ok":true,"text":"t"}}"#);
+        let mut stored = log.add(plan, Some("survey"), 2, event_type, &payload);
+        let line = stored.to_json().replacen("14:20:01", &format!("14:20:{second:02}"), 1);
+        stored = crate::client::wire::read_event(&line, &IdGenerator::system()).unwrap();
+        pace.lets(&stored)
+    };
+    assert!(lets("g1", "ToolProgress", "n", 1));
+    assert!(!lets("g1", "ToolProgress", "n", 5));
+    assert!(lets("g1", "ToolProgress", "o", 5), "each call has its own time");
+    assert!(lets("g1", "ToolProgress", "n", 6));
+    assert!(lets("g1", "ToolCompleted", "n", 6));
+    assert!(lets("g1", "PlanCompleted", "", 7));
+    assert_eq!(pace.0.len(), 0);
 }

@@ -54,6 +54,14 @@ impl Browser {
         seen["rows"].clone()
     }
 
+    /// Waits until what stands above the tree holds `word`; then its facts, each with its class.
+    pub(crate) fn head(&mut self, word: &str) -> Value {
+        self.tell(&format!("head {word}"));
+        let seen = self.answer();
+        assert_eq!(seen["problems"], json!([]));
+        seen["head"].clone()
+    }
+
     /// Waits until the page counts PlanStarted and `notes` more events; then each of them has one row, in order.
     pub(crate) fn check(&mut self, notes: u64) {
         self.tell(&format!("await {}", notes + 1));

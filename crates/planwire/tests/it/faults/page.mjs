@@ -1,5 +1,6 @@
 // Drives a browser for browser.rs: `open URL`, then `await N` answers with what the page shows once it counts
-// N events; `rows WORD` with all rows of the tree once one holds the word; `asks N` with the open questions once there are N, `wrong` once an answer was refused; `type TEXT` and
+// N events; `rows WORD` with all rows of the tree once one holds the word; `head WORD` with what stands above the tree once
+// it holds the word; `asks N` with the open questions once there are N, `wrong` once an answer was refused; `type TEXT` and
 // `press BUTTON` answer.
 import { createInterface } from "node:readline";
 import { createRequire } from "node:module";
@@ -16,7 +17,9 @@ page.on("pageerror", error => problems.push(String(error)));
 
 const shown = () => page.evaluate(() => [...document.querySelectorAll("#tree .row .note")].map(note => note.textContent));
 const rows = () => page.evaluate(() => [...document.querySelectorAll("#tree summary, #tree .row")].map(row => ({
-  text: row.innerText, state: ["open", "done", "failed"].find(state => row.classList.contains(state)) ?? "" })));
+  text: row.innerText, state: ["open", "done", "failed"].find(state => row.classList.contains(state)) ?? "",
+  side: row.querySelector(".side").innerText, level: ["near", "over"].find(level => row.querySelector(".side").classList.contains(level)) ?? "" })));
+const head = () => page.evaluate(() => [...document.querySelectorAll("#head .facts span")].filter(fact => !fact.hidden).map(fact => [fact.innerText, fact.className]));
 const asks = () => page.evaluate(() => [...document.querySelectorAll("#asks .ask")].map(ask => ask.innerText));
 try {
   for await (const line of createInterface({ input: process.stdin })) {
@@ -26,6 +29,9 @@ try {
     } else if (command === "rows") {
       await page.waitForFunction(word => document.getElementById("tree").innerText.includes(word), argument, { timeout: 60_000 });
       console.log(JSON.stringify({ rows: await rows(), problems }));
+    } else if (command === "head") {
+      await page.waitForFunction(word => document.getElementById("head").innerText.includes(word), argument, { timeout: 60_000 });
+      console.log(JSON.stringify({ head: await head(), problems }));
     } else if (command === "asks") {
       await page.waitForFunction(count => document.querySelectorAll("#asks .ask").length === count, Number(argument), { timeout: 60_000 });
       console.log(JSON.stringify({ asks: await asks(), problems }));

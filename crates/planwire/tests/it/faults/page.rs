@@ -99,6 +99,78 @@ outputs: { said: "${steps.below.outputs.said}" }
     assert_eq!(approved["payload"]["arguments_digest"].as_str().map(str::len), Some(64));
 }
 
+const USED: &str = "page_shows_progress_of_calls_and_usage_beside_its_limits";
+
+#[test]
+fn page_shows_progress_of_calls_and_usage_beside_its_limits() {
+    let Some(mut browser) = Browser::start(USED) else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let tell = |plan: &str, event_type: &str, payload: Value| {
+        let event = json!({"event_type": event_type, "plan_id": plan, "payload": payload});
+        server.http.post("/v1/events", &event).json(200);
+    };
+    let below = |browser: &mut Browser, word: &str, step: &str| {
+        let rows = browser.rows(word);
+        let is_of = |row: &&Value| row["text"].as_str().is_some_and(|text| text.starts_with(step));
+        let found: Vec<_> = rows.as_array().expect("rows").iter().filter(is_of).cloned().collect();
+        assert_eq!(found.len(), 1, "{step} in {rows}");
+        found[0].clone()
+    };
+    tell("top", "PlanStarted", json!({"name": "top", "goal": "Use much"}));
+    tell("top", "SubplanSpawned", json!({"child_plan_id": "low", "name": "low", "step": "s"}));
+    tell("low", "PlanStarted", json!({"name": "low", "parent_plan_id": "top"}));
+    tell("low", "ToolCalled", json!({"call_id": "c", "step": "fetch", "tool": "http"}));
+    tell("low", "ToolProgress", json!({"call_id": "c", "text": "1/9"}));
+    browser.tell(&format!("open {}/#top", server.url));
+    assert_eq!(below(&mut browser, "1/9", "fetch")["side"], "1/9");
+    // What a tool says is text and nothing else, is cut, and takes the place of what it said before.
+    let said = format!("2/9 \u{1b}[31m<b>\u{202e} {}", "x".repeat(300));
+    tell("low", "ToolProgress", json!({"call_id": "c", "text": said}));
+    let row = below(&mut browser, "2/9", "fetch");
+    let side = row["side"].as_str().expect("a text");
+    assert!(side.starts_with("2/9 \\u001b[31m<b>\\u202e xxx") && side.ends_with("x…"), "{row}");
+    assert!(side.chars().count() < 100 && !row["text"].as_str().is_some_and(|text| text.contains("1/9")));
+    assert!(!browser.head("calls").to_string().contains("tokens"), "nothing was used so far");
+
+    let usage = json!({"input_tokens": 41000, "output_tokens": 2400, "cost": 0.19112, "currency": "USD"});
+    tell("low", "ToolCompleted", json!({"call_id": "c", "step": "fetch", "ok": true, "usage": usage}));
+    tell("low", "LimitWarned", json!({"limit": "tokens", "used": 43400, "max": 50000}));
+    let row = below(&mut browser, "nearly", "low");
+    assert_eq!((&row["side"], &row["level"]), (&json!("43.4K of 50K tokens · 0.191 USD"), &json!("near")));
+    let row = below(&mut browser, "nearly", "fetch");
+    assert_eq!(row["side"], "43.4K tokens · 0.191 USD", "progress goes with its call");
+    let head = browser.head("USD").to_string();
+    assert!(head.contains(r#"["43,400 tokens",""]"#) && head.contains(r#"["0.191 USD",""]"#), "{head}");
+    tell("low", "ToolCalled", json!({"call_id": "d", "step": "again", "tool": "http"}));
+    tell("low", "ToolCompleted", json!({"call_id": "d", "step": "again", "ok": true, "usage": usage}));
+    assert_eq!(below(&mut browser, "86.8K", "low")["level"], "over");
+
+    tell("low", "ToolCalled", json!({"call_id": "e", "step": "left", "tool": "http"}));
+    tell("low", "PauseRequested", json!({"requested_by": "ann", "reason": "dear"}));
+    let failed =
+        json!({"reason": "limit_exceeded", "error": {"code": "limit_exceeded", "message": "enough"}});
+    tell("low", "PlanFailed", failed);
+    let row = below(&mut browser, "enough", "left");
+    assert_eq!(row["state"], "failed", "no call runs longer than its plan");
+}
+
+#[test]
+fn page_shows_the_limits_of_a_document_from_the_beginning() {
+    let Some(mut browser) = Browser::start("page_shows_the_limits_of_a_document_from_the_beginning") else {
+        return;
+    };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    let document = "plan: few\ngoal: Call little\nlimits: { tool_calls: 40 }\nsteps: { list: { tool: file.list, with: { root: . } } }\n";
+    let file = place.file("few.yaml", document);
+    let events = place.run(&["--json", "run", file.to_str().expect("UTF-8")]).json(0);
+    let plan = events[0]["plan_id"].as_str().expect("an id");
+    browser.tell(&format!("open {}/#{plan}", server.url));
+    let head = browser.head("40").to_string();
+    assert!(head.contains(r#"["1 of 1 calls, limit 40",""]"#), "{head}");
+}
+
 fn publish(server: &Server, ids: &IdGenerator, published: &mut u64) {
     for _ in 0..EVENTS {
         *published += 1;
