@@ -61,6 +61,22 @@ fn the_examples_of_the_manual_are_sound() {
 }
 
 #[test]
+fn the_manual_tells_each_argument_of_each_tool_and_no_other() {
+    for tool in tools().iter() {
+        let heading = format!("### `{}`", tool.name());
+        let (_, rest) =
+            MANUAL.split_once(&heading).unwrap_or_else(|| panic!("docs/plans.md has no {heading}"));
+        let table = rest.split_once("| argument |").map(|(_, table)| table).unwrap_or_default();
+        let rows = table.lines().skip(2).take_while(|line| line.starts_with('|'));
+        let first = rows.filter_map(|row| row.split('|').nth(1));
+        let told: BTreeSet<&str> = first.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+        let arguments = tool.arguments();
+        let known: BTreeSet<&str> = arguments.names().unwrap_or_default().into_iter().collect();
+        assert_eq!(told, known, "{}", tool.name());
+    }
+}
+
+#[test]
 fn the_manual_names_every_key_of_the_schema() {
     fn walk(value: &Value, keys: &mut BTreeSet<String>) {
         let Some(members) = value.as_object() else { return };
