@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use planwire_engine::Launcher;
 use planwire_engine::tools::http::HttpConfig;
 
 use crate::limits::{SERVERS_MAX, START_TIMEOUT_DEFAULT};
@@ -45,6 +46,9 @@ pub enum Reach {
         env: BTreeMap<String, Hidden>,
         /// Where it runs; `None`: in the working folder of the plan.
         folder: Option<PathBuf>,
+        /// Starts it below a supervisor, within limits and a sandbox; [`SERVER_LIMITS`](crate::limits::SERVER_LIMITS)
+        /// are usual ones. `None`: it leads a process group, see [`planwire_engine::program`].
+        launcher: Option<Launcher>,
     },
     /// An address, by streamable HTTP.
     Address {
@@ -108,7 +112,8 @@ impl ServerConfig {
     /// A program with its arguments.
     pub fn program<T: Into<String>>(command: impl Into<String>, args: impl IntoIterator<Item = T>) -> Self {
         let args = args.into_iter().map(Into::into).collect();
-        Self::new(Reach::Program { command: command.into(), args, env: BTreeMap::new(), folder: None })
+        let (env, command) = (BTreeMap::new(), command.into());
+        Self::new(Reach::Program { command, args, env, folder: None, launcher: None })
     }
 
     /// An address.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use planwire_engine::launcher::Limits;
+
 /// Servers that may be configured.
 pub const SERVERS_MAX: usize = 50;
 /// Tools of one server.
@@ -19,6 +21,16 @@ pub const CHATTER_CHARS_MAX: usize = 400;
 /// Lines of a server's standard error that are shown in one life of it.
 pub const CHATTER_LINES_MAX: usize = 1_000;
 
+/// What a server that is a program may use with all that it starts, when the configuration does not say. It lives as
+/// long as its tree, so its CPU time has no end; a browser is among what servers start, so there is room for one.
+pub const SERVER_LIMITS: Limits = Limits {
+    memory_bytes: 4 * 1024 * 1024 * 1024,
+    processes: 256,
+    files: 4_096,
+    file_bytes: 1024 * 1024 * 1024,
+    cpu_s: None,
+};
+
 /// Time in which a server must have started and listed its tools, when the configuration does not say.
 pub const START_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 /// Starts that one call tries.
@@ -34,8 +46,10 @@ pub const CANCEL_GRACE: Duration = Duration::from_secs(1);
 pub const EOF_GRACE: Duration = Duration::from_millis(500);
 /// Time that it has then, once it was asked to end by a signal.
 pub const TERM_GRACE: Duration = Duration::from_millis(300);
-/// Time that the kernel is given to end a program that was killed.
-pub const KILL_GRACE: Duration = Duration::from_millis(200);
+/// Time that all of it is given to go when it was killed. What is left then is said, and still being ended.
+pub const KILL_GRACE: Duration = Duration::from_millis(350);
+/// The same for what a program left behind that has ended by itself.
+pub const SETTLE_GRACE: Duration = Duration::from_secs(2);
 /// Time in which the last words of a program that has ended must come.
 pub const LAST_WORDS_GRACE: Duration = Duration::from_millis(200);
 /// Time in which a connection is closed.

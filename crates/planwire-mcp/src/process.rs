@@ -1,131 +1,147 @@
 //! A server that is a program: starting it, seeing its end, and ending it with all that it started.
 //!
-//! It leads a process group of its own. **Invariant:** once a [`Process`] has ended or was dropped, no process of its
-//! group is left. This file alone knows how a program is started.
+//! A task holds the program until nothing of it is left. **Invariant:** once a [`Process`] has ended, nothing that it
+//! started goes on, or it was said what does; once it was dropped, all of it is being ended. This file alone knows how a
+//! program is started.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
-use planwire_engine::tools::exec::ENVIRONMENT;
-use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
-use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
-use tokio::sync::watch;
+use planwire_engine::Launcher;
+use planwire_engine::program::{Ended, Ends, Order, Program};
+use planwire_engine::tool::ToolError;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use tokio::net::unix::pipe::{Receiver, Sender};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use crate::config::Hidden;
-use crate::limits::{KILL_GRACE, TERM_GRACE};
+use crate::limits::{KILL_GRACE, SETTLE_GRACE, TERM_GRACE};
 
 /// What a server is started from.
-pub(crate) struct Program<'a> {
+pub(crate) struct Start<'a> {
+    /// Its name, for diagnostics.
+    pub(crate) server: &'a str,
     pub(crate) command: &'a str,
     pub(crate) args: &'a [String],
     pub(crate) env: &'a BTreeMap<String, Hidden>,
+    /// Where it runs.
     pub(crate) folder: &'a Path,
+    /// The working folder of the plan.
+    pub(crate) base: &'a Path,
+    pub(crate) launcher: Option<&'a Launcher>,
 }
 
-/// The three pipes of a program.
+/// Our ends of the pipes of a program.
 pub(crate) struct Pipes {
-    pub(crate) stdin: ChildStdin,
-    pub(crate) stdout: ChildStdout,
-    pub(crate) stderr: ChildStderr,
+    pub(crate) stdin: Sender,
+    pub(crate) stdout: Receiver,
+    pub(crate) stderr: Receiver,
 }
 
 /// A running program and what it started.
 pub(crate) struct Process {
-    pid: Pid,
-    /// Turns true when the program has ended; its group is gone by then.
-    ended: watch::Receiver<bool>,
-    /// Owns the program until it is reaped.
-    watcher: JoinHandle<()>,
+    /// Asks for the end.
+    asked: Arc<Notify>,
+    over: watch::Receiver<Option<Over>>,
+    /// Owns the program.
+    holder: JoinHandle<()>,
+}
+
+/// A program that has ended.
+struct Over {
+    /// Why it was not started, or was ended for what it did.
+    why: Option<ToolError>,
 }
 
 impl Process {
-    /// Starts a program.
-    pub(crate) fn start(program: &Program<'_>) -> io::Result<(Self, Pipes)> {
-        let mut command = Command::new(program.command);
-        command
-            .args(program.args)
-            .current_dir(program.folder)
-            .env_clear()
-            .envs(ENVIRONMENT.iter().filter_map(|name| std::env::var_os(name).map(|value| (name, value))))
-            .envs(program.env.iter().map(|(name, value)| (name, value.reveal())))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        let mut child = command.spawn()?;
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-        let (Some(pid), (Some(stdin), Some(stdout), Some(stderr))) = (pid, pipes) else {
-            return Err(io::Error::other("the program has no process id or no pipes"));
+    /// Starts a program; that it cannot be started may be heard as its end.
+    pub(crate) async fn start(start: &Start<'_>) -> Result<(Self, Pipes), ToolError> {
+        let folder = open(start.folder)?;
+        let (pipes, ends) = open_pipes()
+            .map_err(|error| ToolError::new("failed", format!("no pipe can be opened: {error}")))?;
+        let order = Order {
+            argv: std::iter::once(start.command.to_owned()).chain(start.args.iter().cloned()).collect(),
+            env: start.env.iter().map(|(name, value)| (name.into(), value.reveal().into())).collect(),
+            folder,
+            base: start.base.to_path_buf(),
+            grace: TERM_GRACE,
         };
-        // Until it is reaped no other process can get its number; so it is seen to end before.
-        let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(watched)?;
-        let (tell, ended) = watch::channel(false);
-        let watcher = tokio::spawn(watch(child, pid, exited, tell));
-        Ok((Self { pid, ended, watcher }, Pipes { stdin, stdout, stderr }))
+        let program = Program::start(start.launcher, order, ends).await?;
+        let (tell, over) = watch::channel(None);
+        let asked = Arc::new(Notify::new());
+        let holder = tokio::spawn(hold(program, Arc::clone(&asked), start.server.to_owned(), tell));
+        Ok((Self { asked, over, holder }, pipes))
     }
 
-    /// Says when the program has ended.
-    pub(crate) fn ended(&self) -> watch::Receiver<bool> {
-        self.ended.clone()
+    /// Waits until nothing of it is left, or it was said what is.
+    pub(crate) async fn ended(&self) {
+        // Whoever holds it tells before it goes.
+        let _ = self.over.clone().wait_for(Option::is_some).await;
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.over.borrow().is_some()
+    }
+
+    /// Why it was not started, or was ended for what it did; none as long as it runs.
+    pub(crate) fn why_ended(&self) -> Option<ToolError> {
+        self.over.borrow().as_ref().and_then(|over| over.why.clone())
     }
 
     /// Waits for the end after the input was closed, then asks for it, then kills.
     pub(crate) async fn end(&self, grace: Duration) {
-        if self.ends_within(grace).await {
-            return;
-        }
-        self.signal(Signal::TERM);
-        // A stopped process does not see the request before it goes on.
-        self.signal(Signal::CONT);
-        if !self.ends_within(TERM_GRACE).await {
-            self.signal(Signal::KILL);
-            self.ends_within(KILL_GRACE).await;
+        if timeout(grace, self.ended()).await.is_err() {
+            self.asked.notify_one();
+            self.ended().await;
         }
     }
-
-    async fn ends_within(&self, grace: Duration) -> bool {
-        let mut ended = self.ended.clone();
-        matches!(tokio::time::timeout(grace, ended.wait_for(|ended| *ended)).await, Ok(Ok(_)))
-    }
-
-    fn signal(&self, signal: Signal) {
-        // Once it is reaped its number may be another's.
-        if !*self.ended.borrow() {
-            let _ = kill_process_group(self.pid, signal);
-        }
-    }
-}
-
-/// Kills what the program left behind when it ends, and reaps it.
-async fn watch(mut child: Child, pid: Pid, exited: AsyncFd<OwnedFd>, tell: watch::Sender<bool>) {
-    // An error of the poller cannot be told from an end; reaping then waits for the real one.
-    let _ = exited.readable().await;
-    let _ = kill_process_group(pid, Signal::KILL);
-    tell.send_replace(true);
-    let _ = child.wait().await;
-}
-
-#[expect(
-    deprecated,
-    reason = "its successor is an unsafe function; an OwnedFd keeps the promise that it asks for"
-)]
-fn watched(pidfd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(pidfd, Interest::READABLE)
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        self.signal(Signal::KILL);
-        // The runtime reaps the program later.
-        self.watcher.abort();
+        // Dropping the program ends it.
+        self.holder.abort();
     }
+}
+
+/// Waits for the end of a program, or the request for it, and ends what is left.
+async fn hold(mut program: Program, asked: Arc<Notify>, server: String, tell: watch::Sender<Option<Over>>) {
+    let ended = tokio::select! {
+        ended = program.ended() => Some(ended),
+        () = asked.notified() => None,
+    };
+    let (why, left) = match ended {
+        Some(Ended::Exited) => (None, program.settle(SETTLE_GRACE).await.err()),
+        Some(Ended::Failed(why)) => (Some(why), program.settle(SETTLE_GRACE).await.err()),
+        None => (None, program.end(KILL_GRACE).await.err()),
+    };
+    if let Some(left) = left {
+        tracing::warn!(server, "an MCP server has ended: {left}");
+    }
+    tell.send_replace(Some(Over { why }));
+}
+
+fn open(folder: &Path) -> Result<OwnedFd, ToolError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    openat(CWD, folder, flags, Mode::empty())
+        .map_err(|_| ToolError::new("bad_cwd", format!("folder {} is not there", folder.display())))
+}
+
+fn open_pipes() -> io::Result<(Pipes, Ends)> {
+    let (input, stdin) = io::pipe()?;
+    let (stdout, output) = io::pipe()?;
+    let (stderr, error) = io::pipe()?;
+    let pipes = Pipes {
+        stdin: Sender::from_owned_fd(stdin.into())?,
+        stdout: Receiver::from_owned_fd(stdout.into())?,
+        stderr: Receiver::from_owned_fd(stderr.into())?,
+    };
+    Ok((pipes, Ends { stdin: input.into(), stdout: output.into(), stderr: error.into() }))
 }

@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use planwire_engine::tool::ToolError;
 use rmcp::model::ProtocolVersion;
 use rmcp::service::{ClientInitializeError, RunningService};
 use rmcp::transport::async_rw::AsyncRwTransport;
 use rmcp::{ClientLifecycleMode, ClientServiceExt as _, Peer, RoleClient};
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -15,9 +15,9 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::chatter::{self, LastLine};
 use crate::client::Client;
 use crate::config::Reach;
-use crate::limits::{CLOSE_GRACE, EOF_GRACE};
+use crate::limits::{CLOSE_GRACE, EOF_GRACE, LAST_WORDS_GRACE};
 use crate::lines::Lines;
-use crate::process::{Process, Program};
+use crate::process::{Process, Start};
 use crate::server::Server;
 use crate::web;
 
@@ -64,28 +64,21 @@ impl Session {
         let patience = server.blueprint.config.start_timeout;
         let late = || BeginError::for_good(format!("it did not answer within {patience:?}"));
         match &server.blueprint.config.reach {
-            Reach::Program { command, args, env, folder } => {
-                let folder = folder.as_deref().unwrap_or(&server.folder);
-                let program = Program { command, args, env, folder };
-                let (process, pipes) =
-                    Process::start(&program).map_err(|error| not_started(command, &error))?;
+            Reach::Program { command, args, env, folder, launcher } => {
+                let (base, name) = (server.folder.as_path(), server.name());
+                let folder = folder.as_deref().unwrap_or(base);
+                let start =
+                    Start { server: name, command, args, env, folder, base, launcher: launcher.as_ref() };
+                let (process, pipes) = Process::start(&start).await.map_err(not_run)?;
                 let (last_line, chatter) =
-                    chatter::follow(pipes.stderr, server.name().into(), server.redactor.clone());
+                    chatter::follow(pipes.stderr, name.into(), server.redactor.clone());
                 let running = Running { process, last_line, chatter };
                 let transport = AsyncRwTransport::new_client(Lines::new(pipes.stdout), pipes.stdin)
                     .with_max_line_length(usize::MAX);
-                let ended = running.process.ended();
-                let begun = timeout(patience, unless(ended, greet(transport))).await;
-                let result = begun.unwrap_or_else(|_| Err(late()));
-                match result {
+                let begun = timeout(patience, unless(running.process.ended(), greet(transport))).await;
+                match begun.unwrap_or_else(|_| Err(late())) {
                     Ok(begun) => Ok(begun.into_session(Some(running))),
-                    Err(error) => {
-                        running.process.end(std::time::Duration::ZERO).await;
-                        Err(BeginError {
-                            why: format!("{}{}", error.why, running.last_line.told().await),
-                            ..error
-                        })
-                    }
+                    Err(error) => Err(running.failed(error).await),
                 }
             }
             Reach::Address { url, headers } => {
@@ -98,7 +91,7 @@ impl Session {
 
     /// Whether calls can be made.
     pub(crate) fn is_alive(&self) -> bool {
-        let has_ended = self.program.as_ref().is_some_and(|program| *program.process.ended().borrow());
+        let has_ended = self.program.as_ref().is_some_and(|program| program.process.has_ended());
         !has_ended && !self.in_doubt.load(Ordering::Relaxed) && !self.peer.is_transport_closed()
     }
 
@@ -110,9 +103,7 @@ impl Session {
     /// Waits for the end of a program; for ever where the server is none.
     pub(crate) async fn died(&self) {
         match &self.program {
-            Some(program) => {
-                let _ = program.process.ended().wait_for(|ended| *ended).await;
-            }
+            Some(program) => program.process.ended().await,
             None => std::future::pending().await,
         }
     }
@@ -129,10 +120,10 @@ impl Session {
         Ok(read)
     }
 
-    /// What a program said last, as the end of a message.
+    /// Why a program has ended, and what it said last, as the end of a message.
     pub(crate) async fn last_words(&self) -> String {
         match &self.program {
-            Some(program) => program.last_line.told().await,
+            Some(program) => program.last_words().await,
             None => String::new(),
         }
     }
@@ -144,6 +135,22 @@ impl Session {
         if let Some(program) = &self.program {
             program.process.end(EOF_GRACE).await;
         }
+    }
+}
+
+impl Running {
+    /// Ends a program with which no session began; gives why, with its last words.
+    async fn failed(&self, error: BeginError) -> BeginError {
+        self.process.end(EOF_GRACE).await;
+        let BeginError { why, may_pass } = self.process.why_ended().map_or(error, not_run);
+        BeginError { why: format!("{why}{}", self.last_line.told().await), may_pass }
+    }
+
+    async fn last_words(&self) -> String {
+        // Its pipes are closed before its end is known.
+        let _ = timeout(LAST_WORDS_GRACE, self.process.ended()).await;
+        let why = self.process.why_ended().map(|why| format!("; {why}")).unwrap_or_default();
+        why + &self.last_line.told().await
     }
 }
 
@@ -202,23 +209,17 @@ fn told(error: &ClientInitializeError) -> String {
 
 /// Does something unless the program ends before.
 async fn unless(
-    mut ended: watch::Receiver<bool>,
+    ended: impl Future<Output = ()>,
     work: impl Future<Output = Result<Begun, BeginError>>,
 ) -> Result<Begun, BeginError> {
     tokio::select! {
         result = work => result,
-        _ = ended.wait_for(|ended| *ended) => Err(BeginError::for_now("it ended at its start")),
+        () = ended => Err(BeginError::for_now("it ended at its start")),
     }
 }
 
-fn not_started(command: &str, error: &std::io::Error) -> BeginError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => {
-            BeginError::for_good(format!("program {command} or its folder is not there"))
-        }
-        std::io::ErrorKind::PermissionDenied => {
-            BeginError::for_good(format!("program {command} may not be run"))
-        }
-        _ => BeginError::for_now(format!("program {command} cannot be started: {error}")),
-    }
+/// A program that was not started, or was ended for what it did.
+fn not_run(error: ToolError) -> BeginError {
+    let for_good = ["not_found", "not_executable", "bad_cwd", "sandbox"].contains(&error.code.as_str());
+    BeginError { why: error.message, may_pass: !for_good }
 }

@@ -20,7 +20,7 @@ pub const CPU_S_MAX: u64 = 60;
 /// program that is faster than the supervisor looks.
 const SLACK: u64 = 2;
 
-/// Limits of one call.
+/// Limits of one program with all that it starts: of a call, or of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
     /// Bytes of memory of all its processes. Default: [`MEMORY_BYTES_MAX`].
@@ -31,8 +31,8 @@ pub struct Limits {
     pub files: u64,
     /// Bytes of each file written. Default: [`FILE_BYTES_MAX`].
     pub file_bytes: u64,
-    /// Seconds of CPU time of all its processes. Default: [`CPU_S_MAX`].
-    pub cpu_s: u64,
+    /// Seconds of CPU time of all its processes; `None`: any. Default: [`CPU_S_MAX`].
+    pub cpu_s: Option<u64>,
 }
 
 impl Default for Limits {
@@ -42,7 +42,7 @@ impl Default for Limits {
             processes: PROCESSES_MAX,
             files: FILES_MAX,
             file_bytes: FILE_BYTES_MAX,
-            cpu_s: CPU_S_MAX,
+            cpu_s: Some(CPU_S_MAX),
         }
     }
 }
@@ -75,8 +75,10 @@ impl Limits {
         lower(Resource::Data, memory, memory)?;
         lower(Resource::Nofile, self.files, self.files)?;
         lower(Resource::Fsize, self.file_bytes, self.file_bytes)?;
-        // SIGXCPU says why; a second later SIGKILL is for those who do not care.
-        lower(Resource::Cpu, self.cpu_s, self.cpu_s.saturating_add(1))?;
+        if let Some(cpu_s) = self.cpu_s {
+            // SIGXCPU says why; a second later SIGKILL is for those who do not care.
+            lower(Resource::Cpu, cpu_s, cpu_s.saturating_add(1))?;
+        }
         lower(Resource::Core, 0, 0)?;
         own_processes_max.map_or(Ok(()), |max| lower(Resource::Nproc, max, max))
     }

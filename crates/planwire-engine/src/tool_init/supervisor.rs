@@ -24,6 +24,7 @@ use super::message::{
 };
 use super::scratch::Scratch;
 use super::{NAMESPACE, PROGRAM, socket, stage};
+use crate::program::TEMPORARY;
 
 /// Time between two looks at what is used.
 const WATCH: Duration = Duration::from_millis(50);
@@ -34,9 +35,6 @@ const PRIORITY: i32 = -10;
 
 /// Children reaped in one go: somebody who lets many end must not keep the supervisor from all else.
 const REAPED_MAX: u32 = 1024;
-
-/// The variable that names the folder for temporary files.
-const TEMPORARY: &str = "TMPDIR";
 
 /// Runs one program to its end.
 pub(super) fn supervise() -> io::Result<()> {
@@ -319,7 +317,7 @@ impl<'a> Supervisor<'a> {
             self.over(Limit::Processes);
         } else if used.memory_bytes > self.limits.memory_bytes {
             self.over(Limit::Memory);
-        } else if used.cpu >= Duration::from_secs(self.limits.cpu_s) {
+        } else if self.limits.cpu_s.is_some_and(|cpu_s| used.cpu >= Duration::from_secs(cpu_s)) {
             self.over(Limit::Cpu);
         }
     }

@@ -4,19 +4,13 @@
 //! program has started is ended as soon as it has ended itself; output is cut while it is read, so that a program that
 //! floods it costs no memory.
 //!
-//! With a [`Launcher`] the program starts below a supervisor, in limits and a sandbox, and all that descends from it is
-//! ended, also when this process is killed. Without one it is the leader of a process group, which is what is ended:
-//! what leaves the group, or outlives this process, goes on.
+//! How it is held, with a [`Launcher`] and without one, is said in [`crate::program`].
 
 mod folder;
-mod group;
 mod pipes;
-mod program;
 mod reach;
-mod supervised;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
@@ -29,13 +23,11 @@ use serde_json::json;
 
 use crate::launcher::Launcher;
 use crate::policy::Reach;
+pub use crate::program::ENVIRONMENT;
+use crate::program::{Ended, Order, Program};
 use crate::redaction::Redactor;
 use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 use pipes::{Excess, Pipes, Pumped};
-use program::{Ended, Order, Program};
-
-/// Variables that a program takes over from the engine's own environment.
-pub const ENVIRONMENT: [&str; 4] = ["PATH", "LANG", "HOME", "TMPDIR"];
 
 /// Bytes of each of the two outputs that are kept when the step does not say; the rest is read and dropped.
 pub const OUTPUT_BYTES_DEFAULT: usize = 48 * 1024;
@@ -188,8 +180,8 @@ impl Exec {
         let (mut pipes, ends) = Pipes::open(arguments.stdin, kept_bytes, excess)
             .map_err(|error| ToolError::new("failed", format!("no pipe can be opened: {error}")))?;
         let folder = folder::open(&context.folder, arguments.cwd.as_deref())?;
-        let env = environment(arguments.env);
-        let order = Order { argv: arguments.argv, env, folder, base: context.folder };
+        let env = arguments.env.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        let order = Order { argv: arguments.argv, env, folder, base: context.folder, grace: TERM_GRACE };
         let program = order.argv[0].clone();
         let mut running = Program::start(self.launcher.as_ref(), order, ends).await?;
 
@@ -211,17 +203,17 @@ impl Exec {
                 }
                 report(&program, status, &arguments.ok_exit_codes, pipes, &context.redactor)
             }
-            End::Program(Ended::Failed(error)) => Err(match running.settle().await {
+            End::Program(Ended::Failed(error)) => Err(match running.settle(SETTLE_GRACE).await {
                 Ok(_) => error,
-                Err(left) => error.with_more(&left.0),
+                Err(left) => error.with_more(&left.to_string()),
             }),
             End::Stopped => {
-                running.end().await?;
+                running.end(REAP_GRACE).await?;
                 Err(ToolError::stopped())
             }
-            End::TooMuchOutput => Err(match running.end().await {
+            End::TooMuchOutput => Err(match running.end(REAP_GRACE).await {
                 Ok(()) => too_much_output(&program, kept_bytes),
-                Err(left) => too_much_output(&program, kept_bytes).with_more(&left.0),
+                Err(left) => too_much_output(&program, kept_bytes).with_more(&left.to_string()),
             }),
         }
     }
@@ -235,17 +227,12 @@ fn too_much_output(program: &str, bytes: usize) -> ToolError {
 async fn finish(running: &mut Program, pipes: &mut Pipes) -> Result<ExitStatus, ToolError> {
     pipes.close_stdin();
     let in_time = tokio::time::timeout(PIPE_GRACE, pipes.pump()).await.is_ok();
-    let status = running.settle().await;
+    let status = running.settle(SETTLE_GRACE).await;
     if !in_time {
         // Whoever was handed the pipe elsewhere may hold it for ever; that output is nobody's any more.
         let _ = tokio::time::timeout(PIPE_GRACE, pipes.pump()).await;
     }
     status?.ok_or_else(|| ToolError::new("failed", "how the program ended is not known"))
-}
-
-fn environment(declared: BTreeMap<String, String>) -> BTreeMap<OsString, OsString> {
-    let usual = ENVIRONMENT.iter().filter_map(|name| Some((name.into(), std::env::var_os(name)?)));
-    usual.chain(declared.into_iter().map(|(name, value)| (name.into(), value.into()))).collect()
 }
 
 fn report(

@@ -1,8 +1,10 @@
 """An MCP server for tests, of the standard library alone. Notes what it hears in the file that FAKE_LOG names."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,6 +13,12 @@ import time
 LOCK = threading.Lock()
 CANCELLED = threading.Event()
 MODE = sys.argv[1] if len(sys.argv) > 1 else "well"
+FAMILY = """
+trap '' TERM
+setsid sh -c 'echo >> there; exec sleep 1000' &
+(setsid sh -c 'echo >> there; exec sleep 1000' &)
+sh -c 'echo >> there; kill -STOP $$; sleep 1000' &
+"""
 
 TOOLS = [
     {
@@ -28,16 +36,20 @@ TOOLS += [
     {"name": name, "inputSchema": {"type": "object"}}
     for name in (
         "environment", "die", "die_first", "wait", "progress", "big", "long", "error", "meta", "pid", "grow", "refuse",
-        "ask", "orphan", "deaf",
+        "ask", "orphan", "deaf", "family", "hoard", "touch",
     )
 ]
 
 
 def note(what):
+    """Writes it down, then wakes who waits for notes, who has work to do already if the socket is full."""
     path = os.environ.get("FAKE_LOG")
     if path:
         with LOCK, open(path, "a", encoding="utf-8") as log:
             log.write(json.dumps(what) + "\n")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wake, contextlib.suppress(OSError):
+            wake.setblocking(False)
+            wake.sendto(b"", path + ".wake")
 
 
 def send(message):
@@ -78,6 +90,27 @@ def call(request_id, params):
         if arguments.get("die"):
             os._exit(4)
         result = text(str(child.pid))
+    elif name == "family":
+        # One has a session of its own, one was started by a process that has ended, one is stopped. None hears the
+        # request to end, and all hold the pipes. Each says in the working folder that it is there.
+        subprocess.run(["sh", "-c", FAMILY], check=True)
+        if arguments.get("hang"):
+            while True:
+                time.sleep(60)
+        result = text("all there")
+    elif name == "hoard":
+        hoard = []
+        while len(hoard) < arguments["mib"]:
+            hoard.append(b"x" * (1024 * 1024))
+            time.sleep(0.005)
+        while True:
+            time.sleep(60)
+    elif name == "touch":
+        try:
+            open(arguments["path"], "w", encoding="utf-8").close()
+            result = text("touched")
+        except OSError as error:
+            result = text(error.strerror, isError=True)
     elif name in ("wait", "deaf"):
         note("waiting")
         if name == "wait":
@@ -91,9 +124,11 @@ def call(request_id, params):
         for at in range(arguments.get("steps", 3)):
             progress = {"progressToken": token, "progress": at + 1, "total": 3, "message": "swordfish-17"}
             send({"method": "notifications/progress", "params": progress})
+        go = os.environ["FAKE_LOG"] + ".go"
+        os.mkfifo(go)
         note("progressed")
-        while not os.path.exists(os.environ["FAKE_LOG"] + ".go"):
-            time.sleep(0.01)
+        # Opening it waits for whoever opens the other end.
+        open(go, encoding="utf-8").close()
         result = text("done")
     elif name == "big":
         result = text("x" * arguments["bytes"])

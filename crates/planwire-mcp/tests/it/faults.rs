@@ -5,6 +5,8 @@ use std::time::Duration;
 use planwire_event::EventType;
 use planwire_event::vocabulary::{ToolCompleted, ToolProgress};
 use planwire_mcp::{Reach, ServerConfig};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::{Value, json};
 
 use crate::house::{House, SECRET, lives, one};
@@ -136,10 +138,12 @@ async fn nothing_that_a_server_started_outlives_it() {
     until_gone(&stubborn.pids("started")).await;
 }
 
-/// Waits until the kernel has let go of processes that were killed.
+/// Waits until processes have ended.
 async fn until_gone(pids: &[u64]) {
-    while pids.iter().any(|pid| lives(*pid)) {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for pid in pids.iter().filter_map(|pid| Pid::from_raw(i32::try_from(*pid).unwrap())) {
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { continue };
+        let ended = move || poll(&mut [PollFd::new(&process, PollFlags::IN)], None);
+        assert_eq!(tokio::task::spawn_blocking(ended).await.unwrap(), Ok(1));
     }
 }
 
@@ -247,11 +251,12 @@ async fn server_that_does_not_start_says_why() {
             args: vec![],
             env: Default::default(),
             folder: None,
+            launcher: None,
         },
         ..config
     });
     let (_, message) = missing.call("pid", json!({})).await.failure();
-    assert_eq!(message, "MCP server fake: program no-such-program or its folder is not there");
+    assert_eq!(message, "MCP server fake: program no-such-program is not there");
 }
 
 #[tokio::test]

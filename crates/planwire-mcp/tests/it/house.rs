@@ -10,6 +10,7 @@ use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, PlanId, Store
 use planwire_mcp::{Mcp, McpConfig, Reach, ServerConfig};
 use planwire_store::MemoryStore;
 use serde_json::{Value, json};
+use tokio::net::UnixDatagram;
 
 pub(crate) const SECRET: &str = "swordfish-17";
 
@@ -17,6 +18,8 @@ pub(crate) struct House {
     pub(crate) bus: EventBus,
     pub(crate) engine: Engine,
     pub(crate) folder: tempfile::TempDir,
+    /// Has something to read when the server has noted something.
+    wake: UnixDatagram,
 }
 
 /// The Python of the tests; any will do for the server of the standard library.
@@ -67,7 +70,8 @@ impl House {
         };
         let engine =
             Engine::new(&bus, Arc::new(SystemClock), Arc::new(IdGenerator::system()), config).unwrap();
-        Self { bus, engine, folder }
+        let wake = UnixDatagram::bind(folder.path().join("log.wake")).unwrap();
+        Self { bus, engine, folder, wake }
     }
 
     pub(crate) async fn start(&self, document: &str, inputs: Value) -> PlanId {
@@ -114,7 +118,8 @@ impl House {
     /// Waits until the server has noted something.
     pub(crate) async fn until_noted(&self, what: &Value) {
         while !self.noted().contains(what) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            // A note comes before its datagram; what was noted since the look is read with the next one.
+            self.wake.recv(&mut []).await.unwrap();
         }
     }
 

@@ -240,8 +240,15 @@ fn server_value(server: &McpServer) -> serde_json::Value {
         phrases.iter().map(|(name, phrase)| (name.clone(), json!(phrase.text))).collect()
     };
     let mut value = match &server.reach {
-        McpReach::Program { command, args, env, folder } => {
-            json!({ "command": command, "args": args, "env": phrases(env), "folder": folder })
+        McpReach::Program { command, args, env, folder, bounds } => {
+            let mut said = bounds.shown();
+            said.extend([
+                ("command".to_owned(), json!(command)),
+                ("args".to_owned(), json!(args)),
+                ("env".to_owned(), json!(phrases(env))),
+                ("folder".to_owned(), json!(folder)),
+            ]);
+            json!(said)
         }
         McpReach::Address { url, headers } => json!({ "url": url, "headers": phrases(headers) }),
     };

@@ -127,8 +127,9 @@ pub(crate) static SECTIONS: &[Section] = &[
         name: "mcp.servers",
         form: Form::Named(&SERVER),
         about: "Servers of the Model Context Protocol, whose tools documents call as `mcp:<server>/<tool>`: \
-                `[mcp.servers.NAME]`, names are letters, digits, `-` and `_`. Each has either `command` or `url`. A build \
-                needs the feature `mcp`. More is said in [mcp.md](mcp.md).",
+                `[mcp.servers.NAME]`, names are letters, digits, `-` and `_`. Each has either `command` or `url`. A program is \
+                held like one of a tool, and ends with its tree of plans. A build needs the feature `mcp`. More is said \
+                in [mcp.md](mcp.md).",
     },
     Section { name: "a2a", form: Form::Keys, about: "What A2A clients read in the agent card." },
     Section {
@@ -187,7 +188,7 @@ pub(crate) const MODEL: [Entry; 9] = [
 ];
 
 /// What `[mcp.servers.NAME]` says of a server.
-pub(crate) const SERVER: [Entry; 8] = [
+pub(crate) const SERVER: [Entry; 15] = [
     Entry {
         name: "command",
         takes: "text",
@@ -224,6 +225,39 @@ pub(crate) const SERVER: [Entry; 8] = [
         name: "call_timeout_ms",
         takes: "milliseconds, 1 to 86400000",
         about: "Time that one call may take; without it, what the step allows.",
+    },
+    Entry {
+        name: "sandbox",
+        takes: "off, best-effort or required",
+        about: "The sandbox of the program; without it, that of `engine.tools`, whose folders hold in any case. Where it is \
+                `required` and cannot be had, the server does not start.",
+    },
+    Entry {
+        name: "write",
+        takes: "list of paths",
+        about: "Where it changes files, beside `engine.tools.write`, `folder`, the working folder of the plan and its own \
+                temporary folder.",
+    },
+    Entry {
+        name: "memory_mib",
+        takes: "MiB, 16 to 1048576",
+        about: "Memory of all its processes; 4096 without it. A server that is over a limit is ended.",
+    },
+    Entry { name: "processes_max", takes: "processes, 1 to 100000", about: "Its processes; 256 without it." },
+    Entry {
+        name: "files_max",
+        takes: "descriptors, 16 to 1000000",
+        about: "Descriptors that each of them may have open; 4096 without it.",
+    },
+    Entry {
+        name: "file_mib",
+        takes: "MiB, 1 to 16777216",
+        about: "Size of a file that one of them writes; 1024 without it.",
+    },
+    Entry {
+        name: "cpu_s",
+        takes: "seconds, 1 to 1000000000",
+        about: "CPU time of all its processes in one life of it; without it, any.",
     },
 ];
 

@@ -1,11 +1,15 @@
 //! Servers of MCP: tables of the file, one for each server.
 
+mod bounds;
+
 use std::path::PathBuf;
 
 use super::file::{File, Member, Value};
 use super::keys::{Entry, SERVER};
 use super::layers::Problems;
 use super::tables::{entry, is_name as is_secret_name, text};
+pub(crate) use bounds::Bounds;
+use bounds::count;
 
 /// Milliseconds that a server may be given to start, or for a call.
 const TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
@@ -30,8 +34,17 @@ pub(crate) struct McpServer {
 /// How a server is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum McpReach {
-    Program { command: String, args: Vec<String>, env: Vec<(String, Phrase)>, folder: Option<PathBuf> },
-    Address { url: String, headers: Vec<(String, Phrase)> },
+    Program {
+        command: String,
+        args: Vec<String>,
+        env: Vec<(String, Phrase)>,
+        folder: Option<PathBuf>,
+        bounds: Bounds,
+    },
+    Address {
+        url: String,
+        headers: Vec<(String, Phrase)>,
+    },
 }
 
 /// A text with secrets in it, by their names.
@@ -110,6 +123,7 @@ struct Said {
     args: Option<Vec<String>>,
     env: Option<Vec<(String, Phrase)>>,
     folder: Option<PathBuf>,
+    bounds: Option<Bounds>,
     url: Option<String>,
     headers: Option<Vec<(String, Phrase)>>,
     start_timeout_ms: Option<u64>,
@@ -161,25 +175,30 @@ impl Said {
             "url" => self.url = text(file, member, problems),
             "headers" => self.headers = phrases(file, member, problems),
             "start_timeout_ms" => self.start_timeout_ms = millis(file, member, problems),
-            _ => self.call_timeout_ms = millis(file, member, problems),
+            "call_timeout_ms" => self.call_timeout_ms = millis(file, member, problems),
+            name => {
+                self.bounds.get_or_insert_default().take(file, name, member, problems);
+            }
         }
     }
 
     /// Either a program or an address, and nothing that belongs to the other.
     fn reach(&mut self) -> Result<McpReach, &'static str> {
         let of_program = self.args.is_some() || self.env.is_some() || self.folder.is_some();
+        let of_program = of_program || self.bounds.is_some();
         match (self.command.take(), self.url.take()) {
             (Some(command), None) if self.headers.is_none() => Ok(McpReach::Program {
                 command,
                 args: self.args.take().unwrap_or_default(),
                 env: self.env.take().unwrap_or_default(),
                 folder: self.folder.take(),
+                bounds: self.bounds.take().unwrap_or_default(),
             }),
             (Some(_), None) => Err("has 'headers', which belong to a 'url'"),
             (None, Some(url)) if !of_program => {
                 Ok(McpReach::Address { url, headers: self.headers.take().unwrap_or_default() })
             }
-            (None, Some(_)) => Err("has 'args', 'env' or 'folder', which belong to a 'command'"),
+            (None, Some(_)) => Err("has 'args', 'env' or something else that belongs to a 'command'"),
             _ => Err("must have either 'command' or 'url'"),
         }
     }
@@ -229,17 +248,7 @@ fn phrase(file: &File, member: &Member, problems: &mut Problems) -> Option<Phras
 }
 
 fn millis(file: &File, member: &Member, problems: &mut Problems) -> Option<u64> {
-    let count = match &member.node.value {
-        Value::Integer(count) => {
-            u64::try_from(*count).ok().filter(|count| (1..=TIMEOUT_MS_MAX).contains(count))
-        }
-        _ => None,
-    };
-    if count.is_none() {
-        let wanted = format!("a whole number from 1 to {TIMEOUT_MS_MAX} (milliseconds)");
-        problems.misfit_in(file, &member.name, &member.node.misfit(&wanted));
-    }
-    count
+    count(file, member, (1, TIMEOUT_MS_MAX), "milliseconds", problems)
 }
 
 #[cfg(test)]

@@ -19,16 +19,34 @@ impl Settings {
             processes: tools.processes_max,
             files: tools.files_max,
             file_bytes: tools.file_mib * MIB,
-            cpu_s: tools.cpu_s,
+            cpu_s: Some(tools.cpu_s),
         };
+        self.launcher_with(limits, self.sandbox(tools.sandbox))
+    }
+
+    /// How an MCP server starts: as programs of tools, but for what its table says and limits for what lives long.
+    #[cfg(feature = "mcp")]
+    pub(crate) fn launcher_of_server(&self, bounds: &super::mcp::Bounds) -> Launcher {
+        let usual = planwire_mcp::limits::SERVER_LIMITS;
+        let bytes = |mib: Option<u64>, usual| mib.map_or(usual, |mib| mib * MIB);
+        let limits = Limits {
+            memory_bytes: bytes(bounds.memory_mib, usual.memory_bytes),
+            processes: bounds.processes_max.unwrap_or(usual.processes),
+            files: bounds.files_max.unwrap_or(usual.files),
+            file_bytes: bytes(bounds.file_mib, usual.file_bytes),
+            cpu_s: bounds.cpu_s.or(usual.cpu_s),
+        };
+        let mut sandbox = self.sandbox(bounds.sandbox.unwrap_or(self.config.engine.tools.sandbox));
+        if let Some(sandbox) = &mut sandbox {
+            sandbox.writable.extend(bounds.write.iter().cloned());
+        }
+        self.launcher_with(limits, sandbox)
+    }
+
+    fn launcher_with(&self, limits: Limits, sandbox: Option<Sandbox>) -> Launcher {
         // What names none leaves the choice.
-        let containment = tools.containment.parse().ok();
-        Launcher::new(LauncherConfig {
-            limits,
-            sandbox: self.sandbox(),
-            containment,
-            ..LauncherConfig::default()
-        })
+        let containment = self.config.engine.tools.containment.parse().ok();
+        Launcher::new(LauncherConfig { limits, sandbox, containment, ..LauncherConfig::default() })
     }
 
     /// What people are told of how programs are held, found out by doing it.
@@ -51,15 +69,16 @@ impl Settings {
         Ok(BTreeMap::from([("containment".to_owned(), containment), ("sandbox".to_owned(), sandbox)]))
     }
 
-    fn sandbox(&self) -> Option<Sandbox> {
+    /// The sandbox of a kind of [`SANDBOXES`].
+    fn sandbox(&self, kind: &str) -> Option<Sandbox> {
         let tools = &self.config.engine.tools;
         let [off, _, required] = SANDBOXES;
-        if tools.sandbox == off {
+        if kind == off {
             return None;
         }
         let home = std::env::var_os("HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
         let mut sandbox = Sandbox::new(home.as_deref());
-        sandbox.required = tools.sandbox == required;
+        sandbox.required = kind == required;
         sandbox.readable = tools.read.iter().map(PathBuf::from).collect();
         sandbox.writable.extend(tools.write.iter().map(PathBuf::from));
         sandbox.hidden.extend(tools.hide.iter().map(PathBuf::from));

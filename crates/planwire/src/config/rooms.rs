@@ -77,7 +77,7 @@ impl Settings {
         let mut problems = Problems::default();
         let mut config = planwire_mcp::McpConfig { http, ..Default::default() };
         for server in &self.config.mcp_servers {
-            match server_config(server, &value) {
+            match self.server_config(server, &value) {
                 Ok(made) => drop(config.servers.insert(server.name.clone(), made)),
                 Err((offset, secret)) => {
                     let message = format!("there is no secret named '{secret}'");
@@ -230,36 +230,42 @@ fn model_of(models: &[ModelEntry], secrets: Secrets) -> Result<Model, Failure> {
         .map_err(|error| Failure::new(Exit::Usage, error).context("engine.models"))
 }
 
-/// What a server is told; or the secret that is missing, and where it is named.
 #[cfg(feature = "mcp")]
-fn server_config<'a>(
-    server: &super::McpServer,
-    value: &impl Fn(&str) -> Option<&'a str>,
-) -> Result<planwire_mcp::ServerConfig, (usize, String)> {
-    use super::mcp::{McpReach, Phrase};
-    use planwire_mcp::{Hidden, Reach, ServerConfig};
-    let filled = |phrases: &[(String, Phrase)]| {
-        let one = |(name, phrase): &(String, Phrase)| match phrase.fill(value) {
-            Ok(text) => Ok((name.clone(), Hidden::from(text))),
-            Err(secret) => Err((phrase.offset, secret.to_owned())),
+impl Settings {
+    /// What a server is told; or the secret that is missing, and where it is named.
+    fn server_config<'a>(
+        &self,
+        server: &super::McpServer,
+        value: &impl Fn(&str) -> Option<&'a str>,
+    ) -> Result<planwire_mcp::ServerConfig, (usize, String)> {
+        use super::mcp::{McpReach, Phrase};
+        use planwire_mcp::{Hidden, Reach, ServerConfig};
+        let filled = |phrases: &[(String, Phrase)]| {
+            let one = |(name, phrase): &(String, Phrase)| match phrase.fill(value) {
+                Ok(text) => Ok((name.clone(), Hidden::from(text))),
+                Err(secret) => Err((phrase.offset, secret.to_owned())),
+            };
+            phrases.iter().map(one).collect::<Result<std::collections::BTreeMap<_, _>, _>>()
         };
-        phrases.iter().map(one).collect::<Result<std::collections::BTreeMap<_, _>, _>>()
-    };
-    let reach = match &server.reach {
-        McpReach::Program { command, args, env, folder } => Reach::Program {
-            command: command.clone(),
-            args: args.clone(),
-            env: filled(env)?,
-            folder: folder.clone(),
-        },
-        McpReach::Address { url, headers } => Reach::Address { url: url.clone(), headers: filled(headers)? },
-    };
-    let mut config = ServerConfig::new(reach);
-    if let Some(millis) = server.start_timeout_ms {
-        config.start_timeout = Duration::from_millis(millis);
+        let reach = match &server.reach {
+            McpReach::Program { command, args, env, folder, bounds } => Reach::Program {
+                command: command.clone(),
+                args: args.clone(),
+                env: filled(env)?,
+                folder: folder.clone(),
+                launcher: Some(self.launcher_of_server(bounds)),
+            },
+            McpReach::Address { url, headers } => {
+                Reach::Address { url: url.clone(), headers: filled(headers)? }
+            }
+        };
+        let mut config = ServerConfig::new(reach);
+        if let Some(millis) = server.start_timeout_ms {
+            config.start_timeout = Duration::from_millis(millis);
+        }
+        config.call_timeout = server.call_timeout_ms.map(Duration::from_millis);
+        Ok(config)
     }
-    config.call_timeout = server.call_timeout_ms.map(Duration::from_millis);
-    Ok(config)
 }
 
 impl Route {

@@ -16,6 +16,7 @@
 //! - [`cut`], [`curl`], [`page`]: a client cut at any byte, `curl -N`, the page in a browser
 //! - [`browser`]: what drives that browser
 //! - [`tools`]: tools whose processes want to go on, and look where they should not
+//! - `servers`: MCP servers whose processes want to go on, in a build that has them
 //! - [`input`]: requests and documents that are none
 
 mod author;
@@ -42,6 +43,8 @@ mod postgres;
 mod power;
 pub(crate) mod raw;
 pub(crate) mod row;
+#[cfg(feature = "mcp")]
+mod servers;
 mod shim;
 mod shutdown;
 mod space;

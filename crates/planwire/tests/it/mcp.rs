@@ -96,7 +96,7 @@ fn what_is_wrong_with_a_server_is_said_with_its_line() {
         ("[mcp.servers.a]\ncommand = \"b\"\nheaders = {}\n", "has 'headers', which belong to a 'url'"),
         (
             "[mcp.servers.a]\nurl = \"b\"\nargs = []\n",
-            "has 'args', 'env' or 'folder', which belong to a 'command'",
+            "has 'args', 'env' or something else that belongs to a 'command'",
         ),
         ("[mcp.servers.a]\ncomand = \"b\"\n", "MCP server a has no key 'comand'"),
         (

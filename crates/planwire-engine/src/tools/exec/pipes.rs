@@ -2,11 +2,11 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::unix::pipe::{Receiver, Sender};
 
+use crate::program::Ends;
 use crate::redaction::{Edges, Redactor, lossy};
 
 /// Bytes read at a time.
@@ -28,13 +28,6 @@ pub(super) enum Excess {
     Dropped,
     /// It is an error.
     Refused,
-}
-
-/// The program's ends of its pipes.
-pub(super) struct Ends {
-    pub(super) stdin: OwnedFd,
-    pub(super) stdout: OwnedFd,
-    pub(super) stderr: OwnedFd,
 }
 
 /// Our ends of the pipes of one program.

@@ -64,7 +64,7 @@ async fn program_that_takes_all_memory_is_ended() {
 
 #[tokio::test]
 async fn program_that_takes_all_cpu_time_is_ended() {
-    let exec = limited(Limits { cpu_s: 1, ..Limits::default() });
+    let exec = limited(Limits { cpu_s: Some(1), ..Limits::default() });
     assert_eq!(fails(&exec, "exec sh -c 'while :; do :; done'").await.code, "cpu_limit");
     // Children that each take little count too.
     let error =

@@ -38,20 +38,28 @@ steps:
 const PROCESSES: usize = 4;
 
 /// The ways to end what descends from a tool, by their names in the configuration.
-const CONTAINMENTS: [&str; 3] = ["cgroup", "pid-namespace", "subreaper"];
+pub(super) const CONTAINMENTS: [&str; 3] = ["cgroup", "pid-namespace", "subreaper"];
+
+/// Whether this containment, which holds from now on, can be had; a line among the skips where it cannot.
+pub(super) fn has(place: &mut Place, containment: &str, test: &str) -> bool {
+    place.set_variable("PLANWIRE_ENGINE_TOOLS_CONTAINMENT", containment);
+    // Only loopback addresses are served, so this ends in any case.
+    let asked = place.run(&["serve", "--listen", "192.0.2.1:1"]);
+    let lacks = asked.stderr.contains("engine.tools");
+    if lacks {
+        skip(test, &asked.stderr);
+    }
+    !lacks
+}
 
 /// Serves with this containment; none, and a line among the skips, where it cannot be had.
 fn serve(place: &mut Place, containment: &str, test: &str) -> Option<Server> {
-    place.set_variable("PLANWIRE_ENGINE_TOOLS_CONTAINMENT", containment);
+    if !has(place, containment, test) {
+        return None;
+    }
     // What comes over the network may do nothing by itself.
     let policy = place.file("policy.toml", "[[network.allow]]\ntool = 'exec'\n");
     place.set_variable("PLANWIRE_ENGINE_POLICY", policy);
-    // Only loopback addresses are served, so this ends in any case.
-    let asked = place.run(&["serve", "--listen", "192.0.2.1:1"]);
-    if asked.stderr.contains("engine.tools") {
-        skip(test, &asked.stderr);
-        return None;
-    }
     let server = place.serve(&["--allow-inline-documents"]);
     let facts = &server.http.get("/readyz").json(200)["facts"];
     assert!(containment == "auto" || facts["containment"] == containment, "{facts}");
@@ -59,7 +67,7 @@ fn serve(place: &mut Place, containment: &str, test: &str) -> Option<Server> {
 }
 
 /// The processes that work in a folder, by their states as proc(5) has them.
-fn states(folder: &Path) -> Vec<char> {
+pub(super) fn states(folder: &Path) -> Vec<char> {
     let entries = std::fs::read_dir("/proc").expect("proc").flatten();
     let inside = entries
         .filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|working| working == folder));
@@ -73,7 +81,7 @@ fn start(server: &Server, folder: &Path, timeout: &str) -> String {
     started(server, &json!({"text": text, "name": "tree.yaml", "inputs": {"folder": folder}}))
 }
 
-fn started(server: &Server, body: &Value) -> String {
+pub(super) fn started(server: &Server, body: &Value) -> String {
     let started = server.http.post("/v1/plans", body);
     assert!(started.status < 300, "{started:?}");
     let started: Value = serde_json::from_str(&started.body).expect("JSON");
@@ -236,4 +244,21 @@ fn tools_of_the_server_cannot_read_its_log_its_lock_and_its_environment() {
         .figure("read 0")
         .check();
     assert_eq!(server.stop().code(), Some(0));
+}
+
+#[test]
+fn tool_has_a_temporary_folder_of_its_own_also_where_the_server_was_given_one() {
+    let mut place = Place::new();
+    let temporary = place.folder("temporary");
+    place.set_variable("TMPDIR", &temporary);
+    let plan = place.file(
+        "own.yaml",
+        "plan: own\ngoal: Write\nsteps:\n  run: { tool: exec, with: { argv: [sh, -c, 'touch $TMPDIR/a; echo $TMPDIR'] } }\n\
+         outputs: { folder: \"${steps.run.output.stdout}\" }\n",
+    );
+    let ran = place.run(&["--json", "run", plan.to_str().expect("UTF-8")]);
+    let outputs = &ran.json(0).pop().expect("an end")["payload"]["outputs"];
+    let folder = Path::new(outputs["folder"].as_str().expect("a folder").trim());
+    assert!(folder.starts_with(&temporary) && folder != temporary, "{outputs}");
+    assert!(!folder.exists(), "it is gone afterwards");
 }

@@ -6,24 +6,25 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::process::{Child, Command};
 
-use super::{REAP_GRACE, TERM_GRACE};
-
 /// A running program and what it started. Dropping it kills all of them.
+#[derive(Debug)]
 pub(super) struct Group {
     leader: Child,
     pid: Option<Pid>,
     exited: AsyncFd<OwnedFd>,
+    grace: Duration,
 }
 
 impl Group {
-    /// Starts a program as the leader of its own group.
-    pub(super) fn spawn(command: &mut Command) -> io::Result<Self> {
+    /// Starts a program as the leader of its own group, which has `grace` to end once it is asked to.
+    pub(super) fn spawn(command: &mut Command, grace: Duration) -> io::Result<Self> {
         let mut leader = command.spawn()?;
         let pid = leader.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
         let Some(pid) = pid else {
@@ -31,7 +32,7 @@ impl Group {
         };
         let exited = pidfd_open(pid, PidfdFlags::empty()).map_err(io::Error::from).and_then(watch);
         match exited {
-            Ok(exited) => Ok(Self { leader, pid: Some(pid), exited }),
+            Ok(exited) => Ok(Self { leader, pid: Some(pid), exited, grace }),
             Err(error) => {
                 let _ = kill_process_group(pid, Signal::KILL);
                 let _ = leader.start_kill();
@@ -58,14 +59,14 @@ impl Group {
         Ok(status)
     }
 
-    /// Asks the group to end, then ends it, and reaps the leader.
-    pub(super) async fn end(&mut self) {
+    /// Asks the group to end, then ends it, and reaps the leader within `patience`.
+    pub(super) async fn end(&mut self, patience: Duration) {
         self.signal(Signal::TERM);
         // A stopped process does not see the request before it goes on.
         self.signal(Signal::CONT);
-        let _ = tokio::time::timeout(TERM_GRACE, self.leader_exited()).await;
+        let _ = tokio::time::timeout(self.grace, self.leader_exited()).await;
         self.kill();
-        let _ = tokio::time::timeout(REAP_GRACE, self.reap()).await;
+        let _ = tokio::time::timeout(patience, self.reap()).await;
     }
 
     fn signal(&self, signal: Signal) {

@@ -13,9 +13,7 @@ use tokio::net::UnixStream;
 use tokio::process::Child;
 use tokio::time::timeout;
 
-use super::pipes::Ends;
-use super::program::{Ended, NotEnded, Order, not_started};
-use super::{REAP_GRACE, SETTLE_GRACE, TERM_GRACE};
+use super::{Ended, Ends, NotEnded, Order, TEMPORARY, not_started, usual};
 use crate::launcher::Launcher;
 use crate::tool::ToolError;
 use crate::tool_init::containment::{Containment, end_group};
@@ -27,7 +25,11 @@ use crate::tool_init::message::{
 /// Bytes read at a time; a message has some hundred.
 const READ_BYTES: usize = 1024;
 
+/// Time in which a supervisor that said that nothing is left ends itself.
+const SUPERVISOR_END: Duration = Duration::from_secs(2);
+
 /// A program that a supervisor holds. The supervisor ends everything when this is dropped.
+#[derive(Debug)]
 pub(super) struct Supervised {
     supervisor: Child,
     socket: UnixStream,
@@ -35,6 +37,7 @@ pub(super) struct Supervised {
     received: Vec<u8>,
     program: String,
     limits: Limits,
+    grace: Duration,
     /// None before it was said.
     containment: Option<Containment>,
     group: Option<PathBuf>,
@@ -50,8 +53,8 @@ impl Supervised {
         };
         let launch = Launch {
             argv: order.argv.into_iter().map(Into::into).collect(),
-            env: order.env.into_iter().collect(),
-            ..launcher.launch(&order.base, TERM_GRACE)
+            env: usual().filter(|(name, _)| name != TEMPORARY).chain(order.env).collect(),
+            ..launcher.launch(&order.base, order.grace)
         };
         let encoded = encode(&launch).map_err(failed)?;
         let (supervisor, socket) = launcher.supervise().map_err(failed)?;
@@ -65,6 +68,7 @@ impl Supervised {
             received: Vec::new(),
             program: program.clone(),
             limits: launch.limits,
+            grace: order.grace,
             containment: None,
             group: None,
             status: None,
@@ -97,16 +101,16 @@ impl Supervised {
     }
 
     /// Ends everything that is left, and gives the status of the program.
-    pub(super) async fn settle(&mut self) -> Result<Option<ExitStatus>, NotEnded> {
+    pub(super) async fn settle(&mut self, patience: Duration) -> Result<Option<ExitStatus>, NotEnded> {
         self.order(KILL).await;
-        self.await_gone(SETTLE_GRACE).await?;
+        self.await_gone(patience).await?;
         Ok(self.status)
     }
 
     /// Asks everything to end, then ends it.
-    pub(super) async fn end(&mut self) -> Result<(), NotEnded> {
+    pub(super) async fn end(&mut self, patience: Duration) -> Result<(), NotEnded> {
         self.order(TERMINATE).await;
-        self.await_gone(TERM_GRACE + REAP_GRACE).await
+        self.await_gone(self.grace + patience).await
     }
 
     async fn order(&mut self, order: u8) {
@@ -132,7 +136,7 @@ impl Supervised {
         let heard = async { while !self.gone && self.hear().await.is_some() {} };
         let silent = timeout(patience, heard).await.is_ok();
         if self.gone {
-            let _ = timeout(REAP_GRACE, self.supervisor.wait()).await;
+            let _ = timeout(SUPERVISOR_END, self.supervisor.wait()).await;
             return Ok(());
         }
         self.end_without_supervisor().await;
@@ -187,7 +191,7 @@ impl Supervised {
         let (code, message) = match limit {
             Limit::Memory => ("memory_limit", format!("more than {} bytes of memory", limits.memory_bytes)),
             Limit::Processes => ("process_limit", format!("more than {} processes", limits.processes)),
-            Limit::Cpu => ("cpu_limit", format!("{} s of CPU time", limits.cpu_s)),
+            Limit::Cpu => ("cpu_limit", format!("{} s of CPU time", limits.cpu_s.unwrap_or_default())),
         };
         ToolError::new(code, format!("{program} was ended: it had {message}"))
     }
