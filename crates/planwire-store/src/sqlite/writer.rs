@@ -6,9 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use planwire_event::{EventId, PlanId};
 use planwire_event::ids::EVENT_ID_CHARS;
 use planwire_event::timestamp::TIMESTAMP_CHARS;
+use planwire_event::{EventId, PlanId};
 use rusqlite::{Connection, ErrorCode, params};
 
 use crate::contract::{

@@ -41,6 +41,7 @@ stores!(
     batch_that_tears_the_log_is_refused,
     locked_head_is_the_one_appended_to,
     plans_are_found_by_scope_order_and_page,
+    writer_that_knows_plans_knows_what_the_repository_does,
     ended_plans_are_found_by_status_context_and_end,
     adopted_tree_has_another_owner_as_far_as_it_is_open,
     plan_changes_that_contradict_are_refused,
@@ -61,6 +62,25 @@ fn empty_log_has_a_head(mut store: Store) {
     let nothing = Page { events: Vec::new(), scanned_to: Position::ZERO, at_head: true };
     assert_eq!(page(&store, 0, &Filter::all(), PageLimits::default()), nothing);
     assert_eq!(page(&store, 0, &Filter::tree(plan_id("none")), PageLimits::default()), nothing);
+}
+
+fn writer_that_knows_plans_knows_what_the_repository_does(mut store: Store) {
+    let mut author = two_trees();
+    author.commit(&mut *store.writer);
+    author.start("third", None).end("third", None);
+    author.commit(&mut *store.writer);
+    let these: Vec<_> = ["root", "none", "leaf", "third"].map(plan_id).into();
+    let query = PlanQuery { scope: PlanScope::These(these.clone()), ..PlanQuery::default() };
+    let mut known = block_on(store.repository.plans(&query)).unwrap().plans;
+    assert_eq!(known.len(), 3);
+    let Some(named) = store.writer.plans_named(&these) else { return };
+    let mut named = named.unwrap();
+    known.sort_by_key(|row| row.first_position);
+    named.sort_by_key(|row| row.first_position);
+    assert_eq!(named, known);
+    // Also between a head that is locked and the append that lets go of it.
+    store.writer.lock_head().unwrap();
+    assert_eq!(store.writer.plans_named(&these).unwrap().unwrap().len(), 3);
 }
 
 fn what_was_appended_is_read_back_whole(mut store: Store) {

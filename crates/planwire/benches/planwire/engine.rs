@@ -34,20 +34,21 @@ const FIVE_TIMES_RESTATE: f64 = 5.0 * 1_160.0 / 515.0;
 pub(crate) fn steps_in_sequence(setting: &Setting) -> Result<Vec<Row>> {
     let plans = setting.amount(5, 1);
     let mut graphs = LangGraph::start(setting)?;
-    let mut sides =
-        vec![Side::one(LIMIT, || raw_log::appends(setting.folder(), setting.amount(5, 1) * STEPS, 1))];
+    let mut sides = vec![Side::one(LIMIT, || raw_log::appends(setting.folder(), plans * STEPS, 1))];
     if let Some(graphs) = &mut graphs {
-        sides.push(Side::one(LANGGRAPH, || {
-            anyhow::Ok(rate(STEPS, &graphs.run(Graph::Sequence(STEPS), plans)?))
-        }));
+        sides.push(Side::one(LANGGRAPH, || Ok(rate(STEPS, &graphs.run(Graph::Sequence(STEPS), plans)?))));
     }
+    let mut commits = Vec::new();
     let run = alternate_all(setting, &mut sides, || {
-        Ok(vec![rate(STEPS, &Runner::times(setting, &documents::sequence(STEPS), plans)?)])
+        let ran = Runner::measure(setting, &documents::sequence(STEPS), plans)?;
+        commits.push(ran.commits / STEPS as f64);
+        Ok(vec![rate(STEPS, &ran.times)])
     })?;
+    let note = format!("{:.2} commits for each step", Spread::of(commits).median());
     let row = |name, side, target| Some(Row::new(name, "steps/s", run.beside(side, 0)?).target(target));
     let rows = [
         row("engine: 200 no-op steps in sequence", LANGGRAPH, Target::Times(3.0)),
-        row("the same", LIMIT, Target::Times(0.15)),
+        row("the same", LIMIT, Target::Times(0.15)).map(|row| row.note(note)),
     ];
     Ok(rows.into_iter().flatten().collect())
 }
@@ -55,33 +56,59 @@ pub(crate) fn steps_in_sequence(setting: &Setting) -> Result<Vec<Row>> {
 /// One plan after the other, each with [`CHILDREN`] subplans of [`CHILD_STEPS`] steps.
 pub(crate) fn children_in_parallel(setting: &Setting) -> Result<Vec<Row>> {
     const ALL: usize = CHILDREN * CHILD_STEPS;
-    const NAME: &str = "engine: 50 children in parallel, 4 steps each";
-    let plans = setting.amount(5, 1);
+    let (plans, mut commits) = (setting.amount(5, 1), Vec::new());
     let ours = || {
-        anyhow::Ok(rate(ALL, &Runner::times(setting, &documents::children(CHILDREN, CHILD_STEPS), plans)?))
+        let ran = Runner::measure(setting, &documents::children(CHILDREN, CHILD_STEPS), plans)?;
+        commits.push(ran.commits);
+        Ok(rate(ALL, &ran.times))
     };
-    let Some(mut graphs) = LangGraph::start(setting)? else {
-        return Ok(vec![Row::alone(NAME, "steps/s", [ours()?].into())]);
-    };
-    let graph = Graph::Children(CHILDREN, CHILD_STEPS);
-    let side = Side::one(LANGGRAPH, || anyhow::Ok(rate(ALL, &graphs.run(graph, plans)?)));
-    let run = alternate_all(setting, &mut [side], || Ok(vec![ours()?]))?;
-    let note = "the target is 5 x Restate, by what both reached in another run: Restate 1,160, LangGraph 515 steps/s";
+    let theirs =
+        |graphs: &mut LangGraph| Ok(rate(ALL, &graphs.run(Graph::Children(CHILDREN, CHILD_STEPS), plans)?));
     let target = Target::Times((FIVE_TIMES_RESTATE * 10.0).round() / 10.0);
-    Ok(vec![Row::new(NAME, "steps/s", run.blocks(0, 0)).target(target).note(note)])
+    let bare = Bare { name: "engine: 50 children in parallel, 4 steps each", unit: "steps/s", target };
+    let row = bare.beside_langgraph(setting, theirs, ours)?;
+    let note = "the target is 5 x Restate, by what both reached in another run: Restate 1,160, LangGraph 515 steps/s";
+    let commits = format!("{:.0} commits for each plan", Spread::of(commits).median());
+    Ok(vec![row.note(note).note(commits)])
 }
 
 /// One plan after the other, each of one step, from the call that starts it until its end is seen.
 pub(crate) fn one_step(setting: &Setting) -> Result<Vec<Row>> {
-    const NAME: &str = "engine: a plan of one step";
-    let plans = setting.amount(200, 20);
-    let ours = || anyhow::Ok(median_ms(&Runner::times(setting, &documents::sequence(1), plans)?));
-    let Some(mut graphs) = LangGraph::start(setting)? else {
-        return Ok(vec![Row::alone(NAME, "ms", [ours()?].into())]);
+    let (plans, mut commits) = (setting.amount(200, 20), Vec::new());
+    let ours = || {
+        let ran = Runner::measure(setting, &documents::sequence(1), plans)?;
+        commits.push(ran.commits);
+        Ok(median_ms(&ran.times))
     };
-    let side = Side::one(LANGGRAPH, || Ok(median_ms(&graphs.run(Graph::Sequence(1), plans)?)));
-    let run = alternate_all(setting, &mut [side], || Ok(vec![ours()?]))?;
-    Ok(vec![Row::new(NAME, "ms", run.blocks(0, 0)).target(Target::AtMostTimes(0.25)).note("medians")])
+    let theirs = |graphs: &mut LangGraph| Ok(median_ms(&graphs.run(Graph::Sequence(1), plans)?));
+    let bare = Bare { name: "engine: a plan of one step", unit: "ms", target: Target::AtMostTimes(0.25) };
+    let row = bare.beside_langgraph(setting, theirs, ours)?;
+    let note = format!("medians; {:.2} commits for each plan", Spread::of(commits).median());
+    Ok(vec![row.note(note)])
+}
+
+/// A row without its figures.
+struct Bare {
+    name: &'static str,
+    unit: &'static str,
+    target: Target,
+}
+
+impl Bare {
+    /// The product beside LangGraph; alone, and without a target, where that is not installed.
+    fn beside_langgraph(
+        self,
+        setting: &Setting,
+        theirs: impl Fn(&mut LangGraph) -> Result<f64>,
+        mut ours: impl FnMut() -> Result<f64>,
+    ) -> Result<Row> {
+        let Some(mut graphs) = LangGraph::start(setting)? else {
+            return Ok(Row::alone(self.name, self.unit, [ours()?].into()));
+        };
+        let side = Side::one(LANGGRAPH, || theirs(&mut graphs));
+        let run = alternate_all(setting, &mut [side], || Ok(vec![ours()?]))?;
+        Ok(Row::new(self.name, self.unit, run.blocks(0, 0)).target(self.target))
+    }
 }
 
 fn rate(steps: usize, plans: &[Duration]) -> f64 {

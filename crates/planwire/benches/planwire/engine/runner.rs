@@ -19,6 +19,14 @@ use crate::setting::Setting;
 /// The name under which the document is registered.
 const NAME: &str = "bench";
 
+/// What came of plans that ran one after the other.
+pub(super) struct Ran {
+    /// How long each took.
+    pub(super) times: Vec<Duration>,
+    /// Commits of each.
+    pub(super) commits: f64,
+}
+
 /// The engine and its log.
 pub(super) struct Runner {
     pub(super) product: Product,
@@ -28,20 +36,21 @@ pub(super) struct Runner {
 }
 
 impl Runner {
-    /// How long each of so many plans of a document took, one after the other, in a new log. One more runs before.
-    pub(super) fn times(setting: &Setting, document: &str, plans: usize) -> Result<Vec<Duration>> {
+    /// Runs so many plans of a document, one after the other, in a new log. One more runs before.
+    pub(super) fn measure(setting: &Setting, document: &str, plans: usize) -> Result<Ran> {
         let runner = Self::new(Product::open(setting.folder())?, document)?;
         setting.runtime.block_on(async {
             runner.run().await?;
-            let mut times = Vec::with_capacity(plans);
+            let (mut times, before) = (Vec::with_capacity(plans), runner.product.bus.counters().commits);
             for _ in 0..plans {
                 let begun = Instant::now();
                 runner.run().await?;
                 times.push(begun.elapsed());
             }
+            let commits = runner.product.bus.counters().commits - before;
             runner.engine.shutdown("measured").await;
             runner.product.close().await;
-            Ok(times)
+            Ok(Ran { times, commits: commits as f64 / plans.max(1) as f64 })
         })
     }
 
