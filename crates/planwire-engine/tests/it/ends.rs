@@ -5,11 +5,27 @@ use std::sync::{Arc, OnceLock};
 use futures_util::FutureExt as _;
 use planwire_bus::{Item, PublishError, StartAt};
 use planwire_engine::{AtMoment, Engine, EngineConfig, Stage};
-use planwire_event::vocabulary::{CancelRequested, SubplanSpawned};
+use planwire_event::vocabulary::{CancelRequested, PlanFailed, SubplanSpawned};
 use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, SystemClock};
 use planwire_store::MemoryStore;
 
 use crate::house::House;
+
+/// Asks the engine to end as soon as an event of a type is durable, once there is an engine.
+pub(crate) fn ending_at(announces: EventType) -> (AtMoment, Arc<OnceLock<Engine>>) {
+    let engine: Arc<OnceLock<Engine>> = Arc::default();
+    let asked = Arc::clone(&engine);
+    let hook = AtMoment::new(move |moment| {
+        if moment.stage == Stage::Durable
+            && moment.event_type == announces
+            && let Some(engine) = asked.get()
+        {
+            // Only to ask takes no waiting.
+            let _ = engine.shutdown("SIGTERM").now_or_never();
+        }
+    });
+    (hook, engine)
+}
 
 #[tokio::test]
 async fn plan_that_is_asked_to_end_begins_nothing_more() {
@@ -23,14 +39,8 @@ steps:
     for announces in
         [EventType::PlanStarted, EventType::DecisionMade, EventType::ToolCalled, EventType::SubplanSpawned]
     {
-        let engine: Arc<OnceLock<Engine>> = Arc::default();
-        let (asked, hooked) = (Arc::clone(&engine), announces.clone());
-        // The request comes between an event and its effect; only to ask takes no waiting.
-        let hook = AtMoment::new(move |moment| {
-            if moment.stage == Stage::Durable && moment.event_type == hooked {
-                let _ = asked.get().unwrap().shutdown("SIGTERM").now_or_never();
-            }
-        });
+        // The request comes between an event and its effect.
+        let (hook, engine) = ending_at(announces.clone());
         let store = MemoryStore::new(LogId::from_random(3));
         let house = House::with(store, |config| EngineConfig { at_moment: Some(hook), ..config });
         assert!(engine.set(house.engine.clone()).is_ok());
@@ -39,6 +49,32 @@ steps:
         assert!(house.probe.calls().is_empty(), "{announces}");
         assert_eq!(events.count("ToolCalled"), usize::from(announces == EventType::ToolCalled));
     }
+}
+
+#[tokio::test]
+async fn plan_that_waits_for_room_alone_and_is_asked_to_end_while_it_publishes_ends() {
+    let document = r#"
+plan: above
+goal: g
+limits: { parallel_calls: 1 }
+steps:
+  busy: { tool: test.gate }
+  below:
+    plan:
+      plan: below
+      goal: g
+      steps:
+        choice: { decide: q, options: { a: x, b: y }, choose: "'a'" }
+        a: { after: [choice], tool: test.echo }
+"#;
+    // The subplan publishes this when the only call that may run is that of the plan above.
+    let (hook, engine) = ending_at(EventType::DecisionMade);
+    let house = House::open_with(|config| EngineConfig { at_moment: Some(hook), ..config });
+    assert!(engine.set(house.engine.clone()).is_ok());
+    let events = house.run(document).await;
+    let ends: Vec<_> = events.all::<PlanFailed>().iter().map(|failed| failed.reason.as_str()).collect();
+    assert_eq!(ends, ["interrupted", "interrupted"]);
+    assert_eq!((events.count("DecisionMade"), events.count("ToolCalled")), (1, 1));
 }
 
 #[tokio::test]

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use planwire_bus::{Item, Log, StartAt};
-use planwire_event::vocabulary::{PauseRequested, ResumeRequested, ToolCalled, TypedPayload};
+use planwire_engine::EngineConfig;
+use planwire_event::vocabulary::{PauseRequested, ResumeRequested, ToolCalled, ToolCompleted, TypedPayload};
 use planwire_event::{
     Clock as _, Event, EventType, Filter, IdGenerator, LogId, ManualClock, PlanId, SystemClock, Timestamp,
 };
 use planwire_store::MemoryStore;
 use serde_json::json;
 
+use crate::ends::ending_at;
 use crate::house::House;
 
 /// One call after the other, the second in a subplan.
@@ -133,6 +135,22 @@ async fn paused_plan_can_be_cancelled() {
     seen(&house, &root, EventType::ToolCompleted).await;
     house.cancel(&root, "too late").await;
     assert_eq!(house.tree(&root).await.failed().reason.as_str(), "cancelled");
+}
+
+#[tokio::test]
+async fn paused_plan_that_is_asked_to_end_while_it_publishes_ends() {
+    let (hook, engine) = ending_at(EventType::ToolCompleted);
+    let house = House::open_with(|config| EngineConfig { at_moment: Some(hook), ..config });
+    let root = house.start(TWO).await;
+    house.probe.until_running(1).await;
+    pause(&house, &root).await;
+    // From here on the end of the call is the last event of a plan that may begin nothing more.
+    assert!(engine.set(house.engine.clone()).is_ok());
+    house.probe.gate.add_permits(1);
+    let events = house.tree(&root).await;
+    assert_eq!(events.failed().reason.as_str(), "interrupted");
+    assert_eq!((events.count("ToolCompleted"), events.count("SubplanSpawned")), (1, 0));
+    assert!(events.all::<ToolCompleted>()[0].ok, "it ended by itself");
 }
 
 /// The log of a process that is gone, of a plan whose first call had ended, and its root.
