@@ -1,12 +1,14 @@
 //! Ends that come at a bad moment: asked for too early, by a task that dies, by a limit of the log.
 
+use std::collections::HashSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use planwire_bus::{Item, PublishError, StartAt};
 use planwire_engine::{AtMoment, Engine, EngineConfig, Stage};
-use planwire_event::vocabulary::{CancelRequested, PlanFailed, SubplanSpawned};
-use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, SystemClock};
+use planwire_event::vocabulary::{CancelRequested, PlanFailed, SubplanSpawned, ToolCompleted};
+use planwire_event::{Event, EventType, Filter, IdGenerator, LogId, PlanId, SystemClock};
 use planwire_store::MemoryStore;
 
 use crate::house::House;
@@ -75,6 +77,58 @@ steps:
     let ends: Vec<_> = events.all::<PlanFailed>().iter().map(|failed| failed.reason.as_str()).collect();
     assert_eq!(ends, ["interrupted", "interrupted"]);
     assert_eq!((events.count("DecisionMade"), events.count("ToolCalled")), (1, 1));
+}
+
+/// A root of 10 s with three subplans, each with one below it, and calls in flight in all of them: one that listens and
+/// one that does not.
+const DEEP: &str = r#"
+plan: slow
+goal: g
+limits: { timeout: 10s, parallel: 8 }
+steps:
+  own: { tool: test.gate }
+  below:
+    for_each: "[0, 1, 2]"
+    parallel: 3
+    plan:
+      plan: middle
+      goal: g
+      steps:
+        hears: { tool: test.gate, retry: { attempts: 3 } }
+        deaf: { tool: test.deaf }
+        leaf: { plan: { plan: leaf, goal: g, steps: { wait: { tool: test.gate }, next: { after: [wait], tool: test.echo } } } }
+    on_error: { decide: "?", options: { on: { description: d, output: {} }, off: { description: d, fail: true } }, choose: "'on'" }
+"#;
+
+#[tokio::test]
+async fn tree_whose_time_is_over_ends_from_below_with_all_that_runs() {
+    let house = House::open();
+    let root = house.start(DEEP).await;
+    house.probe.until_running(10).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let events = house.tree(&root).await;
+    assert_eq!(house.probe.running(), 0, "no call outlives its tree");
+    let failed = events.failed();
+    assert_eq!((failed.reason.as_str(), failed.error.code.as_str()), ("timed_out", "timed_out"));
+    let ends: Vec<_> = events.all::<PlanFailed>().iter().map(|failed| failed.reason.as_str()).collect();
+    assert_eq!(ends, [&["cancelled"; 6][..], &["timed_out"]].concat());
+    let calls: Vec<ToolCompleted> = events.all();
+    assert!(calls.iter().all(|call| call.error.as_ref().unwrap().code == "cancelled"), "{calls:?}");
+    assert_eq!(
+        (calls.len(), events.count("DecisionMade")),
+        (10, 0),
+        "nothing is tried again or recovered from"
+    );
+    // Nothing of a plan, nor of one below it, follows its end.
+    let mut ended: HashSet<&PlanId> = HashSet::new();
+    for event in &events.0 {
+        assert!(event.parent_plan_id.as_ref().is_none_or(|parent| !ended.contains(parent)));
+        if event.event.event_type().is_terminal() {
+            ended.insert(event.plan_id());
+        }
+    }
+    assert_eq!(ended.len(), 7);
 }
 
 #[tokio::test]
