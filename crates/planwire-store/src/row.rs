@@ -81,29 +81,39 @@ pub(crate) struct Members<'a, T: ?Sized> {
     pub(crate) leaf: &'a [u8],
 }
 
-impl Members<'_, str> {
-    /// The checksum of a row.
-    pub(crate) fn crc_of(row: &Row) -> u32 {
+/// Room for those members of a row that are written as texts only to be stored.
+#[derive(Debug, Default)]
+pub(crate) struct Texts {
+    event_id: [u8; EVENT_ID_CHARS],
+    timestamp: [u8; TIMESTAMP_CHARS],
+    recorded_at: [u8; TIMESTAMP_CHARS],
+}
+
+impl<'a> Members<'a, str> {
+    /// The members of a row that is to be stored.
+    pub(crate) fn of(row: &'a Row, texts: &'a mut Texts) -> Self {
         let stored = &*row.event;
-        let (mut id, mut timestamp, mut recorded_at) =
-            ([0; EVENT_ID_CHARS], [0; TIMESTAMP_CHARS], [0; TIMESTAMP_CHARS]);
         let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         Members {
             id: number(stored.position.get()),
-            event_id: stored.event.event_id().text(&mut id),
+            event_id: stored.event.event_id().text(&mut texts.event_id),
             event_type: stored.event.event_type().as_str(),
             plan_id: stored.plan_id().as_str(),
-            timestamp: stored.event.timestamp().text(&mut timestamp),
+            timestamp: stored.event.timestamp().text(&mut texts.timestamp),
             payload: stored.event.payload().as_str(),
             seq: number(stored.seq.get()),
             root_plan_id: stored.root_plan_id.as_str(),
             parent_plan_id: stored.parent_plan_id.as_ref().map(|plan| plan.as_str()),
             depth: i64::from(stored.depth),
-            recorded_at: stored.recorded_at.text(&mut recorded_at),
+            recorded_at: stored.recorded_at.text(&mut texts.recorded_at),
             meta: &row.meta,
             leaf: &row.leaf,
         }
-        .crc(&mut Vec::new())
+    }
+
+    /// The checksum of a row.
+    pub(crate) fn crc_of(row: &Row) -> u32 {
+        Members::of(row, &mut Texts::default()).crc(&mut Vec::new())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::contract::{BLOB_CHUNK_BYTES, Batch, Head, PlanChange, PlanRow, Row};
 use crate::postgres::error::sql_number;
 use crate::postgres::instant::Instant;
 use crate::postgres::session::Session;
-use crate::row::Members;
+use crate::row::{Members, Texts};
 
 /// The head moves iff it is the expected one of the expected log, over the same rows, and nobody has looked what
 /// became of a lost batch since.
@@ -160,22 +160,8 @@ impl<'a> EventColumns<'a> {
 
     fn push(&mut self, row: &'a Row, scratch: &mut Vec<u8>) {
         let stored = &*row.event;
-        let event_id = stored.event.event_id().to_string();
-        let members = Members {
-            id: sql_number(stored.position.get()),
-            event_id: event_id.as_str(),
-            event_type: stored.event.event_type().as_str(),
-            plan_id: stored.plan_id().as_str(),
-            timestamp: &stored.event.timestamp().to_string(),
-            payload: stored.event.payload().as_str(),
-            seq: sql_number(stored.seq.get()),
-            root_plan_id: stored.root_plan_id.as_str(),
-            parent_plan_id: stored.parent_plan_id.as_ref().map(|plan| plan.as_str()),
-            depth: i64::from(stored.depth),
-            recorded_at: &stored.recorded_at.to_string(),
-            meta: &row.meta,
-            leaf: &row.leaf,
-        };
+        let mut texts = Texts::default();
+        let members = Members::of(row, &mut texts);
         self.crc.push(i64::from(members.crc(scratch)));
         self.id.push(members.id);
         self.event_type.push(stored.event.event_type().as_str());
@@ -189,7 +175,7 @@ impl<'a> EventColumns<'a> {
         self.recorded_at.push(Instant(stored.recorded_at));
         self.meta.push(&row.meta);
         self.leaf.push(&row.leaf);
-        self.event_id.push(event_id);
+        self.event_id.push(members.event_id.to_owned());
     }
 
     fn parameters(&self) -> Vec<Parameter<'_>> {

@@ -6,8 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use planwire_event::ids::EVENT_ID_CHARS;
-use planwire_event::timestamp::TIMESTAMP_CHARS;
 use planwire_event::{EventId, PlanId};
 use rusqlite::{Connection, ErrorCode, params};
 
@@ -16,7 +14,7 @@ use crate::contract::{
     StoreError,
 };
 use crate::lock::LockFile;
-use crate::row::Members;
+use crate::row::{Members, Texts};
 use crate::sqlite::checkpoint::{Checkpointer, empty_wal};
 use crate::sqlite::decode;
 use crate::sqlite::error::{sql_number, store_error};
@@ -155,25 +153,9 @@ impl SqliteWriter {
     fn insert_events(&self, rows: &[Row]) -> rusqlite::Result<()> {
         let mut insert = self.connection.prepare_cached(INSERT_EVENT)?;
         let mut scratch = Vec::with_capacity(512);
-        let (mut event_id, mut timestamp, mut recorded_at) =
-            ([0; EVENT_ID_CHARS], [0; TIMESTAMP_CHARS], [0; TIMESTAMP_CHARS]);
+        let mut texts = Texts::default();
         for row in rows {
-            let stored = &*row.event;
-            let members = Members {
-                id: sql_number(stored.position.get()),
-                event_id: stored.event.event_id().text(&mut event_id),
-                event_type: stored.event.event_type().as_str(),
-                plan_id: stored.plan_id().as_str(),
-                timestamp: stored.event.timestamp().text(&mut timestamp),
-                payload: stored.event.payload().as_str(),
-                seq: sql_number(stored.seq.get()),
-                root_plan_id: stored.root_plan_id.as_str(),
-                parent_plan_id: stored.parent_plan_id.as_ref().map(|plan| plan.as_str()),
-                depth: i64::from(stored.depth),
-                recorded_at: stored.recorded_at.text(&mut recorded_at),
-                meta: &row.meta,
-                leaf: &row.leaf,
-            };
+            let members = Members::of(row, &mut texts);
             insert.execute(params![
                 members.id,
                 members.event_id,

@@ -142,3 +142,38 @@ fn missing_row_ends_no_page() {
         assert_eq!(read, expected, "{after}");
     }
 }
+
+#[test]
+fn row_that_only_the_index_knows_is_not_left_out_in_silence() {
+    let author = {
+        let mut author = three_trees();
+        author.stored();
+        author
+    };
+    for after in [20, 300, 900] {
+        let folder = tempfile::tempdir().unwrap();
+        let gone = position(&author, "dense", after);
+        // The index is out of sight while the row goes.
+        let sql = format!(
+            "PRAGMA writable_schema = ON; \
+             CREATE TEMP TABLE hidden AS SELECT * FROM sqlite_schema WHERE name = 'plan_events_tree'; \
+             DELETE FROM sqlite_schema WHERE name = 'plan_events_tree'; \
+             PRAGMA writable_schema = RESET; \
+             DELETE FROM plan_events WHERE id = {gone}; \
+             PRAGMA writable_schema = ON; \
+             INSERT INTO sqlite_schema SELECT * FROM hidden; \
+             PRAGMA writable_schema = RESET;"
+        );
+        let (repository, _) = changed(&folder.path().join("log.db"), &sql);
+        let filter = plan("dense");
+        let mut from = Position::ZERO;
+        let refused = loop {
+            match block_on(repository.read_after(from, &filter, PageLimits::default())) {
+                Ok(page) if page.at_head => panic!("{gone} is left out"),
+                Ok(page) => from = page.scanned_to,
+                Err(error) => break error,
+            }
+        };
+        assert!(from.get() < gone, "{from:?} {gone} {refused}");
+    }
+}
