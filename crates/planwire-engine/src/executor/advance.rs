@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use planwire_event::expression::Variables;
 use planwire_event::vocabulary::{DecisionMade, FailureReason, Object, ToolCalled, TypedPayload};
-use planwire_event::{Event, PlanId};
+use planwire_event::{Event, PlanId, Timestamp};
 use planwire_store::BLOB_BYTES_MAX;
 use serde_json::{Value, json};
 
@@ -230,7 +230,20 @@ impl Run {
             reserved: Some(hold.reserved()).filter(|reserved| !reserved.is_empty()),
         };
         let (event, called) = self.said(&called)?;
-        let call = Call {
+        let call = self.call_of(at, tool, called, event.timestamp(), slots);
+        Ok((event, call))
+    }
+
+    /// A call as its event announces it.
+    pub(super) fn call_of(
+        &self,
+        at: usize,
+        tool: &ToolStep,
+        called: ToolCalled,
+        called_at: Timestamp,
+        slots: Slots,
+    ) -> Call {
+        Call {
             plan_id: self.plan.plan_id.clone(),
             root_plan_id: self.root().clone(),
             call_id: called.call_id,
@@ -238,14 +251,13 @@ impl Run {
             tool: called.tool,
             arguments: called.arguments,
             slots,
-            attempt,
-            called_at: event.timestamp(),
+            attempt: called.attempt,
+            called_at,
             timeout: tool.timeout,
             source: self.tree.source,
             approval: self.approval_of(at),
             announced: Instant::now(),
-        };
-        Ok((event, call))
+        }
     }
 
     /// The arguments of an attempt, and where they hold secrets.

@@ -242,21 +242,7 @@ impl Run {
             Some(approved) => approved.slots.clone(),
             None => self.slots_of(tool, called.attempt)?,
         };
-        let call = Call {
-            plan_id: self.plan.plan_id.clone(),
-            root_plan_id: self.root().clone(),
-            call_id: called.call_id,
-            step: called.step,
-            tool: called.tool,
-            arguments: called.arguments,
-            slots,
-            attempt: called.attempt,
-            called_at,
-            timeout: tool.timeout,
-            source: self.tree.source,
-            approval: self.approval_of(at),
-            announced: std::time::Instant::now(),
-        };
+        let call = self.call_of(at, tool, called, called_at, slots);
         let hold = self.tree.budgets.claim(&self.plan.plan_id, &call.call_id);
         let is_metered = hold.as_ref().is_some_and(|hold| !hold.reserved().is_empty());
         self.holds.extend(hold.map(|hold| (at, hold)));

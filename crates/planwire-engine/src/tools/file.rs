@@ -37,6 +37,13 @@ const UNREADABLE_NAMED_MAX: usize = 100;
 
 const ROOT: Argument = Argument::required("root", "path", "the folder that nothing leads out of");
 
+// Of tools that take a file, or the files of a folder.
+const PATH: Argument =
+    Argument::optional("path", "path", "the file or folder, below the root; default: the root");
+const EXTENSIONS: Argument =
+    Argument::optional("extensions", "list of texts", "of a folder, only files with one of these");
+const SKIP: Argument = Argument::optional("skip", "list of texts", "of a folder, names that are passed over");
+
 /// Tells work on a blocking thread that nobody waits for it any more.
 #[derive(Clone)]
 struct Attention {

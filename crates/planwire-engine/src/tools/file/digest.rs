@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Entry, Met, Walk};
-use super::{Attention, ROOT, Unreadable, Watched, blocking};
+use super::{Attention, EXTENSIONS, PATH, ROOT, SKIP, Unreadable, Watched, blocking};
 use crate::policy::Reach;
 use crate::tool::{Argument, Parameters, Tool, ToolContext, ToolError, ToolOutput, read_arguments};
 
@@ -59,22 +59,14 @@ impl Tool for DigestFiles {
             const {
                 &[
                     ROOT,
-                    Argument::optional(
-                        "path",
-                        "path",
-                        "the file or folder, below the root; default: the root",
-                    ),
+                    PATH,
                     Argument::optional(
                         "recursive",
                         "true or false",
                         "whether files in folders below count too",
                     ),
-                    Argument::optional(
-                        "extensions",
-                        "list of texts",
-                        "of a folder, only files with one of these",
-                    ),
-                    Argument::optional("skip", "list of texts", "of a folder, names that are passed over"),
+                    EXTENSIONS,
+                    SKIP,
                     Argument::optional(
                         "max_files",
                         "integer",

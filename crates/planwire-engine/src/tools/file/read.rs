@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::root::{Root, failure, given, shown};
 use super::walk::{ENTRIES_MAX, Met, Walk, size_of};
-use super::{Attention, ROOT, Unreadable, blocking};
+use super::{Attention, EXTENSIONS, PATH, ROOT, SKIP, Unreadable, blocking};
 use crate::output::size;
 use crate::policy::Reach;
 use crate::redaction::{Edges, Redactor, lossy};
@@ -99,23 +99,15 @@ impl Tool for Read {
             const {
                 &[
                     ROOT,
-                    Argument::optional(
-                        "path",
-                        "path",
-                        "the file or folder, below the root; default: the root",
-                    ),
+                    PATH,
                     Argument::optional("paths", "list of paths", "several files, instead of path"),
                     Argument::optional(
                         "recursive",
                         "true or false",
                         "whether files in folders below are read too",
                     ),
-                    Argument::optional(
-                        "extensions",
-                        "list of texts",
-                        "of a folder, only files with one of these",
-                    ),
-                    Argument::optional("skip", "list of texts", "of a folder, names that are passed over"),
+                    EXTENSIONS,
+                    SKIP,
                     Argument::optional(
                         "contains",
                         "text or list of texts",
