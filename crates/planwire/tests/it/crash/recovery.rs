@@ -35,21 +35,7 @@ fn kill_until_it_ends(place: &Place, traces: &Traces, chance: &mut Chance, kills
     let mut server = Some(server);
     let (mut killed, mut adopted) = (0, 0);
     while killed < kills {
-        let begun = Instant::now();
-        let instant = Duration::from_micros(chance.between(0, KILL_US_MAX));
-        match server.take() {
-            Some(server) => {
-                std::thread::sleep(instant.saturating_sub(begun.elapsed()));
-                server.kill();
-            }
-            None => {
-                // Also before it answers.
-                let running = place.start(&["--json", "serve", "--listen", "127.0.0.1:0"]);
-                std::thread::sleep(instant.saturating_sub(begun.elapsed()));
-                running.signal(Signal::KILL);
-                running.end();
-            }
-        }
+        kill_within(KILL_US_MAX, place, server.take(), chance);
         killed += 1;
         let events = place.run(&["events", "--json"]).json(0);
         adopted = events.iter().filter(|event| event["event_type"] == "PlanAdopted").count();
@@ -65,6 +51,25 @@ fn kill_until_it_ends(place: &Place, traces: &Traces, chance: &mut Chance, kills
     assert!(all == adopted || all == adopted + 1, "a server adopts a tree once: {all}, {adopted}");
     survivor::check(&events, traces, all);
     killed
+}
+
+/// Kills `server`, or one that is started for it, at an instant within so many microseconds.
+pub(super) fn kill_within(us_max: u64, place: &Place, server: Option<Server>, chance: &mut Chance) {
+    let begun = Instant::now();
+    let instant = Duration::from_micros(chance.between(0, us_max));
+    match server {
+        Some(server) => {
+            std::thread::sleep(instant.saturating_sub(begun.elapsed()));
+            server.kill();
+        }
+        None => {
+            // Also before it answers.
+            let running = place.start(&["--json", "serve", "--listen", "127.0.0.1:0"]);
+            std::thread::sleep(instant.saturating_sub(begun.elapsed()));
+            running.signal(Signal::KILL);
+            running.end();
+        }
+    }
 }
 
 fn is_end(event: &Value) -> bool {

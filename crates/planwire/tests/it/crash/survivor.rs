@@ -162,7 +162,7 @@ pub(super) fn check(events: &[Value], traces: &Traces, processes_gone: usize) {
 }
 
 /// Every plan has one terminal event, subplans before the plans that spawned them.
-fn check_ends(events: &[Value]) {
+pub(super) fn check_ends(events: &[Value]) {
     let mut open: BTreeMap<&str, Option<&str>> = BTreeMap::new();
     for event in events {
         let plan = event["plan_id"].as_str().expect("a plan");
