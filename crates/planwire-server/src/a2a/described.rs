@@ -264,7 +264,8 @@ fn update_frame(schemas: &mut Schemas) -> Value {
 static SEND: Operation = Operation {
     id: "sendMessage",
     summary: "SendMessage: starts a task, answers its question, or gets a direct answer",
-    description: "Waits until the task ends or asks something, unless `configuration.returnImmediately`.",
+    description: "Waits until the task ends or asks something, unless `configuration.returnImmediately`. With our \
+                  extension a message may ask its task to pause or to go on, which is answered at once.",
     parameters: &[HEAD],
     body: Some(Body { content: Content::of("application/json", sent), required: true }),
     answers: &[Answer::new(
