@@ -1,12 +1,11 @@
 //! The time of a plan until its timeout. It stands still while the plan waits for nothing but people.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
 /// The time that a plan has left.
 #[derive(Debug)]
@@ -14,15 +13,12 @@ pub(super) struct PlanClock {
     left: Duration,
     /// Since when it runs; none while it stands still.
     since: Option<Instant>,
-    /// One timer for the whole plan: to begin one for each step would wake the runtime's other threads for each.
-    timer: Pin<Box<Sleep>>,
 }
 
 impl PlanClock {
     /// Starts with a plan.
     pub(super) fn start(timeout: Duration) -> Self {
-        let now = Instant::now();
-        Self { left: timeout, since: Some(now), timer: Box::pin(sleep_until(now + timeout)) }
+        Self { left: timeout, since: Some(Instant::now()) }
     }
 
     /// Counts time that ran before this process took the plan up.
@@ -43,13 +39,11 @@ impl PlanClock {
     }
 
     /// Waits until no time is left; for ever while it stands still.
-    pub(super) async fn run_out(&mut self) {
-        let Some(since) = self.since else { return std::future::pending().await };
-        let end = since + self.left;
-        if self.timer.deadline() != end {
-            self.timer.as_mut().reset(end);
+    pub(super) async fn run_out(&self) {
+        match self.since {
+            Some(since) => sleep_until(since + self.left).await,
+            None => std::future::pending().await,
         }
-        self.timer.as_mut().await;
     }
 }
 
