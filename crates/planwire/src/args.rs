@@ -213,6 +213,10 @@ pub(crate) struct PlansArguments {
 
 /// Arguments of `show`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  planwire show ID              as it is now\n  planwire show ID --at CURSOR  \
+as it was then; `planwire --json events --plan ID --tree` has the cursor of each event"
+)]
 pub(crate) struct ShowArguments {
     /// The plan.
     #[arg(value_name = "ID")]
@@ -299,7 +303,7 @@ pub(crate) struct AskArguments {
     #[arg(value_name = "ID")]
     pub(crate) plan: PlanId,
     /// Why, for those who read it.
-    #[arg(long, default_value = "", value_name = "TEXT")]
+    #[arg(long, default_value = "", hide_default_value = true, value_name = "TEXT")]
     pub(crate) reason: String,
 }
 
@@ -360,6 +364,10 @@ pub(crate) struct CheckArguments {
 
 /// Arguments of `graph`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Editors and pages that know Mermaid show what is printed as a picture; in Markdown it goes between \
+```mermaid and ```.\nExample: planwire graph plan.yaml > plan.mmd"
+)]
 pub(crate) struct GraphArguments {
     /// A plan document (YAML or JSON), the name of one that comes with planwire, or the id of a plan in the log.
     #[arg(value_name = "PLAN|ID")]

@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: Arguments, settings: Settings, output: Output
         Command::Backup(arguments) => backup::backup(arguments, &place()?, output),
         Command::Restore(arguments) => restore::restore(arguments, &place()?, output),
         Command::Move(arguments) => move_to::move_to(arguments, &place()?, output),
-        Command::Graph(arguments) => graph::graph(arguments, &settings, place, output).await,
+        Command::Graph(arguments) => graph::graph(arguments, place, output).await,
         Command::Decisions(arguments) => decisions::decisions(arguments, &place()?, output).await,
         Command::Check(arguments) => check::check(arguments, &settings, output),
         Command::Schema(arguments) => schema::print(arguments, output),

@@ -166,9 +166,22 @@ impl Named {
 ///
 /// Exit code 2, with all problems of the document and where they are.
 pub(crate) fn find(name: &str, tools: &ToolSet) -> Result<Named, Failure> {
+    find_by(name, |path| Document::load_with(path, tools))
+}
+
+/// The same, whatever tools it calls: for those who only look at it.
+///
+/// # Errors
+///
+/// As for [`find`].
+pub(crate) fn find_for_any_tools(name: &str) -> Result<Named, Failure> {
+    find_by(name, Document::load_for_any_tools)
+}
+
+fn find_by(name: &str, load: impl Fn(&Path) -> Result<Resolved, Diagnostics>) -> Result<Named, Failure> {
     let path = Path::new(name);
     let resolved = if path.is_file() {
-        Document::load_with(path, tools)
+        load(path)
     } else if REGISTERED.contains(&name) {
         embedded(name)
     } else {

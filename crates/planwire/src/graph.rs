@@ -121,7 +121,7 @@ impl Drawing<'_> {
     fn shape_of(&self, step: &Step, record: Option<&StepRecord>) -> (Shape, String) {
         let chosen = record.and_then(|record| record.chosen.as_deref());
         let decided = |question: &str| match chosen {
-            Some(chosen) => format!("{question} {chosen}"),
+            Some(chosen) => format!("{question} → {chosen}"),
             None => question.to_owned(),
         };
         match &step.kind {

@@ -182,6 +182,24 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
     }
 }
 
+/// So many of something: `1 step`, `1,200 steps`.
+pub(crate) fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{} {what}s", grouped(count)) }
+}
+
+/// A number for people: `1,234,567`.
+pub(crate) fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            shown.push(',');
+        }
+        shown.push(digit);
+    }
+    shown
+}
+
 /// A duration for people: `87 ms`, `1.4 s`, `2 m 05 s`.
 pub(crate) fn duration(ms: u64) -> String {
     match ms {
@@ -206,6 +224,12 @@ mod tests {
         assert_eq!(cut("abc", 3), "abc");
         assert_eq!(cut("äöüß", 3), "äö…");
         assert_eq!(cut("abc", 0), "");
+    }
+
+    #[test]
+    fn numbers_can_be_read() {
+        assert_eq!([0, 999, 1_000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1, 1_200].map(|count| counted(count, "step")), ["0 steps", "1 step", "1,200 steps"]);
     }
 
     #[test]

@@ -68,13 +68,26 @@ impl Document {
     ///
     /// As for [`Document::load`].
     pub fn load_with(path: &Path, tools: &ToolSet) -> Result<Resolved, Diagnostics> {
+        Self::load_from(path, Some(tools))
+    }
+
+    /// Reads a file with its subplans, whatever tools they call and with whatever arguments: for those who do not run it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Document::load`].
+    pub fn load_for_any_tools(path: &Path) -> Result<Resolved, Diagnostics> {
+        Self::load_from(path, None)
+    }
+
+    fn load_from(path: &Path, tools: Option<&ToolSet>) -> Result<Resolved, Diagnostics> {
         let name = path.to_string_lossy();
         let text = read_file(path, &name).map_err(|problem| match problem {
             Unreadable::Missing(why) => Diagnostic::of_file(&name, format!("the file cannot be read: {why}")),
             Unreadable::Text(diagnostic) => diagnostic,
         })?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Loader::new(Some(tools), Folder::Path(folder)).run(&Source::new(&name, &text), Some(path))
+        Loader::new(tools, Folder::Path(folder)).run(&Source::new(&name, &text), Some(path))
     }
 
     /// Reads a text that problems call `name`; files of subplans are looked for in `folder`.

@@ -12,6 +12,8 @@ const short = (value, max = TEXT_MAX) => { const text = typeof value === "string
 const plain = value => typeof value === "string" ? value : Array.isArray(value) && value.every(item => typeof item === "string") ? value.join(", ") : JSON.stringify(value);
 const named = values => Array.isArray(values?.argv) ? values.argv.join(" ") : Object.entries(values ?? {}).map(([name, value]) => `${name}: ${plain(value)}`).join("  ");
 const took = ms => ms < 1000 ? `${Math.max(0, Math.round(ms))} ms` : ms < 60000 ? `${(ms / 1000).toFixed(1)} s` : `${Math.floor(ms / 60000)} m ${String(Math.floor(ms / 1000) % 60).padStart(2, "0")} s`;
+// What people call a plan: one of many has an input that says what it is about.
+const called = ({ name, inputs }) => [name, ["label", "title", "name"].map(key => inputs?.[key]).find(value => value && typeof value === "string")].filter(Boolean).join(" ");
 const clock = text => new Date(text).toLocaleTimeString();
 
 /* One stream that shows every event once. EventSource comes back by itself with Last-Event-ID; where it gives up
@@ -145,20 +147,22 @@ function show(event) {
   const p = event.payload, node = planNode(event.plan_id, event.parent_plan_id);
   let item = node;
   tree.count++;
-  switch (event.event_type) {
+  // Without its payload an event says no more than that it was there; plans begin and end all the same.
+  const known = !p.$removed || ["PlanStarted", "PlanCompleted", "PlanFailed"].includes(event.event_type);
+  switch (known ? event.event_type : "") {
     case "PlanStarted":
       setState(node, tree.plans, "open");
-      node.started = Date.parse(event.timestamp); fill(node.name, short(p.name ?? event.plan_id)); node.goal = p.goal; if (!node.note.textContent) fill(node.note, short(p.goal ?? ""));
+      node.started = Date.parse(event.timestamp); fill(node.name, short(called(p) || event.plan_id)); node.goal = p.goal; if (!node.note.textContent) fill(node.note, short(p.goal ?? ""));
       if (node.id === tree.id && p.document_digest) limitsOf(node);
       break;
     case "PlanCompleted": case "PlanFailed":
       setState(node, tree.plans, event.event_type === "PlanCompleted" ? "done" : "failed");
       node.ended = Date.parse(event.timestamp); fill(node.time, took(node.ended - node.started));
       if (p.error) fill(node.note, `${p.reason}: ${short(p.error.message)}`);
-      for (const item of node.rows.values()) if (item.state === "open") item.card ? closeAsk(item, "failed", "not needed any more") : closeCall(item, false, "its plan ended before it did");
+      for (const item of node.rows.values()) if (item.state === "open") item.card ? closeAsk(item, "failed", "not needed any more") : closeCall(item, false, "its end is not known");
       if (tree.large) fold(node);
       break;
-    case "SubplanSpawned": { const child = planNode(p.child_plan_id, event.plan_id); fill(child.name, short(p.name || p.child_plan_id)); fill(child.note, short(`${p.step === p.name ? "" : p.step + "  "}${named(p.inputs)}`)); child.events.push(event); break; }
+    case "SubplanSpawned": { const child = planNode(p.child_plan_id, event.plan_id); fill(child.name, short(called(p) || p.child_plan_id)); fill(child.note, short(`${p.step === p.name ? "" : p.step + "  "}${named(p.inputs)}`)); child.events.push(event); break; }
     case "SubplanCompleted": tree.nodes.get(p.child_plan_id)?.events.push(event); break;
     case "ToolCalled":
       item = row(node, "call " + p.call_id, "", short(p.step || p.tool) + (p.attempt > 1 ? `, attempt ${p.attempt}` : ""), short(`${p.step ? p.tool + "  " : ""}${named(p.arguments)}`));
@@ -195,7 +199,7 @@ function show(event) {
       break;
     }
     case "CancelRequested": item = row(node, event.event_id, "failed", "Cancel requested", asked(p)); break;
-    default: item = row(node, event.event_id, "", event.event_type, short(p));
+    default: item = row(node, event.event_id, "", event.event_type, known ? short(p) : "its payload was removed");
   }
   item.events.push(event);
   if (!tree.large && tree.count > LARGE) { tree.large = true; tree.nodes.forEach(fold); }

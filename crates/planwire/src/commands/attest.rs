@@ -74,8 +74,12 @@ fn new_key(file: &Path, name: &str, output: Output) -> Result<Exit, Failure> {
 }
 
 fn read_key(file: &Path) -> Result<SigningKey, Failure> {
-    let unreadable =
-        |error: std::io::Error| Failure::usage(error).context(format!("failed to read {}", file.display()));
+    let unreadable = |error: std::io::Error| {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        let failure = Failure::usage(error).context(format!("failed to read {}", file.display()));
+        let hint = format!("`planwire attest --new-key {}` makes a key", file.display());
+        if is_missing { failure.hint(hint) } else { failure }
+    };
     if std::fs::metadata(file).map_err(unreadable)?.permissions().mode() & 0o077 != 0 {
         return Err(Failure::usage(format!("others can read the key in {}", file.display()))
             .hint(format!("chmod 600 {}", file.display())));

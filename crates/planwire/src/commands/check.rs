@@ -12,7 +12,7 @@ use crate::args::CheckArguments;
 use crate::config::Settings;
 use crate::documents;
 use crate::failure::{Exit, Failure};
-use crate::output::{Output, Paint, escape};
+use crate::output::{Output, Paint, counted, escape};
 
 /// Checks a document.
 ///
@@ -51,7 +51,7 @@ pub(crate) fn check(
     }
     let mark = output.style.paint(Paint::Good, "✔");
     output.line(&format!("{mark} {}: {}", escape(&document.name), escape(&document.goal)))?;
-    output.line(&format!("  {} steps, digest {digest}", document.steps.len()))?;
+    output.line(&format!("  {}, digest {digest}", counted(document.steps.len() as u64, "step")))?;
     for input in &document.inputs {
         let default = match &input.default {
             Some(value) => format!("default {}", crate::output::cut(&value.to_string(), 60)),

@@ -10,7 +10,6 @@ use planwire_store::EventRepository;
 
 use crate::args::GraphArguments;
 use crate::commands::show::fold;
-use crate::config::Settings;
 use crate::documents::{self, REGISTERED};
 use crate::failure::{Exit, Failure};
 use crate::graph::{Ran, of_document, of_plan};
@@ -24,7 +23,6 @@ use crate::place::Place;
 /// Exit code 2 if the document has problems; if the log cannot be read, or has no such plan.
 pub(crate) async fn graph(
     arguments: &GraphArguments,
-    settings: &Settings,
     place: impl FnOnce() -> Result<Place, Failure>,
     output: Output,
 ) -> Result<Exit, Failure> {
@@ -32,7 +30,7 @@ pub(crate) async fn graph(
     let is_document = Path::new(name).is_file() || REGISTERED.contains(&name.as_str());
     let text = match name.parse::<PlanId>() {
         Ok(id) if !is_document => of_log(&id, &place()?).await?,
-        _ => of_document(&documents::find(name, &settings.known_tools()?)?.resolved.document),
+        _ => of_document(&documents::find_for_any_tools(name)?.resolved.document),
     };
     if output.json {
         output.json(&serde_json::json!({ "mermaid": text }))?;

@@ -1,5 +1,6 @@
 //! `planwire plans`: the plans of the log, newest first.
 
+use planwire_event::vocabulary::FailureReason;
 use planwire_event::{Clock as _, PlanStatus, SystemClock};
 use planwire_store::{PlanQuery, PlanRow, PlanScope};
 use serde_json::{Value, json};
@@ -85,6 +86,7 @@ fn row(plan: &PlanRow, output: Output) -> String {
     let (paint, word) = match plan.status {
         PlanStatus::Open => (Paint::Active, "open"),
         PlanStatus::Completed => (Paint::Good, "completed"),
+        PlanStatus::Failed(FailureReason::Error) => (Paint::Bad, "failed"),
         PlanStatus::Failed(reason) => (Paint::Bad, reason.as_str()),
     };
     let end = plan.ended_at.unwrap_or_else(|| SystemClock.now());

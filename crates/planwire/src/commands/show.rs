@@ -9,10 +9,10 @@ use crate::args::ShowArguments;
 use crate::commands::events::unknown_plan;
 use crate::failure::{Exit, Failure};
 use crate::follow::check_cursor;
-use crate::output::{Output, Paint, cut, escape};
+use crate::output::{Output, Paint, cut, escape, grouped};
 use crate::place::Place;
 use crate::watch::picture::{Frame, View};
-use crate::watch::usage::{self, Detail, Kind, grouped};
+use crate::watch::usage::{self, Detail, Kind};
 
 /// Characters of a value that is shown in full otherwise by `--json`.
 const VALUE_CHARS_MAX: usize = 400;
@@ -101,15 +101,15 @@ async fn limits(repository: &dyn EventRepository, plan: &PlanState) -> Result<Va
 /// What the plan and all below it used, of what they may use.
 fn used(plan: &PlanState, limits: &Value, output: Output) -> Vec<String> {
     let sum = &plan.usage.total;
-    if sum.is_empty() {
+    let kinds = [Kind::Calls, Kind::Tokens, Kind::Cost];
+    let kinds =
+        kinds.map(|kind| (kind, usage::warned(plan, kind).or_else(|| kind.read(&limits[kind.name()]))));
+    // How many calls there were stands in the totals of the tree.
+    if kinds.iter().all(|(kind, max)| max.is_none() && (*kind == Kind::Calls || kind.used(sum) == 0)) {
         return Vec::new();
     }
     let mut lines = vec![String::new(), output.style.paint(Paint::Strong, "usage")];
-    for kind in [Kind::Calls, Kind::Tokens, Kind::Cost] {
-        let max = usage::warned(plan, kind).or_else(|| kind.read(&limits[kind.name()]));
-        if kind.used(sum) == 0 && max.is_none() {
-            continue;
-        }
+    for (kind, max) in kinds.into_iter().filter(|(kind, max)| max.is_some() || kind.used(sum) > 0) {
         let (paint, text) = usage::words(kind, sum, max, Detail::Exact);
         let (into, out) = (grouped(sum.input_tokens), grouped(sum.output_tokens));
         let is_split = kind == Kind::Tokens && sum.input_tokens + sum.output_tokens > 0;

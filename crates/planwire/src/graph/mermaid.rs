@@ -152,6 +152,8 @@ fn escaped(line: &str) -> String {
         match char {
             '"' => text.push_str("#quot;"),
             '#' => text.push_str("#35;"),
+            // Two of them begin a comment or a directive, wherever they stand.
+            '%' => text.push_str("#37;"),
             '<' => text.push_str("#lt;"),
             '>' => text.push_str("#gt;"),
             '&' => text.push_str("#amp;"),
@@ -170,8 +172,8 @@ mod tests {
     #[test]
     fn what_could_be_markup_is_no_markup() {
         assert_eq!(
-            escaped("a \"b\" <c> & #d `e`\n\u{7}f"),
-            "a #quot;b#quot; #lt;c#gt; #amp; #35;d #96;e#96; f"
+            escaped("a \"b\" <c> & #d `e`\n\u{7}f %%{init}"),
+            "a #quot;b#quot; #lt;c#gt; #amp; #35;d #96;e#96; f #37;#37;{init}"
         );
         assert_eq!(escaped(&"x".repeat(61)), format!("{}…", "x".repeat(60)));
         assert_eq!((label(&["a", "", "b"]), joined(&["a", "b"], " · ")), ("a<br/>b".into(), "a · b".into()));

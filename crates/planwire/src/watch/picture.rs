@@ -7,7 +7,7 @@ use planwire_event::vocabulary::PlanStarted;
 use planwire_event::{Cost, PlanId, PlanStatus, StoredEvent, Timestamp};
 
 use super::usage::{self, Detail, Kind};
-use crate::output::{Paint, Style, cut, duration, escape};
+use crate::output::{Paint, Style, counted, cut, duration, escape};
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 /// Characters of a plan's label.
@@ -166,16 +166,14 @@ impl View {
     fn totals(&self, frame: &Frame) -> Line {
         let totals = self.tree.totals();
         let mut line = Line::of(Paint::Strong, &progress_bar(totals.plans - totals.open, totals.plans));
-        let counted = |count: u64, what: &str| match count {
-            1 => format!("  1 {what}"),
-            _ => format!("  {} {what}s", usage::grouped(count)),
-        };
-        let (calls, decisions) =
-            (counted(totals.tool_calls, "tool call"), counted(totals.decisions, "decision"));
-        let events = counted(totals.events, "event");
-        let plans =
-            format!(" {} of {}", totals.plans - totals.open, counted(totals.plans, "plan").trim_start());
-        line.push(Paint::Plain, &format!("{plans}{calls}{decisions}{events}"));
+        let plans = format!(" {} of {}", totals.plans - totals.open, counted(totals.plans, "plan"));
+        let parts = [
+            plans,
+            counted(totals.tool_calls, "tool call"),
+            counted(totals.decisions, "decision"),
+            counted(totals.events, "event"),
+        ];
+        line.push(Paint::Plain, &parts.join("  "));
         let used = [(Kind::Tokens, totals.usage.tokens > 0), (Kind::Cost, totals.usage.cost > Cost::ZERO)];
         for (kind, _) in used.into_iter().filter(|(_, is_used)| *is_used) {
             line.push(

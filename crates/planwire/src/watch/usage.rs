@@ -6,7 +6,7 @@ use planwire_event::state::PlanState;
 use planwire_event::vocabulary::{LimitWarned, UsageSum};
 use serde_json::{Number, Value};
 
-use crate::output::{Paint, escape};
+use crate::output::{Paint, escape, grouped};
 
 /// Billionths of one unit of money.
 const BILLIONTHS: u64 = 1_000_000_000;
@@ -75,6 +75,7 @@ pub(crate) fn words(kind: Kind, used: &UsageSum, max: Option<u64>, detail: Detai
     let shown = format!("{}{of}", kind.shown(amount, detail));
     let text = match (kind, &used.currency) {
         (Kind::Tokens, _) => format!("{shown} tokens"),
+        (Kind::Calls, _) if amount == 1 && max.is_none() => "1 tool call".to_owned(),
         (Kind::Calls, _) => format!("{shown} tool calls"),
         (Kind::Cost, Some(currency)) => format!("{shown} {}", escape(currency)),
         (Kind::Cost, None) => format!("cost {shown}"),
@@ -129,19 +130,6 @@ pub(crate) fn warned(plan: &PlanState, kind: Kind) -> Option<u64> {
     kind.read(&Value::Number(warnings.next_back()?.max.clone()))
 }
 
-/// `1,234,567`
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut shown = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            shown.push(',');
-        }
-        shown.push(digit);
-    }
-    shown
-}
-
 /// `999`, `1.2K`, `43M`: never more than there is.
 fn short(number: u64) -> String {
     let sizes = [("B", 1_000_000_000), ("M", 1_000_000), ("K", 1_000)];
@@ -173,8 +161,6 @@ mod tests {
     fn numbers_are_short_in_the_tree_and_exact_elsewhere() {
         let shown = [0, 999, 1_000, 43_400, 999_999, 1_250_000, u64::MAX].map(short);
         assert_eq!(shown, ["0", "999", "1K", "43.4K", "999.9K", "1.2M", "18446744073.7B"]);
-        let shown = [0, 999, 1_000, 1_234_567].map(grouped);
-        assert_eq!(shown, ["0", "999", "1,000", "1,234,567"]);
         let costs = ["0", "0.0000015", "0.0123456", "0.9999", "1.005", "12.3456", "1000000"];
         let shown = costs.map(|cost| rounded(cost.parse::<Cost>().unwrap().billionths()).to_string());
         assert_eq!(shown, ["0", "0.0000015", "0.0123", "1", "1.01", "12.35", "1000000"]);

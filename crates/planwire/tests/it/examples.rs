@@ -137,3 +137,27 @@ fn model_says_what_a_report_is_about() {
     assert_eq!(found, json!({"kind": "question", "urgency": "none"}));
     assert!(asked.join().expect("a request").contains("How do I stop it?"));
 }
+
+const MANUAL: &str = include_str!("../../../../docs/plans.md");
+/// Examples of the manual that need a program, a server, a model or somebody who answers.
+const IN_NEED: [&str; 5] = ["ask-model", "where-to-begin", "decompose", "release", "report-issue"];
+
+#[test]
+fn examples_of_the_manual_that_need_nothing_run_to_their_end() {
+    let place = Place::new();
+    place.file("work/a/b.txt", "text");
+    let examples = MANUAL.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let mut ran = 0;
+    for example in examples {
+        let name = example.lines().next().and_then(|line| line.strip_prefix("plan: ")).expect("a name");
+        if IN_NEED.contains(&name) {
+            continue;
+        }
+        let file = place.file(&format!("{name}.yaml"), example);
+        let mut command = place.command(&["--json", "run"]);
+        command.current_dir(place.folder("work")).arg(file);
+        outputs(&finish(command, "").json(0));
+        ran += 1;
+    }
+    assert!(ran >= 5, "{ran} examples");
+}

@@ -119,3 +119,34 @@ fn plan_that_decided_nothing_says_so() {
     assert!(place.run(&["decisions", id]).text(0).contains("decided nothing"));
     assert_eq!(place.run(&["decisions", "unknown"]).code, Some(1));
 }
+
+#[test]
+fn document_is_drawn_whatever_tools_it_calls() {
+    let place = Place::new();
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plans/mcp/recent-changes.yaml");
+    place.run(&["check", file]).text(2);
+    let picture = place.run(&["graph", file]).text(0).to_owned();
+    assert!(picture.contains("mcp:git/git_log"), "{picture}");
+}
+
+#[test]
+fn show_tells_what_was_used_of_the_limits_of_the_document() {
+    let place = Place::new();
+    let document = r#"
+plan: dear
+goal: Use much
+limits: { tool_calls: 4, cost: 2 }
+steps:
+  ask:
+    tool: exec
+    with: { argv: [echo, answer] }
+    reserve: { cost: 1 }
+    usage: { input_tokens: 41000, output_tokens: 2400, cost: "0.75", currency: USD }
+"#;
+    let file = place.file("dear.yaml", document);
+    let events = place.run(&["--json", "run", file.to_str().expect("UTF-8")]).json(0);
+    let plan = events[0]["plan_id"].as_str().expect("an id");
+    let shown = place.run(&["show", plan]).text(0).to_owned();
+    let usage = "usage\n  1 of 4 tool calls\n  43,400 tokens (41,000 in, 2,400 out)\n  0.75 of 2 USD\n";
+    assert!(shown.contains(usage), "{shown}");
+}

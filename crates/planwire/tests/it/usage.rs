@@ -2,7 +2,7 @@
 
 use crate::harness::Place;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 27] = [
     "demo",
     "run",
     "serve",
@@ -14,7 +14,10 @@ const COMMANDS: [&str; 24] = [
     "import",
     "answer",
     "cancel",
+    "pause",
+    "resume",
     "end",
+    "redact",
     "verify",
     "attest",
     "accept-loss",
