@@ -25,9 +25,6 @@ use crate::tool_init::message::{
 /// Bytes read at a time; a message has some hundred.
 const READ_BYTES: usize = 1024;
 
-/// Time in which a supervisor that said that nothing is left ends itself.
-const SUPERVISOR_END: Duration = Duration::from_secs(2);
-
 /// A program that a supervisor holds. The supervisor ends everything when this is dropped.
 #[derive(Debug)]
 pub(super) struct Supervised {
@@ -136,7 +133,7 @@ impl Supervised {
         let heard = async { while !self.gone && self.hear().await.is_some() {} };
         let silent = timeout(patience, heard).await.is_ok();
         if self.gone {
-            let _ = timeout(SUPERVISOR_END, self.supervisor.wait()).await;
+            // It ends itself, and is reaped later: nobody needs to wait for that.
             return Ok(());
         }
         self.end_without_supervisor().await;

@@ -11,15 +11,17 @@
 //! to lift its limits.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, LandlockStatus, PathBeneath, Ruleset,
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, Scope,
 };
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
+use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::process::getuid;
 use rustix::thread::{
     CapabilitySet, capability_is_in_bounding_set, clear_ambient_capability_set,
@@ -168,8 +170,10 @@ impl Grants {
         self.hidden.iter().any(|hidden| path.starts_with(hidden))
     }
 
-    fn holds_hidden(&self, path: &Path) -> bool {
-        self.hidden.iter().any(|hidden| hidden.starts_with(path))
+    /// The entries of a folder that are hidden or hold something that is.
+    fn leading_to_hidden(&self, folder: &Path) -> BTreeSet<OsString> {
+        let below = self.hidden.iter().filter_map(|hidden| hidden.strip_prefix(folder).ok());
+        below.filter_map(|below| below.iter().next().map(OsStr::to_os_string)).collect()
     }
 
     /// Allows everything below `path` that is not hidden. What is not there is not needed.
@@ -180,33 +184,55 @@ impl Grants {
             if self.is_hidden(&path) {
                 continue;
             }
-            if !self.holds_hidden(&path) {
+            let leading = self.leading_to_hidden(&path);
+            if leading.is_empty() {
                 self.allow(&path, access)?;
+            } else {
+                self.entries_but(&leading, &path, access)?;
+                left.extend(leading.iter().map(|name| path.join(name)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Allows each entry of a folder that is no link, without those named. Temporary folders have thousands.
+    fn entries_but(
+        &mut self,
+        named: &BTreeSet<OsString>,
+        folder: &Path,
+        access: BitFlags<AccessFs>,
+    ) -> Result<(), RulesetError> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let Ok(folder) = openat(CWD, folder, flags, Mode::empty()) else { return Ok(()) };
+        let Ok(entries) = Dir::read_from(&folder) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if matches!(name.as_bytes(), b"." | b"..") || named.contains(name) {
                 continue;
             }
-            for entry in std::fs::read_dir(&path).into_iter().flatten().flatten() {
-                self.entries += 1;
-                if self.entries <= ENTRIES_MAX && entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
-                    left.push(entry.path());
-                }
+            self.entries += 1;
+            if self.entries <= ENTRIES_MAX && entry.file_type() != FileType::Symlink {
+                self.allow_at(folder.as_fd(), Path::new(name), access)?;
             }
         }
         Ok(())
     }
 
     fn allow(&mut self, path: &Path, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
-        match open(path) {
-            Ok(fd) => self.allow_open(fd.as_fd(), access),
-            // It went away, or its user may not see it.
-            Err(_) => Ok(()),
-        }
+        self.allow_at(CWD, path, access)
     }
 
-    fn allow_open(&mut self, fd: BorrowedFd<'_>, access: BitFlags<AccessFs>) -> Result<(), RulesetError> {
-        let folder = fstat(fd).is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
-        let access = if folder { access } else { access & AccessFs::from_file(REQUIRED) };
-        if let Some(ruleset) = self.ruleset.take()
-            && !access.is_empty()
+    /// Allows what has this name in a folder. Landlock takes what makes sense for a file where it is one.
+    fn allow_at(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        path: &Path,
+        access: BitFlags<AccessFs>,
+    ) -> Result<(), RulesetError> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // What cannot be opened went away, or its user may not see it.
+        if let Ok(fd) = openat(folder, path, flags, Mode::empty())
+            && let Some(ruleset) = self.ruleset.take()
         {
             self.ruleset = Some(ruleset.add_rule(PathBeneath::new(fd, access))?);
         }
@@ -227,8 +253,4 @@ fn give_up_rights() -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    Ok(openat(CWD, path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }
