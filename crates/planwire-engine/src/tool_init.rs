@@ -14,7 +14,8 @@
 //!
 //! - [`message`]: what they tell each other.
 //! - [`supervisor`]: the first stage. [`containment`]: how everything is ended at once; [`hunt`]: how, where it cannot be;
-//!   [`family`]: who that is, and what it uses; [`scratch`]: the temporary folder of one call.
+//!   [`family`]: who that is, and what it uses; [`watch`]: how often that is looked at; [`scratch`]: the temporary folder
+//!   of one call.
 //! - [`namespace`]: the first process of a pid namespace.
 //! - [`program`]: the last stage. [`limits`]: what the program may use; [`sandbox`]: what it may touch.
 //! - [`probe`]: what of all this can be had here.
@@ -33,6 +34,7 @@ mod program;
 pub(crate) mod sandbox;
 mod scratch;
 mod supervisor;
+mod watch;
 
 use std::ffi::OsString;
 use std::io;

@@ -23,11 +23,10 @@ use super::message::{
     DESCRIPTORS, KILL, Launch, NotStarted, Said, Step, TERMINATE, hear, receive_launch, say, send_launch,
 };
 use super::scratch::Scratch;
+use super::watch::Watch;
 use super::{NAMESPACE, PROGRAM, socket, stage};
 use crate::program::TEMPORARY;
 
-/// Time between two looks at what is used.
-const WATCH: Duration = Duration::from_millis(50);
 /// Time between two looks at whether what the program left behind is gone.
 const LEFT_PAUSE: Duration = Duration::from_millis(5);
 /// Priority of the supervisor where it may have it: whoever wants all the time that there is must not keep it from looking.
@@ -91,7 +90,7 @@ struct Supervisor<'a> {
     hunt: Hunt,
     /// Whether all was said about the program that can be.
     told: bool,
-    next_look: Instant,
+    watch: Watch,
     /// Removed when nothing can write into it any more.
     _scratch: Scratch,
 }
@@ -129,7 +128,7 @@ impl<'a> Supervisor<'a> {
             phase: Phase::Running,
             hunt: Hunt::new(),
             told: false,
-            next_look: Instant::now() + WATCH,
+            watch: Watch::new(Instant::now()),
             _scratch: scratch,
         })
     }
@@ -168,7 +167,7 @@ impl<'a> Supervisor<'a> {
     /// Waits until something happens, or it is time to look.
     fn wait(&mut self) {
         let until = match self.phase {
-            Phase::Running => self.next_look.saturating_duration_since(Instant::now()),
+            Phase::Running => self.watch.left(Instant::now()),
             Phase::Left | Phase::Asked { .. } => LEFT_PAUSE,
             Phase::Killing => self.hunt.pause(),
         };
@@ -290,10 +289,7 @@ impl<'a> Supervisor<'a> {
         match self.phase {
             Phase::Killing => self.kill(),
             Phase::Asked { until } if now >= until => self.begin_killing(),
-            _ if now >= self.next_look => {
-                self.next_look = now + WATCH;
-                self.look();
-            }
+            _ if self.watch.left(now).is_zero() => self.look(),
             _ => {}
         }
     }
@@ -313,6 +309,7 @@ impl<'a> Supervisor<'a> {
         let processes_max = self.processes_max();
         let members: Vec<_> = family::members().take(self.counted()).collect();
         let used = family::usage(&members, self.limits.memory_bytes);
+        self.watch.found(used, Instant::now());
         if used.processes > processes_max {
             self.over(Limit::Processes);
         } else if used.memory_bytes > self.limits.memory_bytes {
