@@ -30,6 +30,16 @@ fn three_trees() -> Author {
     author
 }
 
+/// A tree of one plan, alone in its log.
+fn one_tree() -> Author {
+    let mut author = Author::new(log_id());
+    author.start("dense", None);
+    for at in 0..1_500 {
+        author.say("dense", "acme.said", &format!(r#"{{"n":{at}}}"#));
+    }
+    author
+}
+
 fn pages(repository: &dyn EventRepository, filter: &Filter, limits: PageLimits) -> Vec<Page> {
     let mut pages: Vec<Page> = Vec::new();
     while pages.last().is_none_or(|page| !page.at_head) {
@@ -78,8 +88,11 @@ fn pages_of_long_plans_are_those_of_memory() {
 
 /// A closed log of [`three_trees`] after `sql`, opened anew, and its events as they were.
 fn changed(path: &Path, sql: &str) -> (std::sync::Arc<SqliteRepository>, Author) {
+    changed_log(three_trees(), path, sql)
+}
+
+fn changed_log(mut author: Author, path: &Path, sql: &str) -> (std::sync::Arc<SqliteRepository>, Author) {
     let (mut writer, repository) = open(path);
-    let mut author = three_trees();
     author.commit(&mut writer);
     drop((writer, repository));
     Connection::open(path).unwrap().execute_batch(sql).unwrap();
@@ -145,12 +158,10 @@ fn missing_row_ends_no_page() {
 
 #[test]
 fn row_that_only_the_index_knows_is_not_left_out_in_silence() {
-    let author = {
-        let mut author = three_trees();
+    // Where the page is tried, where one thread reads on, and where a second one reads.
+    for (log, after) in [(three_trees as fn() -> Author, 20), (three_trees, 900), (one_tree, 900)] {
+        let mut author = log();
         author.stored();
-        author
-    };
-    for after in [20, 300, 900] {
         let folder = tempfile::tempdir().unwrap();
         let gone = position(&author, "dense", after);
         // The index is out of sight while the row goes.
@@ -164,7 +175,7 @@ fn row_that_only_the_index_knows_is_not_left_out_in_silence() {
              INSERT INTO sqlite_schema SELECT * FROM hidden; \
              PRAGMA writable_schema = RESET;"
         );
-        let (repository, _) = changed(&folder.path().join("log.db"), &sql);
+        let (repository, _) = changed_log(log(), &folder.path().join("log.db"), &sql);
         let filter = plan("dense");
         let mut from = Position::ZERO;
         let refused = loop {
