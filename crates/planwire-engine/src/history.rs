@@ -4,9 +4,10 @@
 //! the end, if their parent has not said it yet. Nothing here is worked out: that is done by the code that runs
 //! plans, from these facts.
 
+mod rests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::budget::history::{OpenPlan, Spent};
 use planwire_event::vocabulary::{
@@ -16,6 +17,8 @@ use planwire_event::vocabulary::{
 };
 use planwire_event::{EventType, Filter, PlanId, Position, StoredEvent, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanQuery, PlanScope, StoreError};
+
+use rests::Turns;
 
 /// An open tree as the log holds it.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct PlanHistory {
     pub(crate) open_questions: Arc<OpenQuestions>,
     /// The last position that is taken into account.
     pub(crate) position: Position,
+    /// When it waited for nothing but people.
+    rests: Turns,
 }
 
 /// Open questions: plan and `request_id`.
@@ -234,26 +239,28 @@ impl Reading {
         let open = spent.open(&open);
         let shared = Common { children: &children, questions: &questions, position };
         let made = std::mem::take(&mut self.made).into_values().collect();
-        Some(TreeHistory { root: self.assemble(root, &shared)?, plans, open, made })
+        Some(TreeHistory { root: self.assemble(root, &shared, &Turns::new())?, plans, open, made })
     }
 
     /// Depth is bounded by the levels of plans that the log takes.
-    fn assemble(&mut self, plan: &PlanId, tree: &Common<'_>) -> Option<PlanHistory> {
+    fn assemble(&mut self, plan: &PlanId, tree: &Common<'_>, paused_above: &Turns) -> Option<PlanHistory> {
         let (started, started_at) = self.started.remove(plan)?;
+        let said = self.said.remove(plan).unwrap_or_default();
+        let paused = rests::paused(&said, paused_above);
         let mut below = HashMap::new();
         for child in tree.children.get(plan).into_iter().flatten() {
             let history = match self.ended.remove(child) {
                 Some(end) => ChildHistory::Ended(Box::new(end)),
                 None if self.open.contains_key(child) => {
-                    ChildHistory::Open(Box::new(self.assemble(child, tree)?))
+                    ChildHistory::Open(Box::new(self.assemble(child, tree, &paused)?))
                 }
                 None => ChildHistory::Announced,
             };
             below.insert(child.clone(), history);
         }
-        let said = self.said.remove(plan).unwrap_or_default();
+        let rests = rests::rested(&said, paused_above, &below);
         let (open_questions, position) = (Arc::clone(tree.questions), tree.position);
-        Some(PlanHistory { started, started_at, said, children: below, open_questions, position })
+        Some(PlanHistory { started, started_at, said, children: below, open_questions, position, rests })
     }
 }
 
@@ -296,34 +303,4 @@ fn end_of(stored: &StoredEvent, used: UsageSum) -> Option<ChildEnd> {
         None => stored.event.read::<PlanFailed>().map(|failed| Err(Box::new(failed)))?,
     };
     Some(ChildEnd { outputs, used, at: stored.event.timestamp(), position: stored.position })
-}
-
-impl PlanHistory {
-    /// Time from its start until `now` in which it did not wait for people, as far as its own events tell.
-    pub(crate) fn worked(&self, now: Timestamp) -> Duration {
-        let mut worked_us: i64 = 0;
-        let mut since = self.started_at;
-        let (mut calls, mut questions, mut paused) = (HashSet::new(), HashSet::new(), false);
-        let span = |from: Timestamp, to: Timestamp| to.as_micros().saturating_sub(from.as_micros()).max(0);
-        for said in &self.said {
-            if !calls.is_empty() || (questions.is_empty() && !paused) {
-                worked_us = worked_us.saturating_add(span(since, said.at));
-            }
-            since = said.at;
-            match &said.what {
-                What::Called(call) => drop(calls.insert(&call.call_id)),
-                What::CallEnded(call) => drop(calls.remove(&call.call_id)),
-                What::Asked(asked) => drop(questions.insert(&asked.request_id)),
-                What::Answered(answer) => drop(questions.remove(&answer.request_id)),
-                What::PauseRequested => paused = true,
-                What::ResumeRequested => paused = false,
-                _ => {}
-            }
-        }
-        // Calls have ended with the executor that made them.
-        if questions.is_empty() && !paused {
-            worked_us = worked_us.saturating_add(span(since, now));
-        }
-        Duration::from_micros(worked_us.unsigned_abs())
-    }
 }

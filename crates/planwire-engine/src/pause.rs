@@ -14,6 +14,8 @@ pub(crate) struct Pauses(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
+    /// Plans of ours, some before they are visible.
+    ours: HashSet<PlanId>,
     asked: HashSet<PlanId>,
     running: HashMap<PlanId, Running>,
 }
@@ -58,6 +60,11 @@ impl Known {
 }
 
 impl Pauses {
+    /// A plan is about to run here. Known before it is visible: whoever sees it can ask that it pause.
+    pub(crate) fn announce(&self, plan: &PlanId) {
+        self.known().ours.insert(plan.clone());
+    }
+
     /// A plan runs from now on, below those in `above`.
     pub(crate) fn enter(&self, plan: &PlanId, above: &Arc<[PlanId]>) -> Pause {
         let known = &mut *self.known();
@@ -69,6 +76,7 @@ impl Pauses {
     /// It runs no more.
     pub(crate) fn leave(&self, plan: &PlanId) {
         let known = &mut *self.known();
+        known.ours.remove(plan);
         known.running.remove(plan);
         known.asked.remove(plan);
     }
@@ -76,7 +84,7 @@ impl Pauses {
     /// Somebody asked that a plan pause. One that does not run here is none of ours.
     pub(crate) fn pause(&self, plan: &PlanId) {
         let known = &mut *self.known();
-        if known.running.contains_key(plan) && known.asked.insert(plan.clone()) {
+        if known.ours.contains(plan) && known.asked.insert(plan.clone()) {
             known.tell(plan);
         }
     }
@@ -102,6 +110,7 @@ mod tests {
     fn pause_holds_for_all_below_until_each_that_was_asked_goes_on() {
         let pauses = Pauses::default();
         let plan = |name: &str| -> PlanId { name.parse().unwrap() };
+        ["root", "child", "late"].iter().for_each(|name| pauses.announce(&plan(name)));
         let root = pauses.enter(&plan("root"), &Arc::default());
         let child = pauses.enter(&plan("child"), &[plan("root")].into());
         pauses.pause(&plan("root"));
@@ -113,7 +122,16 @@ mod tests {
         pauses.resume(&plan("child"));
         assert!(!child.is_on() && !late.is_on());
         pauses.pause(&plan("nobody"));
+        assert!(!pauses.enter(&plan("nobody"), &Arc::default()).is_on());
         pauses.leave(&plan("root"));
         assert!(!pauses.enter(&plan("root"), &Arc::default()).is_on());
+    }
+
+    #[test]
+    fn plan_that_is_paused_before_it_runs_begins_nothing() {
+        let (pauses, plan) = (Pauses::default(), "root".parse::<PlanId>().unwrap());
+        pauses.announce(&plan);
+        pauses.pause(&plan);
+        assert!(pauses.enter(&plan, &Arc::default()).is_on());
     }
 }

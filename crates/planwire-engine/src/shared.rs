@@ -196,8 +196,9 @@ impl Shared {
         self.publisher.publish_with(events, attachments).await
     }
 
-    /// Makes a plan known to those who may ask for its end, until the entry is dropped.
+    /// Makes a plan known to those who may ask for its end or its pause, until the entry is dropped.
     pub(crate) fn enter(self: &Arc<Self>, plan_id: PlanId, stopper: Stopper) -> Entry {
+        self.pauses.announce(&plan_id);
         self.plans().insert(plan_id.clone(), stopper);
         Entry { shared: Arc::clone(self), plan_id }
     }

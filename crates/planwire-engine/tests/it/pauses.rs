@@ -168,11 +168,48 @@ async fn gone(is_paused: bool) -> (MemoryStore, PlanId) {
     (store, root)
 }
 
+/// A call in a subplan, and one after it.
+const BELOW: &str = r#"
+plan: above
+goal: g
+limits: { timeout: 10s }
+steps:
+  below:
+    plan:
+      plan: below
+      goal: g
+      limits: { timeout: 10s }
+      steps:
+        first: { tool: test.gate, idempotent: true }
+        second: { after: [first], tool: test.echo, with: { value: 2 } }
+      outputs: { n: "${steps.second.output}" }
+outputs: { n: "${steps.below.outputs.n}" }
+"#;
+
+/// The log of a process that is gone, of a plan with a subplan whose first call had ended; with the root and the subplan.
+/// One of them is paused.
+async fn gone_below(is_root_paused: bool) -> (MemoryStore, PlanId, PlanId) {
+    let store = MemoryStore::new(LogId::from_random(9));
+    let former = House::with(store.clone(), |config| config);
+    let root = former.start(BELOW).await;
+    former.probe.until_running(1).await;
+    let plans = former.bus.repository().plans(&Default::default()).await.unwrap().plans;
+    let below = plans.iter().find(|row| row.parent_plan_id.as_ref() == Some(&root)).unwrap().plan_id.clone();
+    pause(&former, if is_root_paused { &root } else { &below }).await;
+    former.probe.gate.add_permits(1);
+    seen(&former, &below, EventType::ToolCompleted).await;
+    former.bus.shutdown().await;
+    (store, root, below)
+}
+
 /// A process that opens the log long after the time of its plan is over.
 fn much_later(store: &MemoryStore) -> House {
     let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
-    let now = SystemClock.now().as_micros() + 1_000_000_000;
-    House::at(Arc::new(ManualClock::at(Timestamp::from_micros_clamped(now))), log, |config| config)
+    House::at(Arc::new(later()), log, |config| config)
+}
+
+fn later() -> ManualClock {
+    ManualClock::at(Timestamp::from_micros_clamped(SystemClock.now().as_micros() + 1_000_000_000))
 }
 
 #[tokio::test]
@@ -187,4 +224,28 @@ async fn time_of_a_plan_stands_still_while_it_is_paused_and_goes_on_without_a_pr
     let house = much_later(&store);
     house.engine.recover().await.unwrap();
     assert_eq!(house.tree(&root).await.failed().reason.as_str(), "timed_out");
+}
+
+#[tokio::test]
+async fn time_of_plans_below_and_above_one_that_is_paused_stands_still_without_a_process_too() {
+    for is_root_paused in [true, false] {
+        let (store, root, below) = gone_below(is_root_paused).await;
+        let house = much_later(&store);
+        house.engine.recover().await.unwrap();
+        resume(&house, if is_root_paused { &root } else { &below }).await;
+        assert_eq!(house.tree(&root).await.outputs(), json!({"n": 2}), "root paused: {is_root_paused}");
+    }
+}
+
+#[tokio::test]
+async fn pause_that_is_over_counts_for_no_plan_below() {
+    let (store, root, _) = gone_below(true).await;
+    let house = much_later(&store);
+    let again = ResumeRequested { requested_by: "ann".into(), reason: String::new() };
+    let event = Event::of(&IdGenerator::system(), &later(), root.clone(), &again).unwrap();
+    house.bus.publish(event).await.unwrap();
+    house.bus.shutdown().await;
+    let last = much_later(&store);
+    last.engine.recover().await.unwrap();
+    assert_eq!(last.tree(&root).await.outputs(), json!({"n": 2}));
 }
