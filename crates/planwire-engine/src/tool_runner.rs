@@ -166,10 +166,11 @@ async fn attempt(shared: &Shared, tree: &Tree, call: &Call, stop: &Stop) -> Resu
         never = tell(shared, call, said) => match never {},
     };
     inner.stop(reason);
-    // What it gives now comes too late, but that something is left has to be known.
+    // What it gives now comes too late, but that something is left has to be known, and so has what it used.
     Err(match timeout(STOP_GRACE, running).await {
         Ok(Err(left)) if left.code == NOT_ENDED => error.with_more(&left.message),
-        Ok(_) => error,
+        Ok(Err(late)) => ToolError { usage: late.usage, ..error },
+        Ok(Ok(_)) => error,
         Err(_) => error.with_more(&format!("it did not end within {STOP_GRACE:?} and was dropped")),
     })
 }

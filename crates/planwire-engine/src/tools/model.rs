@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use planwire_event::cost::Cost;
-use planwire_event::vocabulary::Object;
+use planwire_event::vocabulary::{Object, Usage};
 use serde_json::Value;
 use tokio::time::sleep;
 
@@ -36,6 +36,8 @@ pub const ANSWER_TOKENS_DEFAULT: u32 = 1024;
 pub const ASKED_BYTES_MAX: usize = 256 * 1024;
 /// Longest time that a server may ask to wait for (`Retry-After`) and is waited for within a call.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
+/// Shortest pause before a server that asked for time is asked again.
+pub const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 
 /// A model that can be asked.
 #[derive(Clone, Debug, PartialEq)]
@@ -160,11 +162,19 @@ impl Model {
         })?;
         let request = request::of(&asked, &reached.config, &self.secrets)?;
         loop {
-            let response = reached.http.call(request.clone(), context.clone()).await?;
+            let response = tokio::select! {
+                biased;
+                _ = context.stop.wait() => return Err(ToolError::stopped()),
+                response = reached.http.call(request.clone(), context.clone()) => response?,
+            };
             match Reply::of(&response.value)? {
                 Reply::Body(body) => return answer::read(&asked, &reached.config, body),
                 // The time of the call goes on meanwhile.
-                Reply::Later(pause) => sleep(pause).await,
+                Reply::Later(pause) => tokio::select! {
+                    () = sleep(pause.max(RETRY_AFTER_MIN)) => {}
+                    // Whoever was only told to wait has used nothing.
+                    _ = context.stop.wait() => return Err(ToolError::stopped().with_usage(Usage::default())),
+                },
             }
         }
     }
@@ -218,11 +228,7 @@ impl Tool for Model {
     fn call(&self, arguments: Object, context: ToolContext) -> BoxFuture<'_, Result<ToolOutput, ToolError>> {
         Box::pin(async move {
             let asked: Asked = read_arguments(arguments)?;
-            tokio::select! {
-                biased;
-                _ = context.stop.wait() => Err(ToolError::stopped()),
-                result = self.ask(asked, &context) => result,
-            }
+            self.ask(asked, &context).await
         })
     }
 }

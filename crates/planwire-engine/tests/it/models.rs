@@ -197,6 +197,20 @@ async fn server_that_asks_for_time_is_asked_again_within_the_call() {
 }
 
 #[tokio::test]
+async fn time_that_a_server_asked_for_costs_nothing_but_time() {
+    let later: fn() -> Answer = || response("429 Too Many Requests", &["retry-after: 60"], "");
+    let peer = answers(vec![later, || chooses("api")]).await;
+    let document = DOCUMENT
+        .replace("goal: Let a model choose\n", "goal: Let a model choose\nlimits: { tokens: 1000 }\n")
+        .replace("    model: default\n", "    model: default\n    timeout: 1s\n");
+    let events = house_of(&peer).run(&document).await;
+    assert_eq!(events.outputs()["chosen"], "api");
+    let ends = events.all::<ToolCompleted>();
+    let given_up = ends.iter().find_map(|end| end.error.as_ref()).unwrap();
+    assert_eq!((&*given_up.code, peer.requests().len()), ("timed_out", 2));
+}
+
+#[tokio::test]
 async fn server_that_takes_no_more_fails_the_attempt() {
     let peer = answers(vec![|| response("429 Too Many Requests", &[], "")]).await;
     let failed = house_of(&peer).run(DOCUMENT).await.failed();

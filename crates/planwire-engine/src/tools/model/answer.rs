@@ -121,7 +121,9 @@ fn usage_of(config: &ModelConfig, body: &Value) -> Option<Usage> {
     let total_tokens = at(body, "/usage/total_tokens").as_u64();
     let sum = input_tokens.unwrap_or(0).saturating_add(output_tokens.unwrap_or(0));
     input_tokens.or(output_tokens).or(total_tokens)?;
-    let priced = |price: &Price| price.of(input_tokens.unwrap_or(0), output_tokens.unwrap_or(0));
+    // Where nobody says which tokens they were, they count as the dearer ones.
+    let unknown = total_tokens.filter(|_| input_tokens.or(output_tokens).is_none());
+    let priced = |price: &Price| price.of(input_tokens.unwrap_or(0), output_tokens.or(unknown).unwrap_or(0));
     let cost = config.price.as_ref().map(priced);
     Some(Usage {
         input_tokens,
