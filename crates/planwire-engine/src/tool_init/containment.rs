@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{Access, access};
-use rustix::process::{getgid, getpid, getuid};
+use rustix::process::{getgid, getuid};
 use serde::{Deserialize, Serialize};
 
 use super::limits::{Limit, Limits};
 use super::message::Inside;
-use super::scratch::supervisor_is_gone;
+use super::scratch::{named_by_us, supervisor_is_gone};
 
-/// What the names of control groups begin with; the id of the supervisor follows.
+/// What the names of control groups begin with; who the supervisor is follows.
 const PREFIX: &str = "planwire-";
 /// Tries to remove a control group whose last process has just ended, 1 ms apart.
 const REMOVE_TRIES: u32 = 200;
@@ -152,7 +152,7 @@ impl Group {
         let parent = own_group()?;
         // Whoever moves a process down from a group must be allowed to write this file.
         access(parent.join("cgroup.procs"), Access::WRITE_OK)?;
-        let folder = parent.join(format!("{PREFIX}{}", getpid().as_raw_nonzero()));
+        let folder = parent.join(named_by_us(PREFIX));
         if let Err(error) = std::fs::create_dir(&folder) {
             if error.kind() != io::ErrorKind::AlreadyExists {
                 return Err(error);

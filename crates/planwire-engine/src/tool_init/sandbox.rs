@@ -24,8 +24,8 @@ use landlock::{
 use rustix::fs::{CWD, Dir, FileType, Mode, OFlags, openat};
 use rustix::process::getuid;
 use rustix::thread::{
-    CapabilitySet, capability_is_in_bounding_set, clear_ambient_capability_set,
-    remove_capability_from_bounding_set,
+    CapabilitySet, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
 };
 use serde::{Deserialize, Serialize};
 
@@ -246,6 +246,10 @@ fn give_up_rights() -> io::Result<()> {
     let _ = clear_ambient_capability_set();
     // Others get none by becoming a program that may not gain any.
     if getuid().is_root() {
+        // What can be inherited is root's at once, whatever else it may have.
+        let mut sets = capabilities(None)?;
+        sets.inheritable.remove(LEADING_OUT);
+        set_capabilities(None, sets)?;
         for right in LEADING_OUT {
             if capability_is_in_bounding_set(right)? {
                 remove_capability_from_bounding_set(right)?;

@@ -1,5 +1,6 @@
 //! What a program finds around it: descriptors, environment, folders, limits of who started it.
 
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use planwire_engine::launcher::{Containment, Launcher, LauncherConfig, Limits};
@@ -81,7 +82,6 @@ async fn executable_that_supervises_nothing_is_an_error() {
 
 #[tokio::test]
 async fn folder_for_temporary_files_of_somebody_else_is_refused() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let user = rustix::process::getuid().as_raw();
     let theirs = folder.path().join(format!("planwire-{user}"));
@@ -103,37 +103,62 @@ async fn what_killed_supervisors_left_behind_is_removed_at_the_next_start() {
     sh(&exec, "/tmp".as_ref(), "true").await.unwrap();
     let user = rustix::process::getuid().as_raw();
     let all = folder.path().join(format!("planwire-{user}"));
-    let (gone, lives) = (all.join("call-2147483647"), all.join(format!("call-{}", std::process::id())));
+    let ours = std::fs::metadata("/proc/self/ns/pid").unwrap().ino();
+    let of = |namespace: u64, pid: u32| all.join(format!("call-{namespace:x}-{pid}"));
+    // A process of another pid namespace cannot be asked for here.
+    let (gone, lives, elsewhere) =
+        (of(ours, 2_147_483_647), of(ours, std::process::id()), of(1, 2_147_483_647));
     std::fs::create_dir_all(gone.join("deep")).unwrap();
     std::fs::create_dir_all(&lives).unwrap();
+    std::fs::create_dir_all(&elsewhere).unwrap();
     launcher(config).probe().await.unwrap();
-    assert!(!gone.exists() && lives.exists());
+    assert!(!gone.exists() && lives.exists() && elsewhere.exists());
+}
+
+/// A supervisor that becomes nobody first. It lies in `folder`, which is opened to all.
+fn becoming_nobody(folder: &Path) -> PathBuf {
+    let open_to_all =
+        |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    open_to_all(folder);
+    let (executable, wrapper) = (folder.join("tool-init"), folder.join("as-nobody"));
+    std::fs::copy(env!("CARGO_BIN_EXE_planwire-tool-init"), &executable).unwrap();
+    let become_nobody = "setpriv --reuid=65534 --regid=65534 --clear-groups";
+    std::fs::write(&wrapper, format!("#!/bin/sh\nexec {become_nobody} {} \"$@\"\n", executable.display()))
+        .unwrap();
+    open_to_all(&executable);
+    open_to_all(&wrapper);
+    wrapper
+}
+
+#[tokio::test]
+async fn temporary_folder_of_a_user_without_rights_is_gone_whatever_is_denied_in_it() {
+    let test = "temporary_folder_of_a_user_without_rights";
+    if !rustix::process::getuid().is_root() {
+        return skip(test, "it takes root to become somebody else");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let config = LauncherConfig {
+        executable: becoming_nobody(folder.path()),
+        temporary: folder.path().into(),
+        containment: Some(Containment::Subreaper),
+        ..LauncherConfig::default()
+    };
+    let exec = Exec::launched_by(Launcher::new(config));
+    let script = "mkdir -p $TMPDIR/a/b/c && touch $TMPDIR/a/b/c/d && chmod 0 $TMPDIR/a/b/c $TMPDIR/a/b; echo $TMPDIR; id -u";
+    let text = said(&exec, folder.path(), script).await;
+    let (temporary, user) = text.trim().split_once('\n').unwrap();
+    assert!(user == "65534" && !PathBuf::from(temporary).exists(), "{text}");
 }
 
 #[tokio::test]
 async fn user_without_rights_has_a_namespace_in_which_its_processes_are_counted() {
-    use std::os::unix::fs::PermissionsExt as _;
     let test = "user_without_rights_has_a_namespace";
     if !rustix::process::getuid().is_root() {
         return skip(test, "it takes root to become somebody else");
     }
     let folder = tempfile::tempdir().unwrap();
-    let open_to_all =
-        |path: &Path| std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
-    open_to_all(folder.path());
-    let executable = folder.path().join("tool-init");
-    std::fs::copy(env!("CARGO_BIN_EXE_planwire-tool-init"), &executable).unwrap();
-    // Whoever supervises becomes nobody first.
-    let script = format!(
-        "#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups {} \"$@\"\n",
-        executable.display()
-    );
-    let wrapper = folder.path().join("as-nobody");
-    std::fs::write(&wrapper, script).unwrap();
-    open_to_all(&executable);
-    open_to_all(&wrapper);
     let config = LauncherConfig {
-        executable: wrapper,
+        executable: becoming_nobody(folder.path()),
         temporary: folder.path().into(),
         containment: Some(Containment::PidNamespace),
         limits: Limits { processes: 8, ..Limits::default() },
