@@ -74,7 +74,9 @@ impl SqliteWriter {
         if self.closed {
             return Err(StoreError::Closed);
         }
-        if !std::mem::take(&mut self.head_locked) {
+        // After some failures SQLite ends a transaction by itself.
+        let is_locked = std::mem::take(&mut self.head_locked) && !self.connection.is_autocommit();
+        if !is_locked {
             let mut begin = self.connection.prepare_cached("BEGIN IMMEDIATE").map_err(store_error)?;
             begin.execute([]).map_err(store_error)?;
         }
@@ -277,8 +279,12 @@ impl LogWriter for SqliteWriter {
 
     fn lock_head(&mut self) -> Result<Head, StoreError> {
         self.begin()?;
-        self.head_locked = true;
-        decode::head(&self.connection)
+        let head = decode::head(&self.connection);
+        self.head_locked = head.is_ok();
+        if head.is_err() {
+            self.rollback().map_err(store_error)?;
+        }
+        head
     }
 
     fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError> {
