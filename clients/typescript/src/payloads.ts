@@ -61,7 +61,7 @@ export interface UsageSum extends Open {
   output_tokens?: number;
   /** Cost, added up whatever its currency. */
   cost?: number;
-  /** The currency, if all costs name the same. */
+  /** The currency, if the first cost names one and no other names another. Estimated costs name none. */
   currency?: string;
 }
 

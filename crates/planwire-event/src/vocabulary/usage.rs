@@ -114,7 +114,7 @@ pub struct UsageSum {
     /// Cost, added up whatever its currency.
     #[serde(default)]
     pub cost: Cost,
-    /// The currency, if all costs that name one name the same.
+    /// The currency, if the first cost names one and no other names another. Estimated costs name none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub currency: Option<String>,
 }
@@ -137,7 +137,10 @@ impl UsageSum {
         self.currency = match (self.cost, other.cost) {
             (Cost::ZERO, _) => other.currency.clone().or_else(|| self.currency.take()),
             (_, Cost::ZERO) => self.currency.take(),
-            _ => self.currency.take().filter(|currency| other.currency.as_ref() == Some(currency)),
+            _ => self
+                .currency
+                .take()
+                .filter(|currency| other.currency.as_ref().is_none_or(|other| other == currency)),
         };
         self.tool_calls = self.tool_calls.saturating_add(other.tool_calls);
         self.tokens = self.tokens.saturating_add(other.tokens);
@@ -185,4 +188,27 @@ pub struct LimitWarned {
     pub used: Number,
     /// How much may be used.
     pub max: Number,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(costs: &[Option<&str>]) -> Option<String> {
+        let mut sum = UsageSum::default();
+        for currency in costs {
+            let cost = Some(Cost::from_billionths(1));
+            let usage = Usage { cost, currency: currency.map(str::to_owned), ..Usage::default() };
+            sum.add(&UsageSum::of_call());
+            sum.add(&UsageSum::from(&usage));
+        }
+        sum.currency
+    }
+
+    #[test]
+    fn currency_is_that_of_all_costs_that_name_one() {
+        assert_eq!(sum(&[Some("USD"), None, Some("USD")]).as_deref(), Some("USD"));
+        assert_eq!(sum(&[Some("USD"), Some("EUR"), Some("USD")]), None);
+        assert_eq!(sum(&[None, Some("USD")]), None);
+    }
 }

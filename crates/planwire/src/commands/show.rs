@@ -1,6 +1,6 @@
 //! `planwire show`: one plan and all below it, as their events tell it.
 
-use planwire_event::state::{PlanState, StepState};
+use planwire_event::state::{PlanState, PlanUsage, StepState};
 use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock, Timestamp};
 use planwire_store::{EventRepository, PageLimits};
 use serde_json::Value;
@@ -33,8 +33,8 @@ pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Outpu
     if let Some((in_tree, shown)) =
         plan.as_mut().and_then(|plan| Some((view.tree.plan(&plan.plan_id)?, plan)))
     {
-        // The whole subtree was read, so what runs below it counts too.
-        shown.usage = in_tree.usage.clone();
+        // The whole subtree was read, so what runs below it counts too, also below plans that are not kept.
+        shown.usage = PlanUsage { total: view.tree.totals().usage.clone(), ..in_tree.usage.clone() };
     }
     let plan = plan.ok_or_else(|| match arguments.at {
         Some(cursor) => Failure::failed(format!("there is no plan {} up to cursor {cursor}", arguments.plan)),
