@@ -53,7 +53,11 @@ impl Reading<'_, '_> {
                 return None;
             }
             (Some(node), None) => Some(self.answer(node)?),
-            (None, Some(node)) => Some(node.to_value()),
+            // `true` would be a schema too, but one that says nothing of what to show.
+            (None, Some(node)) => {
+                self.members(node, "'schema'")?;
+                Some(node.to_value())
+            }
             (None, None) if kind == QuestionKind::Input => Some(json!({"type": "string"})),
             (None, None) => None,
         };

@@ -198,7 +198,7 @@ fn ask_step() -> Value {
             "ask": {"type": "string", "description": "the question; may hold ${..} with CEL"},
             "kind": {"enum": ASK_KINDS},
             "answer": answer,
-            "schema": {"type": ["object", "boolean"], "description": "JSON Schema of the answer, without references"},
+            "schema": {"type": "object", "description": "JSON Schema of the answer, without references"},
             "expires": reference("duration"),
             "when": reference("expression"),
             "after": reference("after"),

@@ -30,6 +30,7 @@ fn each_member_of_questions_ends_and_artifacts_is_checked() {
         "4:47: an entry of 'enum' must be a whole number, not a text",
     );
     check(&one("ask: q, answer: { type: int }, schema: {}"), "4:47: step 'a' has both 'answer' and 'schema'");
+    check(&one("ask: q, schema: true"), "4:24: 'schema' must be a mapping, not true or false");
     check(
         &one("ask: q, schema: { $ref: \"#\" }"),
         "4:24: the schema has a $ref; write the part out where it is used",
