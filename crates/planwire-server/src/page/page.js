@@ -6,7 +6,7 @@ const $ = id => document.getElementById(id);
 // All text of events goes through textContent: nothing in an event can become part of the page, and what nobody would see or what
 // reorders a line is spelled out.
 const safe = text => text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"));
-const fill = (el, value) => { const text = safe(String(value ?? "")); if (el.textContent !== text) el.textContent = text; };
+const fill = (el, value) => { const text = safe(String(value ?? "")); if (el && el.textContent !== text) el.textContent = text; };
 const make = (tag, className, text) => { const el = document.createElement(tag); if (className) el.className = className; if (text !== undefined) fill(el, text); return el; };
 const short = (value, max = TEXT_MAX) => { const text = typeof value === "string" ? value : JSON.stringify(value) ?? ""; return text.length > max ? text.slice(0, max) + "…" : text; };
 const plain = value => typeof value === "string" ? value : Array.isArray(value) && value.every(item => typeof item === "string") ? value.join(", ") : JSON.stringify(value);
@@ -28,7 +28,7 @@ class Follow {
     source.onmessage = message => {
       const event = JSON.parse(message.data);
       this.after = message.lastEventId;
-      if (event.position <= this.last) return; this.last = event.position; this.on.event(event);
+      if (event.position <= this.last) return; this.last = event.position; this.on.event(event, message.data.length);
     };
     source.addEventListener("end", () => { this.stop(); this.on.end?.(); });
     source.onerror = () => { this.on.wire?.(false); if (source.readyState === EventSource.CLOSED) this.again(); };
@@ -49,7 +49,7 @@ class Follow {
 
 /* The list of root plans. */
 const roots = new Map();
-let rootsStream, chosen, chosenByHand = false;
+let rootsStream, starts = 0, startTimer, chosen, chosenByHand = false;
 function showRoot(plan, newest) {
   let root = roots.get(plan.plan_id);
   if (!root) {
@@ -63,10 +63,13 @@ function showRoot(plan, newest) {
   if (plan.name) fill(root.name, plan.name); if (plan.started_at) fill(root.when, clock(plan.started_at));
   root.el.classList.remove("open", "done", "failed"); root.el.classList.add({ completed: "done", failed: "failed" }[plan.state] ?? "open");
 }
+// Both streams may find at once that the log is another one: the start that began last counts.
 async function start() {
+  const mine = ++starts;
+  clearTimeout(startTimer); rootsStream?.stop();
   try {
-    const head = await (await fetch("/v1/events?after=now&limit=1")).json();
-    const list = await (await fetch("/v1/plans?limit=100")).json();
+    const head = await (await fetch("/v1/events?after=now&limit=1")).json(); if (mine !== starts) return;
+    const list = await (await fetch("/v1/plans?limit=100")).json(); if (mine !== starts) return;
     roots.clear(); $("roots").replaceChildren();
     for (const plan of list.plans.reverse()) showRoot(plan, true);
     rootsStream = new Follow("/v1/events?event_type=PlanStarted&event_type=PlanCompleted&event_type=PlanFailed", head.next, {
@@ -83,28 +86,29 @@ async function start() {
     const wanted = location.hash.slice(1);
     if (/^[A-Za-z0-9_-]+$/.test(wanted)) { chosenByHand = true; choose(wanted); }
     else if (list.plans.length) choose(list.plans.at(-1).plan_id);
-  } catch { $("wire").classList.remove("live"); fill($("wire"), "reconnecting"); setTimeout(start, RETRY_MS); }
+  } catch { if (mine === starts) { $("wire").classList.remove("live"); fill($("wire"), "reconnecting"); startTimer = setTimeout(start, RETRY_MS); } }
 }
 
 /* The chosen tree. */
 let tree;
+const tally = () => ({ open: 0, done: 0, failed: 0, unknown: 0 });
 function choose(id) {
   tree?.stream.stop(); roots.get(chosen)?.el.classList.remove("picked"); chosen = id; roots.get(id)?.el.classList.add("picked");
   if (chosenByHand) history.replaceState(null, "", "#" + id);
   closeDetail(); $("tree").replaceChildren(); $("asks").replaceChildren(); $("empty").hidden = true; $("head").hidden = false;
-  tree = { id, nodes: new Map(), running: new Set(), count: 0, plans: { open: 0, done: 0, failed: 0 }, calls: { open: 0, done: 0, failed: 0 }, asks: { open: 0, done: 0, failed: 0 } };
+  tree = { id, nodes: new Map(), running: new Set(), count: 0, plans: tally(), calls: tally(), asks: tally() };
   const mine = tree;
-  tree.stream = new Follow(`/v1/plans/${id}/events?tree=true`, "", { event: event => { if (tree === mine) show(event); }, lost: () => missing(id) });
+  tree.stream = new Follow(`/v1/plans/${id}/events?tree=true`, "", { event: (event, size) => { if (tree === mine) show(event, size); }, lost: () => missing(id) });
   draw();
 }
 function missing(id) { if (roots.has(id) || !chosenByHand) { chosenByHand = false; start(); } else { fill($("name"), "This plan is not in the log"); fill($("goal"), id); } }
-function setState(node, counts, state) { if (node.state) { counts[node.state]--; node.el.classList.remove(node.state); } node.state = state; counts[state]++; node.el.classList.add(state); }
+function setState(node, counts, state) { if (node.state) { counts[node.state]--; node.el?.classList.remove(node.state); } node.state = state; counts[state]++; node.el?.classList.add(state); }
 const cells = (name, note) => ({ name: make("span", "name", name), note: make("span", "note", note), side: make("span", "side"), time: make("span", "time") });
 function planNode(id, parentId) {
   let node = tree.nodes.get(id);
   if (!node) {
     const box = make("details"), el = make("summary"), inner = make("div");
-    node = { id, el, box, inner, rows: new Map(), events: [], shown: 0, used: { tokens: 0, cost: 0, tool_calls: 0 }, limits: {}, ...cells(id) };
+    node = { id, el, box, inner, rows: new Map(), events: [], left: 0, shown: 0, used: { tokens: 0, cost: 0, tool_calls: 0 }, limits: {}, ...cells(id) };
     el.append(make("span", "mark"), node.name, node.note, node.side, node.time);
     el.onclick = () => { node.touched = true; detail(node, node.name.textContent); };
     box.open = true;
@@ -115,22 +119,28 @@ function planNode(id, parentId) {
   }
   return node;
 }
+/* A row beyond those that a plan shows has no elements and keeps no events, only its state. One without a key is never asked for again. */
 function row(node, key, className, name, note) {
   let found = node.rows.get(key);
   if (!found) {
-    found = { el: make("button", "row" + (className ? " " + className : "")), events: [], ...cells(name, note) };
-    found.el.append(make("span", "mark"), found.name, found.note, found.side, found.time);
-    found.el.onclick = () => detail(found, name);
-    node.rows.set(key, found);
-    if (++node.shown <= ROWS_MAX) node.inner.append(found.el);
-    else { node.more ??= node.inner.appendChild(make("p", "note")); node.more.textContent = `… ${node.shown - ROWS_MAX} more`; }
+    const hidden = node.shown++ - ROWS_MAX + 1;
+    found = hidden > 0 ? {} : shownRow(className, name, note);
+    if (key) node.rows.set(key, found);
+    if (hidden > 0) fill(node.more ??= node.inner.appendChild(make("p", "note")), `… ${hidden} more, not shown here: planwire events --plan ${node.id}`);
+    else node.inner.append(found.el);
   }
+  return found;
+}
+function shownRow(className, name, note) {
+  const found = { el: make("button", "row" + (className ? " " + className : "")), events: [], left: 0, ...cells(name, note) };
+  found.el.append(make("span", "mark"), found.name, found.note, found.side, found.time);
+  found.el.onclick = () => detail(found, name);
   return found;
 }
 /* What calls used adds up for all plans above. Limits are those of the root's document and those that were warned of. */
 const KINDS = { tokens: "Tokens", cost: "Cost", tool_calls: "Tool calls" }, WARN_PART = 0.8;
 const amount = (kind, value, exact) => new Intl.NumberFormat("en", kind === "cost" ? value < 1 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 2 } : exact ? {} : { notation: "compact", maximumFractionDigits: 1 }).format(value);
-const unit = kind => kind === "cost" ? tree.currency || "" : kind === "tokens" ? "tokens" : "calls";
+const unit = kind => kind === "cost" ? short(tree.currency || "", 8) : kind === "tokens" ? "tokens" : "calls";
 const level = (used, max) => used >= max ? "over" : used >= WARN_PART * max ? "near" : "";
 const words = (used, limits) => Object.keys(KINDS).filter(kind => kind in limits || kind !== "tool_calls" && used[kind])
   .map(kind => `${kind === "cost" && !tree.currency ? "cost " : ""}${amount(kind, used[kind])}${kind in limits ? " of " + amount(kind, limits[kind]) : ""} ${unit(kind)}`).join(" · ");
@@ -143,7 +153,7 @@ function spend(node, used) {
 }
 // In a large tree what went well folds itself away, so that what runs or failed stays in sight; a click opens it.
 function fold(node) { if (node.state === "done" && !node.touched && node.id !== tree.id) node.box.open = false; }
-function show(event) {
+function show(event, size) {
   const p = event.payload, node = planNode(event.plan_id, event.parent_plan_id);
   let item = node;
   tree.count++;
@@ -159,25 +169,26 @@ function show(event) {
       setState(node, tree.plans, event.event_type === "PlanCompleted" ? "done" : "failed");
       node.ended = Date.parse(event.timestamp); fill(node.time, took(node.ended - node.started));
       if (p.error) fill(node.note, `${p.reason}: ${short(p.error.message)}`);
-      for (const item of node.rows.values()) if (item.state === "open") item.card ? closeAsk(item, "failed", "not needed any more") : closeCall(item, false, "its end is not known");
+      for (const item of node.rows.values()) if (item.state === "open") item.card ? closeAsk(item, "failed", "not needed any more") : closeCall(item, node.state === "done" || node.endRemoved ? "unknown" : "failed", "its end is not known");
       if (tree.large) fold(node);
       break;
-    case "SubplanSpawned": { const child = planNode(p.child_plan_id, event.plan_id); fill(child.name, short(called(p) || p.child_plan_id)); fill(child.note, short(`${p.step === p.name ? "" : p.step + "  "}${named(p.inputs)}`)); child.events.push(event); break; }
-    case "SubplanCompleted": tree.nodes.get(p.child_plan_id)?.events.push(event); break;
+    case "SubplanSpawned": { const child = planNode(p.child_plan_id, event.plan_id); fill(child.name, short(called(p) || p.child_plan_id)); fill(child.note, short(`${p.step === p.name ? "" : p.step + "  "}${named(p.inputs)}`)); keep(child, event, size); break; }
+    case "SubplanCompleted": { const child = tree.nodes.get(p.child_plan_id); if (child) keep(child, event, size); break; }
     case "ToolCalled":
       item = row(node, "call " + p.call_id, "", short(p.step || p.tool) + (p.attempt > 1 ? `, attempt ${p.attempt}` : ""), short(`${p.step ? p.tool + "  " : ""}${named(p.arguments)}`));
       setState(item, tree.calls, "open"); item.started = Date.parse(event.timestamp); tree.running.add(item); spend(node, { tool_calls: 1 });
       break;
     case "ToolProgress": // The newest text takes the place of the one before.
       item = node.rows.get("call " + p.call_id) ?? node;
-      if (item !== node) { item.events = item.events.filter(kept => kept.event_type !== "ToolProgress"); fill(item.side, short(p.text, PROGRESS_MAX)); }
+      if (item !== node) { forget(item, "ToolProgress"); fill(item.side, short(p.text, PROGRESS_MAX)); }
       break;
     case "ToolCompleted":
       item = row(node, "call " + p.call_id, "", short(p.step || p.tool), "");
-      closeCall(item, p.ok, p.error && short(p.error.message)); fill(item.time, took(p.duration_ms ?? 0));
+      closeCall(item, p.ok ? "done" : "failed", p.error && short(p.error.message)); fill(item.time, took(p.duration_ms ?? 0));
+      if (!item.el) node.rows.delete("call " + p.call_id);
       if (p.usage) {
         const { input_tokens, output_tokens, total_tokens, cost, currency } = p.usage, used = { tokens: Number(total_tokens ?? (input_tokens ?? 0) + (output_tokens ?? 0)) || 0, cost: Number(cost) || 0 };
-        if (cost) tree.currency = tree.currency === undefined || tree.currency === currency ? short(currency ?? "", 8) : "";
+        if (cost && currency) tree.currency = (tree.currency ?? currency) === currency ? currency : ""; // Two names: none.
         spend(node, used); fill(item.side, words(used, {}));
       }
       break;
@@ -185,10 +196,10 @@ function show(event) {
       item = row(node, "limit " + p.limit, "warned", `${Object.hasOwn(KINDS, p.limit) ? KINDS[p.limit] : short(p.limit)} nearly used up`, `${amount(p.limit, p.used, true)} of ${amount(p.limit, p.max, true)}`);
       if (Object.hasOwn(KINDS, p.limit)) { node.limits[p.limit] = p.max; spend(node, {}); }
       break;
-    case "PauseRequested": node.paused = true; node.el.classList.add("paused"); item = row(node, event.event_id, "warned", "Pause requested", asked(p)); break;
-    case "ResumeRequested": node.paused = false; node.el.classList.remove("paused"); item = row(node, event.event_id, "", "Resume requested", asked(p)); break;
-    case "PlanAdopted": item = row(node, event.event_id, "", "Taken over by another executor", short(p.reason ?? "")); break;
-    case "DecisionMade": item = row(node, event.event_id, "choice", short(`${p.question} → ${p.chosen}`), short(p.rationale ?? "")); if (p.decided_by !== "rule") fill(item.side, `by ${p.decided_by}`); break;
+    case "PauseRequested": node.paused = true; node.el.classList.add("paused"); item = row(node, undefined, "warned", "Pause requested", asked(p)); break;
+    case "ResumeRequested": node.paused = false; node.el.classList.remove("paused"); item = row(node, undefined, "", "Resume requested", asked(p)); break;
+    case "PlanAdopted": item = row(node, undefined, "", "Taken over by another executor", short(p.reason ?? "")); break;
+    case "DecisionMade": item = row(node, undefined, "choice", short(`${p.question} → ${p.chosen}`), short(p.rationale ?? "")); if (p.decided_by !== "rule") fill(item.side, `by ${p.decided_by}`); break;
     case "ArtifactProduced": item = row(node, "file " + p.artifact_id, "file", short(p.name), short(p.media_type)); break;
     case "InputRequested": // What repeats the question of a plan below is shown there.
       if (!p.for_plan_id) { item = row(node, "ask " + p.request_id, "asking", short(p.question), "waits for an answer"); setState(item, tree.asks, "open"); askCard(item, node, p); }
@@ -198,17 +209,20 @@ function show(event) {
       if (found) { item = found; closeAsk(item, how ? "failed" : "done", how ?? short(`${p.answered_by}: ${plain(p.value)}`)); }
       break;
     }
-    case "CancelRequested": item = row(node, event.event_id, "failed", "Cancel requested", asked(p)); break;
-    default: item = row(node, event.event_id, "", event.event_type, known ? short(p) : "its payload was removed");
+    case "CancelRequested": item = row(node, undefined, "failed", "Cancel requested", asked(p)); break;
+    default:
+      if (event.event_type === "ToolCompleted") node.endRemoved = true; // Of one of its calls nobody can say how it ended.
+      item = row(node, undefined, "", event.event_type, known ? short(p) : "its payload was removed");
   }
-  item.events.push(event);
+  keep(item, event, size);
   if (!tree.large && tree.count > LARGE) { tree.large = true; tree.nodes.forEach(fold); }
-  if (shownIn === item) detail(item, shownName);
   draw();
 }
 /* An open question, with what answers it. It goes when it is answered, here or elsewhere. */
 function askCard(item, node, p) {
-  const card = item.card = make("section", "ask"), controls = make("div"), wrong = make("small", "wrong"), choices = p.schema?.enum ?? (p.schema && "const" in p.schema ? [p.schema.const] : []);
+  // A schema may also be true or false, and none of its words need be what they should.
+  const schema = p.schema && typeof p.schema === "object" ? p.schema : {}, choices = Array.isArray(schema.enum) ? schema.enum : "const" in schema ? [schema.const] : [];
+  const card = item.card = make("section", "ask"), controls = make("div"), wrong = make("small", "wrong");
   const give = async value => {
     wrong.textContent = "";
     try {
@@ -221,11 +235,11 @@ function askCard(item, node, p) {
   const button = (text, value, className) => { const el = make("button", className, text); el.onclick = () => give(typeof value === "function" ? value() : value); controls.append(el); };
   if (choices.length) choices.forEach(choice => button(plain(choice), choice));
   else if (p.kind === "approval") { button("Approve", true, "yes"); button("Deny", false); }
-  else if (p.schema?.type === "boolean") { button("Yes", true, "yes"); button("No", false); }
+  else if (schema.type === "boolean") { button("Yes", true, "yes"); button("No", false); }
   else {
-    const input = make("input"), types = [p.schema?.type ?? "string"].flat();
+    const input = make("input"), types = [schema.type ?? "string"].flat();
     const typed = () => { if (types.length === 1 && types[0] === "string") return input.value; try { return JSON.parse(input.value); } catch { return input.value; } };
-    input.setAttribute("aria-label", p.question); input.placeholder = p.schema?.description ?? (types[0] === "string" ? "" : types.join(" or "));
+    input.setAttribute("aria-label", p.question); input.placeholder = schema.description ?? (types[0] === "string" ? "" : types.join(" or "));
     input.onkeydown = event => { if (event.key === "Enter") give(typed()); };
     controls.append(input); button("Answer", typed, "yes");
   }
@@ -233,8 +247,8 @@ function askCard(item, node, p) {
   card.append(make("b", "", p.question), make("small", "note", [node.name.textContent, p.step, until].filter(Boolean).join("  ·  ")), ...(p.arguments ? [make("pre", "", JSON.stringify(p.arguments, null, 2))] : []), controls, wrong);
   $("asks").append(card);
 }
-function closeAsk(item, state, note) { setState(item, tree.asks, state); fill(item.note, note); item.card.remove(); }
-function closeCall(item, ok, note) { tree.running.delete(item); setState(item, tree.calls, ok ? "done" : "failed"); fill(item.side, ""); if (note) fill(item.note, note); }
+function closeAsk(item, state, note) { setState(item, tree.asks, state); fill(item.note, note); item.card.remove(); item.card = undefined; }
+function closeCall(item, state, note) { tree.running.delete(item); setState(item, tree.calls, state); fill(item.side, ""); if (note) fill(item.note, note); }
 const asked = p => short([p.requested_by, p.reason].filter(Boolean).join(": "));
 async function limitsOf(node) {
   const answer = await fetch(`/v1/plans/${node.id}/document`).catch(() => undefined), limits = answer?.ok ? (await answer.json()).limits : undefined;
@@ -243,8 +257,8 @@ async function limitsOf(node) {
 }
 let drawing = false;
 function draw() { if (!drawing) { drawing = true; requestAnimationFrame(() => { drawing = false; drawNow(); }); } }
-function counts(el, label, { open, done, failed }, limit) {
-  el.replaceChildren(make("b", "", String(done)), ` of ${open + done + failed} ${label}`, ...(failed ? [`, ${failed} failed`] : []), ...(open ? [`, ${open} open`] : []), ...(limit ? [`, limit ${amount("tool_calls", limit, true)}`] : []));
+function counts(el, label, { open, done, failed, unknown }, limit) {
+  el.replaceChildren(make("b", "", String(done)), ` of ${open + done + failed + unknown} ${label}`, ...(failed ? [`, ${failed} failed`] : []), ...(unknown ? [`, ${unknown} not known`] : []), ...(open ? [`, ${open} open`] : []), ...(limit ? [`, limit ${amount("tool_calls", limit, true)}`] : []));
 }
 function spent(kind, { used, limits }) {
   const el = $(kind), max = limits[kind]; el.hidden = !used[kind]; el.className = level(used[kind], max);
@@ -254,7 +268,7 @@ function drawNow() {
   const root = tree?.nodes.get(tree.id), { plans, calls } = tree;
   if (!root) return;
   fill($("name"), root.name.textContent); fill($("goal"), root.goal);
-  const sum = key => plans[key] + calls[key], all = Math.max(1, sum("open") + sum("done") + sum("failed"));
+  const sum = key => plans[key] + calls[key], all = Math.max(1, sum("open") + sum("done") + sum("failed") + sum("unknown"));
   for (const key of ["done", "failed", "open"]) $("bar-" + key).style.width = `${100 * sum(key) / all}%`;
   $("elapsed").replaceChildren(make("b", "", took((root.ended ?? Date.now()) - root.started)));
   counts($("plans"), "plans", plans); counts($("calls"), "calls", calls, root.limits.tool_calls);
@@ -266,22 +280,4 @@ function drawNow() {
 setInterval(() => { for (const node of tree?.nodes.values() ?? []) if (node.state === "open") fill(node.time, took(Date.now() - node.started)); for (const call of tree?.running ?? []) fill(call.time, took(Date.now() - call.started)); if (tree) draw(); }, 500);
 const ask = what => fetch(`/v1/plans/${tree.id}/${what}`, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ reason: "asked for on the page" }) });
 $("cancel").onclick = () => ask("cancel"); $("pause").onclick = () => ask(tree.nodes.get(tree.id).paused ? "resume" : "pause");
-
-/* What a row is made of. */
-let shownIn, shownName;
-function detail(item, name) {
-  shownIn?.el.classList.remove("picked");
-  shownIn = item; shownName = name; item.el.classList.add("picked"); document.body.classList.add("detail");
-  const close = make("button", "close", "Close"); close.onclick = closeDetail;
-  $("detail").replaceChildren(close, make("h3", "", name));
-  for (const event of item.events) {
-    const list = make("dl");
-    for (const [term, text] of [["type", event.event_type], ["time", event.timestamp], ["position", `${event.position}, number ${event.seq} of its plan`], ["event", event.event_id], ["plan", event.plan_id]]) list.append(make("dt", "", term), make("dd", "", text));
-    $("detail").append(list, make("pre", "", JSON.stringify(event.payload, null, 2)));
-    const blob = event.event_type === "ArtifactProduced" && event.payload.part?.blob;
-    if (blob) { const link = make("a", "", "Download"); link.href = `/v1/plans/${event.plan_id}/blobs/${encodeURIComponent(blob.digest)}`; $("detail").append(link); }
-  }
-}
-function closeDetail() { shownIn?.el.classList.remove("picked"); shownIn = undefined; document.body.classList.remove("detail"); }
-addEventListener("keydown", event => { if (event.key === "Escape") closeDetail(); });
 start();

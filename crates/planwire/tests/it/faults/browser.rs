@@ -62,6 +62,15 @@ impl Browser {
         seen["head"].clone()
     }
 
+    /// Waits until the pane of a row holds `word`; then how many events it shows, and how many of them stood there the
+    /// last time.
+    pub(crate) fn pane(&mut self, word: &str) -> Value {
+        self.tell(&format!("pane {word}"));
+        let seen = self.answer();
+        assert_eq!(seen["problems"], json!([]));
+        seen["pane"].clone()
+    }
+
     /// Waits until the page counts PlanStarted and `notes` more events; then each of them has one row, in order.
     pub(crate) fn check(&mut self, notes: u64) {
         self.tell(&format!("await {}", notes + 1));

@@ -106,10 +106,7 @@ fn page_shows_progress_of_calls_and_usage_beside_its_limits() {
     let Some(mut browser) = Browser::start(USED) else { return };
     let place = Place::new();
     let server = place.serve(&[]);
-    let tell = |plan: &str, event_type: &str, payload: Value| {
-        let event = json!({"event_type": event_type, "plan_id": plan, "payload": payload});
-        server.http.post("/v1/events", &event).json(200);
-    };
+    let tell = |plan: &str, event_type: &str, payload: Value| tell(&server, plan, event_type, payload);
     let below = |browser: &mut Browser, word: &str, step: &str| {
         let rows = browser.rows(word);
         let is_of = |row: &&Value| row["text"].as_str().is_some_and(|text| text.starts_with(step));
@@ -169,6 +166,174 @@ fn page_shows_the_limits_of_a_document_from_the_beginning() {
     browser.tell(&format!("open {}/#{plan}", server.url));
     let head = browser.head("40").to_string();
     assert!(head.contains(r#"["1 of 1 calls, limit 40",""]"#), "{head}");
+}
+
+#[test]
+fn page_names_a_currency_until_costs_name_two() {
+    let Some(mut browser) = Browser::start("page_names_a_currency_until_costs_name_two") else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    tell(&server, "dear", "PlanStarted", json!({"name": "dear"}));
+    let spend = |call: &str, usage: Value| {
+        tell(&server, "dear", "ToolCalled", json!({"call_id": call, "step": call, "tool": "http"}));
+        let payload = json!({"call_id": call, "step": call, "ok": true, "usage": usage});
+        tell(&server, "dear", "ToolCompleted", payload);
+    };
+    browser.tell(&format!("open {}/#dear", server.url));
+    spend("a", json!({"cost": 1, "currency": "Guilders of Holland"}));
+    spend("b", json!({"cost": 1}));
+    spend("c", json!({"cost": 1, "currency": "Guilders of Holland"}));
+    browser.head("3 Guilders…");
+    spend("d", json!({"cost": 1, "currency": "Guilders of Utrecht"}));
+    browser.head("4 cost");
+}
+
+#[test]
+fn page_shows_a_question_whatever_its_schema() {
+    let Some(mut browser) = Browser::start("page_shows_a_question_whatever_its_schema") else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    tell(&server, "odd", "PlanStarted", json!({"name": "odd"}));
+    for (at, schema) in [json!(true), json!({"type": "string"})].into_iter().enumerate() {
+        let payload = json!({"request_id": format!("r{at}"), "step": "s", "question": "What?", "kind": "input", "schema": schema});
+        tell(&server, "odd", "InputRequested", payload);
+    }
+    browser.tell(&format!("open {}/#odd", server.url));
+    browser.tell("asks 2");
+    assert_eq!(browser.answer()["problems"], json!([]));
+}
+
+#[test]
+fn page_does_not_call_a_call_failed_whose_end_was_removed() {
+    let Some(mut browser) = Browser::start("page_does_not_call_a_call_failed_whose_end_was_removed") else {
+        return;
+    };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    for plan in ["well", "ill"] {
+        tell(&server, plan, "PlanStarted", json!({"name": plan}));
+        tell(&server, plan, "ToolCalled", json!({"call_id": "c", "step": "fetch", "tool": "http"}));
+        let removed = tell(
+            &server,
+            plan,
+            "ToolCompleted",
+            json!({"call_id": "c", "step": "fetch", "ok": true, "output": "a key"}),
+        );
+        let error = json!({"reason": "error", "error": {"code": "failed", "message": "enough"}});
+        match plan {
+            "well" => tell(&server, plan, "PlanCompleted", json!({})),
+            _ => tell(&server, plan, "PlanFailed", error),
+        };
+        place.run(&["redact", &removed, "--reason", "it holds a key"]).text(0);
+        browser.tell(&format!("open {}/?{plan}#{plan}", server.url));
+        let rows = browser.rows("its end is not known");
+        assert_eq!(rows[1]["state"], "unknown", "{rows}");
+        let head = browser.head("not known").to_string();
+        assert!(head.contains("0 of 1 calls, 1 not known"), "{head}");
+    }
+}
+
+#[test]
+fn pane_of_a_plan_holds_its_newest_events_and_is_not_built_again_for_each() {
+    let test = "pane_of_a_plan_holds_its_newest_events_and_is_not_built_again_for_each";
+    let Some(mut browser) = Browser::start(test) else { return };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    tell(&server, "wide", "PlanStarted", json!({"name": "wide"}));
+    let spawn = |child: &str| {
+        let payload = json!({"child_plan_id": child, "name": "low", "step": "s"});
+        tell(&server, "wide", "SubplanSpawned", payload)
+    };
+    (1..=205).for_each(|at| drop(spawn(&format!("low-{at}"))));
+    browser.tell(&format!("open {}/#wide", server.url));
+    browser.head("206 events");
+    browser.tell("detail wide");
+    let pane = browser.pane("low-205");
+    assert_eq!(pane["events"], 200);
+    let note = pane["note"].as_str().unwrap_or_default();
+    assert!(
+        note.starts_with("6 events before these") && note.ends_with("planwire events --plan wide"),
+        "{pane}"
+    );
+    spawn("latest");
+    let pane = browser.pane("latest");
+    assert_eq!((&pane["events"], &pane["stood"]), (&json!(200), &json!(199)));
+
+    // A payload that is too large to be kept for each row is fetched when somebody wants to see it.
+    let text = format!("{} and its end", "x".repeat(5_000));
+    tell(&server, "wide", "acme.long", json!({ "text": text }));
+    // The first click has folded it.
+    browser.tell("detail wide");
+    browser.rows("acme.long");
+    browser.tell("detail acme.long");
+    browser.pane("Show its payload");
+    browser.tell("whole");
+    assert_eq!(browser.pane("and its end")["stood"], 1);
+}
+
+#[test]
+fn rows_beyond_those_that_a_plan_shows_count_all_the_same() {
+    let Some(mut browser) = Browser::start("rows_beyond_those_that_a_plan_shows_count_all_the_same") else {
+        return;
+    };
+    let place = Place::new();
+    let server = place.serve(&[]);
+    tell(&server, "long", "PlanStarted", json!({"name": "long"}));
+    let note = json!({"event_type": "acme.note", "plan_id": "long", "payload": {}});
+    server.http.post("/v1/events", &json!({"events": vec![note; 401]})).json(200);
+    let usage = json!({"total_tokens": 70});
+    tell(&server, "long", "ToolCalled", json!({"call_id": "c", "step": "fetch", "tool": "http"}));
+    tell(&server, "long", "ToolProgress", json!({"call_id": "c", "text": "1/9"}));
+    tell(
+        &server,
+        "long",
+        "ToolCompleted",
+        json!({"call_id": "c", "step": "fetch", "ok": true, "usage": usage}),
+    );
+    let asked = json!({"request_id": "r", "step": "s", "question": "What?", "kind": "input"});
+    tell(&server, "long", "InputRequested", asked);
+    browser.tell(&format!("open {}/#long", server.url));
+    browser.tell("asks 1");
+    assert_eq!(browser.answer()["problems"], json!([]));
+    assert_eq!(browser.rows("3 more, not shown here").as_array().map(Vec::len), Some(401));
+    let head = browser.head("70 tokens").to_string();
+    assert!(head.contains("1 of 1 calls"), "{head}");
+    tell(&server, "long", "PlanCompleted", json!({}));
+    browser.tell("asks 0");
+    assert_eq!(browser.answer()["problems"], json!([]));
+}
+
+#[test]
+fn page_leaves_no_stream_behind_when_the_log_becomes_another() {
+    let test = "page_leaves_no_stream_behind_when_the_log_becomes_another";
+    let Some(mut browser) = Browser::start(test) else { return };
+    let address = free_address();
+    let places = [Place::new(), Place::new(), Place::new()];
+    let mut last: Option<Server> = None;
+    for (at, place) in places.iter().enumerate() {
+        if let Some(server) = last.take() {
+            server.kill();
+        }
+        let server = place.serve_at(&address, &[]);
+        tell(&server, "own", "PlanStarted", json!({"name": format!("log-{at}")}));
+        if at == 0 {
+            browser.tell(&format!("open {}/", server.url));
+        }
+        browser.rows(&format!("log-{at}"));
+        last = Some(server);
+    }
+    let server = last.expect("a server runs");
+    tell(&server, "next", "PlanStarted", json!({"name": "shown-live"}));
+    browser.rows("shown-live");
+    browser.tell("streams");
+    assert_eq!(browser.answer()["streams"], 2, "of the list and of the tree");
+}
+
+/// Publishes an event and gives its id.
+fn tell(server: &Server, plan: &str, event_type: &str, payload: Value) -> String {
+    let event = json!({"event_type": event_type, "plan_id": plan, "payload": payload});
+    let said = server.http.post("/v1/events", &event).json(200);
+    said["events"][0]["event_id"].as_str().expect("an id").to_owned()
 }
 
 fn publish(server: &Server, ids: &IdGenerator, published: &mut u64) {
