@@ -18,9 +18,14 @@ impl Spread {
         Self { sorted }
     }
 
-    /// The figure in the middle.
+    /// The figure in the middle; of an even number of them the mean of the two in the middle.
     pub(crate) fn median(&self) -> f64 {
-        self.quantile(50)
+        let above = self.sorted.len() / 2;
+        let Some(figure) = self.sorted.get(above) else { return f64::NAN };
+        match self.sorted.len().is_multiple_of(2) {
+            true => self.sorted[above - 1].midpoint(*figure),
+            false => *figure,
+        }
     }
 
     /// The figure that so many percent do not exceed.

@@ -13,6 +13,12 @@ fn median_and_quantiles_are_figures_that_were_measured() {
 }
 
 #[test]
+fn median_of_an_even_number_of_figures_is_between_the_two_in_the_middle() {
+    assert_eq!(Spread::of([4.0, 1.0, 10.0, 2.0]).median(), 3.0);
+    assert_eq!(Spread::of([2.0, 1.0]).median(), 1.5);
+}
+
+#[test]
 fn no_figures_have_no_median() {
     let none = Spread::default();
     assert!(none.median().is_nan() && none.ends().0.is_nan());
