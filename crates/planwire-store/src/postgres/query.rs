@@ -111,6 +111,8 @@ pub(crate) async fn log_end(session: &mut Session) -> Result<(LogId, Position), 
 
 /// Sessions of the same log that are not called `own`.
 pub(crate) async fn other_sessions(session: &mut Session, own: &str) -> Result<bool, Failure> {
+    // Within a transaction the first look is shown again and again.
+    session.client.batch_execute("SELECT pg_stat_clear_snapshot()").await?;
     // The names differ in eight digits.
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database() \
                AND application_name <> $1 AND left(application_name, 9) = left($1, 9) \

@@ -4,6 +4,7 @@
 //! them writes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use planwire_event::Position;
 use planwire_event::normal::{Source, normalise};
@@ -36,6 +37,22 @@ const HOLD: &str = "BEGIN; LOCK TABLE planwire_log IN SHARE ROW EXCLUSIVE MODE";
 const ALONE: &str = "SELECT pg_try_advisory_lock(1347180371, hashtext($1))";
 const HEAD: &str = "SELECT log_id, head, recorded_at, frontier, fence FROM planwire_log";
 
+/// Sessions of a process that has just ended may still be there: they have this many looks to go.
+const LOOKS_MAX: u32 = 40;
+/// Time between two looks.
+const LOOK_PAUSE: Duration = Duration::from_millis(50);
+
+/// Whether no other process has the log open.
+async fn is_alone(server: &Server, session: &mut Session) -> Result<bool, StoreError> {
+    for _ in 0..LOOKS_MAX {
+        if !query::other_sessions(session, &server.name()).await.map_err(StoreError::from)? {
+            return Ok(true);
+        }
+        server.sleep(LOOK_PAUSE).await;
+    }
+    Ok(false)
+}
+
 async fn head(client: &Client) -> Result<Head, StoreError> {
     let row = client.query_typed_opt(HEAD, &[]).await.map_err(store_error)?;
     Ok(decode::head(row.as_ref())?.0)
@@ -60,8 +77,7 @@ impl PostgresOrigin {
         if let Some(Moving::Away { to }) = moved::find(&session.client).await.map_err(store_error)? {
             return Ok(Found::Moved { to, head: head(&session.client).await? });
         }
-        let others = query::other_sessions(&mut session, &server.name()).await.map_err(StoreError::from)?;
-        if others {
+        if !is_alone(&server, &mut session).await? {
             return Err(MoveError::Open { from: url.to_string() });
         }
         Ok(Found::Log(Box::new(Self { session, _server: server })))
