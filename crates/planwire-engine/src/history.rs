@@ -258,7 +258,7 @@ impl Reading {
             };
             below.insert(child.clone(), history);
         }
-        let rests = rests::rested(&said, paused_above, &below);
+        let rests = rests::rested(&said, &paused, &below);
         let (open_questions, position) = (Arc::clone(tree.questions), tree.position);
         Some(PlanHistory { started, started_at, said, children: below, open_questions, position, rests })
     }

@@ -12,8 +12,8 @@
 //! - [`tool`], [`tool_set`], [`tools`], [`output`]: what a tool is; which an engine has; those of this crate; how large
 //!   their output may be.
 //! - [`progress`], [`keep`]: what a call says while it runs, and what lasts longer than it.
-//! - [`program`], [`launcher`], [`tool_init`]: how programs start so that they can be ended with all that they start, within limits and
-//!   a sandbox.
+//! - [`program`], [`launcher`], [`tool_init`]: how programs start so that they can be ended with all that they start,
+//!   within limits and a sandbox.
 //! - [`policy`]: what the operator lets documents do.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`budget`]: what the plans of a tree may use together.

@@ -21,8 +21,8 @@ pub(super) type Turns = Vec<(Moment, bool)>;
 /// What changes at a moment.
 enum Turn<'a> {
     Said(&'a What),
-    /// It is paused by a plan above it, or no longer is.
-    PausedAbove(bool),
+    /// It is paused, by itself or from above, or no longer is.
+    Paused(bool),
     /// A subplan that is open rests, or no longer does. It may be paused from above before it is announced.
     Rests(&'a PlanId, bool),
 }
@@ -33,7 +33,6 @@ struct Standing<'a> {
     calls: HashSet<&'a str>,
     questions: HashSet<&'a str>,
     paused: bool,
-    paused_above: bool,
     /// Subplans that are open, and those that rest.
     open: HashSet<&'a PlanId>,
     resting: HashSet<&'a PlanId>,
@@ -46,7 +45,7 @@ struct Standing<'a> {
 impl<'a> Standing<'a> {
     fn turn(&mut self, turn: &Turn<'a>, children: &HashMap<PlanId, ChildHistory>) {
         match turn {
-            Turn::PausedAbove(paused) => self.paused_above = *paused,
+            Turn::Paused(paused) => self.paused = *paused,
             Turn::Rests(child, true) => {
                 if self.resting.insert(child) && self.open.contains(child) {
                     self.busy -= 1;
@@ -67,8 +66,6 @@ impl<'a> Standing<'a> {
             What::CallEnded(call) => drop(self.calls.remove(&*call.call_id)),
             What::Asked(asked) => drop(self.questions.insert(&asked.request_id)),
             What::Answered(answer) => drop(self.questions.remove(&*answer.request_id)),
-            What::PauseRequested => self.paused = true,
-            What::ResumeRequested => self.paused = false,
             What::Spawned(spawned) => self.spawned(&spawned.child_plan_id, children),
             What::ChildEnded(ended) => drop(self.unknown.remove(&ended.child_plan_id)),
             _ => {}
@@ -86,7 +83,7 @@ impl<'a> Standing<'a> {
 
     fn rests(&self) -> bool {
         let waits_below = !self.open.is_empty() && self.unknown.is_empty();
-        let waits = self.paused || self.paused_above || !self.questions.is_empty() || waits_below;
+        let waits = self.paused || !self.questions.is_empty() || waits_below;
         self.calls.is_empty() && self.busy == 0 && waits
     }
 }
@@ -109,8 +106,8 @@ pub(super) fn paused(said: &[Said], above: &Turns) -> Turns {
     changes(paused)
 }
 
-/// When a plan rested, by what it said, by when it was paused from above, and by its open subplans.
-pub(super) fn rested(said: &[Said], above: &Turns, children: &HashMap<PlanId, ChildHistory>) -> Turns {
+/// When a plan rested, by what it said, by when it was [`paused`], and by its open subplans.
+pub(super) fn rested(said: &[Said], paused: &Turns, children: &HashMap<PlanId, ChildHistory>) -> Turns {
     let last = said.last().map(|said| said.position);
     let below = children.iter().filter_map(|(child, history)| match history {
         ChildHistory::Open(history) => Some((child, &history.rests)),
@@ -118,7 +115,7 @@ pub(super) fn rested(said: &[Said], above: &Turns, children: &HashMap<PlanId, Ch
     });
     let mut turns: Vec<_> =
         said.iter().map(|said| ((said.at, said.position), Turn::Said(&said.what))).collect();
-    turns.extend(above.iter().map(|(moment, paused)| (*moment, Turn::PausedAbove(*paused))));
+    turns.extend(paused.iter().map(|(moment, paused)| (*moment, Turn::Paused(*paused))));
     for (child, rests) in below {
         turns.extend(rests.iter().map(|(moment, rests)| (*moment, Turn::Rests(child, *rests))));
     }

@@ -1,6 +1,6 @@
 //! `planwire show`: one plan and all below it, as their events tell it.
 
-use planwire_event::state::{PlanState, PlanUsage, StepState};
+use planwire_event::state::{PlanState, StepState};
 use planwire_event::{Clock as _, Filter, PlanId, Position, SystemClock, Timestamp};
 use planwire_store::{EventRepository, PageLimits};
 use serde_json::Value;
@@ -30,11 +30,9 @@ pub(crate) async fn show(arguments: &ShowArguments, place: &Place, output: Outpu
     };
     let (mut plan, mut view) = fold(repository.as_ref(), &arguments.plan, at).await?;
     view.flag = place.flag();
-    if let Some((in_tree, shown)) =
-        plan.as_mut().and_then(|plan| Some((view.tree.plan(&plan.plan_id)?, plan)))
-    {
+    if let Some(shown) = &mut plan {
         // The whole subtree was read, so what runs below it counts too, also below plans that are not kept.
-        shown.usage = PlanUsage { total: view.tree.totals().usage.clone(), ..in_tree.usage.clone() };
+        shown.usage.total = view.tree.totals().usage.clone();
     }
     let plan = plan.ok_or_else(|| match arguments.at {
         Some(cursor) => Failure::failed(format!("there is no plan {} up to cursor {cursor}", arguments.plan)),
