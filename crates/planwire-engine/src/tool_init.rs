@@ -9,8 +9,8 @@
 //! program, ends it when it is told to or when the socket closes, which it also does when the engine is killed, and
 //! tells the exit status once. The program stage sets limits and sandbox on itself and becomes the program.
 //!
-//! **Invariant:** the supervisor says [`message::Said::Gone`] only when the kernel says that it has no child left, and a
-//! reaper has none only if nothing that descends from it lives.
+//! **Invariant:** the supervisor says [`message::Said::NoneLeft`] only when the kernel says that it has no child left, and
+//! a reaper has none only if nothing that descends from it lives.
 //!
 //! - [`message`]: what they tell each other.
 //! - [`supervisor`]: the first stage. [`containment`]: how everything is ended at once; [`hunt`]: how, where it cannot be;

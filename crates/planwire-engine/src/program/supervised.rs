@@ -39,6 +39,9 @@ pub(super) struct Supervised {
     containment: Option<Containment>,
     group: Option<PathBuf>,
     status: Option<ExitStatus>,
+    /// Whether no process is left.
+    none_left: bool,
+    /// Whether nothing else is left of it either.
     gone: bool,
 }
 
@@ -69,6 +72,7 @@ impl Supervised {
             containment: None,
             group: None,
             status: None,
+            none_left: false,
             gone: false,
         };
         supervised.socket.write_all(&encoded[LENGTH_BYTES..]).await.map_err(failed)?;
@@ -89,7 +93,7 @@ impl Supervised {
                 }
                 Some(Said::NotStarted(why)) => return Ended::Failed(refused(&self.program, &why)),
                 Some(Said::Over { limit }) => return Ended::Failed(self.over(limit)),
-                Some(Said::Gone) | None => {
+                Some(Said::NoneLeft | Said::Gone) | None => {
                     let message = format!("what holds {} was ended from outside", self.program);
                     return Ended::Failed(ToolError::new("failed", message));
                 }
@@ -127,12 +131,12 @@ impl Supervised {
         }
     }
 
-    /// Waits until the supervisor says that nothing is left. It is never killed: with a reaper alone, nobody else can end
-    /// what is left, and it goes on after nobody waits for it.
+    /// Waits until the supervisor says that nothing is left, or no process and only its folder takes longer. It is never
+    /// killed: with a reaper alone, nobody else can end what is left, and it goes on after nobody waits for it.
     async fn await_gone(&mut self, patience: Duration) -> Result<(), NotEnded> {
         let heard = async { while !self.gone && self.hear().await.is_some() {} };
         let silent = timeout(patience, heard).await.is_ok();
-        if self.gone {
+        if self.none_left {
             // It ends itself, and is reaped later: nobody needs to wait for that.
             return Ok(());
         }
@@ -164,6 +168,7 @@ impl Supervised {
     async fn hear(&mut self) -> Option<Said> {
         loop {
             if let Some(said) = self.take_message() {
+                self.none_left |= matches!(said, Said::NoneLeft | Said::Gone);
                 self.gone |= said == Said::Gone;
                 return Some(said);
             }
@@ -220,5 +225,52 @@ fn refused(program: &str, why: &NotStarted) -> ToolError {
         Step::Containment | Step::Limits => {
             ToolError::new("failed", format!("program {program} was not started: {}", why.message))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::process::Stdio;
+
+    use super::*;
+
+    /// Held by a supervisor that says this and goes on.
+    fn held_by_one_who_says(said: &[Said]) -> (Supervised, std::os::unix::net::UnixStream) {
+        let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        for message in said {
+            theirs.write_all(&encode(message).unwrap()).unwrap();
+        }
+        let supervisor = tokio::process::Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let supervised = Supervised {
+            supervisor,
+            socket: UnixStream::from_std(ours).unwrap(),
+            received: Vec::new(),
+            program: "a".to_owned(),
+            limits: Limits::default(),
+            grace: Duration::ZERO,
+            containment: None,
+            group: None,
+            status: None,
+            none_left: false,
+            gone: false,
+        };
+        (supervised, theirs)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_whose_folder_takes_long_to_remove_has_ended() {
+        const PATIENCE: Duration = Duration::from_secs(10);
+        let exited = Said::Exited { status: 0, peak_bytes: 0 };
+
+        let (mut program, _supervisor) = held_by_one_who_says(&[exited.clone(), Said::NoneLeft]);
+        assert!(matches!(program.ended().await, Ended::Exited));
+        assert!(program.settle(PATIENCE).await.unwrap().is_some_and(|status| status.success()));
+
+        let (mut program, _supervisor) = held_by_one_who_says(&[exited]);
+        assert!(matches!(program.ended().await, Ended::Exited));
+        let NotEnded(message) = program.settle(PATIENCE).await.unwrap_err();
+        assert!(message.ends_with(" goes on to end it"), "{message}");
     }
 }

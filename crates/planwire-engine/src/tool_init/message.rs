@@ -90,6 +90,8 @@ pub(crate) enum Said {
         /// Of what.
         limit: Limit,
     },
+    /// No process is left. Its temporary folder is being removed, which takes as long as there is in it.
+    NoneLeft,
     /// Nothing is left.
     Gone,
 }

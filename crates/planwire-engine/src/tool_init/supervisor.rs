@@ -140,6 +140,9 @@ impl<'a> Supervisor<'a> {
             self.hear_engine();
             self.act();
         }
+        if let Some(engine) = self.engine {
+            say(engine, &Said::NoneLeft);
+        }
     }
 
     /// Reaps what has ended; whether anything may live. A reaper has no child only if nothing descends from it.
