@@ -1,7 +1,7 @@
 //! Logs of earlier releases: their open plans go on with this one.
 //!
-//! `golden/VERSION-NAME.json` holds the log of a run that nobody disturbed, as that version wrote it. It is never
-//! changed; a release adds its own, written with `PLANWIRE_WRITE_GOLDEN=VERSION`.
+//! `golden/VERSION-NAME.json` holds the log of a run to its end, as that version wrote it. It is never changed once that
+//! version is released; a release adds its own, written with `PLANWIRE_WRITE_GOLDEN=VERSION`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use planwire_event::{Event, Payload, Producer};
 use serde_json::{Value, json};
 
 use crate::house::House;
-use crate::recovery::{ASKING, DOCUMENT, Written, answering, check_cuts};
+use crate::recovery::{ASKING, DOCUMENT, MAKING, METERED, Written, answering, check_cuts};
 
 /// Names the version whose logs are to be written.
 const WRITE: &str = "PLANWIRE_WRITE_GOLDEN";
@@ -22,13 +22,17 @@ fn folder() -> PathBuf {
 #[tokio::test]
 async fn plans_of_every_release_go_on_from_every_place() {
     if let Ok(version) = std::env::var(WRITE) {
-        write(&version, "whole", DOCUMENT).await;
-        write(&version, "asking", ASKING).await;
+        for (name, document) in
+            [("whole", DOCUMENT), ("asking", ASKING), ("making", MAKING), ("metered", METERED)]
+        {
+            write(&version, name, &run(document).await);
+        }
+        write(&version, "adopted", &adopted(DOCUMENT).await);
     }
     let mut files: Vec<PathBuf> =
         std::fs::read_dir(folder()).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
-    assert!(files.len() >= 2, "{files:?}");
+    assert!(files.len() >= 5, "{files:?}");
     for file in files {
         println!("{}", file.display());
         let text = std::fs::read_to_string(&file).unwrap();
@@ -57,11 +61,24 @@ fn parse(written: &Value) -> Written {
     Written { events: written["events"].as_array().unwrap().iter().map(event).collect(), documents }
 }
 
-async fn write(version: &str, name: &str, document: &str) {
+/// The log of a run that nobody disturbed.
+async fn run(document: &str) -> Written {
     let house = House::open();
     answering(&house);
     let events = house.run(document).await;
-    let written = Written::of(&house, &events).await;
+    Written::of(&house, &events).await
+}
+
+/// The log of a run whose first executor was gone in the middle.
+async fn adopted(document: &str) -> Written {
+    let first = run(document).await;
+    let next = House::with(first.cut(first.events.len() / 2).await, |config| config);
+    next.engine.recover().await.unwrap();
+    let events = next.tree(first.events[0].1.plan_id()).await;
+    Written::of(&next, &events).await
+}
+
+fn write(version: &str, name: &str, written: &Written) {
     let event = |(producer, event): &(Producer, Event)| {
         json!({
             "producer": producer.as_str(),

@@ -117,7 +117,7 @@ outputs: { said: "${steps.leave.output}", by: "${steps.below.outputs.said.by}" }
 "#;
 
 /// Plans that are made as it goes, two of them by one that was made.
-const MAKING: &str = r#"
+pub(crate) const MAKING: &str = r#"
 plan: making
 goal: Make plans
 limits: { parallel: 2 }
@@ -150,6 +150,37 @@ steps:
       options: { without: { description: one less, output: { n: 0 } }, stop: { description: not without it, fail: true } }
       choose: "error.code == 'bad_document' ? 'without' : 'stop'"
 outputs: { parts: "${steps.parts.outputs.map(o, o.n)}" }
+"#;
+
+/// Plans that use all that they may, and say what that was.
+pub(crate) const METERED: &str = r#"
+plan: metered
+goal: Stay within limits
+limits: { parallel: 2, tool_calls: 3 }
+steps:
+  first:
+    tool: test.echo
+    idempotent: true
+    with: { value: 1 }
+    usage: { input_tokens: 30, cost: 0.3, currency: USD }
+  each:
+    for_each: "[1, 2]"
+    parallel: 1
+    after: [first]
+    with: { n: "${item}" }
+    plan:
+      plan: spends
+      goal: Spend
+      limits: { tool_calls: 2 }
+      inputs: { n: { type: int } }
+      steps:
+        spend:
+          tool: test.echo
+          idempotent: true
+          with: { value: "${inputs.n}" }
+          usage: { output_tokens: 25, cost: 0.2, currency: USD }
+      outputs: { n: "${steps.spend.output}" }
+outputs: { numbers: "${steps.each.outputs.map(o, o.n)}" }
 "#;
 
 /// A log that was written once: what was said, by whom, and the documents of its plans.
@@ -254,7 +285,9 @@ async fn check_cuts_with(written: &Written, change: impl Fn(EngineConfig) -> Eng
     let whole = whole.tree(written.events[0].1.plan_id()).await;
     // Whenever it was written: its questions have not expired, and its time is not over.
     let last = &written.events[written.events.len() - 1].1;
-    for length in 1..written.events.len() {
+    // A warning is stored with the call that it warns of.
+    let is_place = |length: &usize| written.events[*length].1.event_type() != &EventType::LimitWarned;
+    for length in (1..written.events.len()).filter(is_place) {
         let store = written.cut(length).await;
         let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
         let next = House::at(Arc::new(ManualClock::at(last.timestamp())), log, &change);
@@ -285,15 +318,27 @@ fn recovered(resumed: usize, ended: usize) -> Recovered {
     recovered
 }
 
+/// What happens as often as it would undisturbed.
+const ONCE: [&str; 9] = [
+    "PlanStarted",
+    "ToolCalled",
+    "ToolCompleted",
+    "DecisionMade",
+    "SubplanSpawned",
+    "SubplanCompleted",
+    "ArtifactProduced",
+    "LimitWarned",
+    "PlanCompleted",
+];
+
 /// What happened is there once, and what had happened before was not done again.
 fn check_once(events: &Events, cut_at: usize, whole: &Events, next: &House) {
+    let adopted = |stored: &&StoredEvent| stored.event.event_type() == &EventType::PlanAdopted;
+    let before = events.0[..cut_at].iter().filter(adopted).count();
     let adopted = events.all::<PlanAdopted>();
-    assert_eq!(adopted.len(), 1);
-    assert_eq!(adopted[0].executor_id, next.engine.executor_id());
-    for event_type in ["ToolCalled", "ToolCompleted", "DecisionMade", "SubplanSpawned", "SubplanCompleted"] {
-        assert_eq!(events.count(event_type), whole.count(event_type), "{event_type} after {cut_at} events");
-    }
-    for event_type in ["ArtifactProduced", "PlanStarted", "PlanCompleted"] {
+    assert_eq!(adopted.len(), before + 1, "after {cut_at} events");
+    assert_eq!(adopted[before].executor_id, next.engine.executor_id());
+    for event_type in ONCE {
         assert_eq!(events.count(event_type), whole.count(event_type), "{event_type} after {cut_at} events");
     }
     let questions = |events: &Events| {
@@ -337,6 +382,13 @@ async fn made_plans_go_on_from_every_place_at_which_their_process_can_be_gone() 
     assert!(events > 20, "{events}");
     let outputs = House::open().run(MAKING).await.outputs();
     assert_eq!(outputs, json!({"parts": [1, 0, 33]}));
+}
+
+#[tokio::test]
+async fn plans_within_limits_go_on_from_every_place_at_which_their_process_can_be_gone() {
+    let events = check_every_cut(METERED).await;
+    assert!(events > 15, "{events}");
+    assert_eq!(House::open().run(METERED).await.count("LimitWarned"), 1);
 }
 
 #[tokio::test]
