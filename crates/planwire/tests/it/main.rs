@@ -15,6 +15,7 @@
 //! - [`moving`]: logs between files and PostgreSQL
 //! - [`script`]: events of made-up plans
 //! - [`following`]: streams and `--follow`
+//! - [`golden`]: logs of earlier releases
 //! - [`running`]: run, serve, cancel, signals
 //! - [`fatal`]: a disk that fails
 //! - [`readme`]: what the README shows
@@ -56,6 +57,7 @@ mod fatal;
 mod faults;
 mod figures;
 mod following;
+mod golden;
 mod harness;
 mod http;
 mod langgraph;
