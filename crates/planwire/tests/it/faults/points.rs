@@ -107,7 +107,7 @@ fn soak_killed_at_each_call_while_a_log_is_made_the_next_start_makes_it() {
 }
 
 /// Publishes one event, each time the same, and makes the log if there is none.
-fn publish(place: &Place) -> Ran {
+pub(super) fn publish(place: &Place) -> Ran {
     let event = json!({
         "event_id": "01KAW9E3R5Y6Z7M8N9P0Q1R2S3", "event_type": "PlanStarted", "plan_id": "p",
         "timestamp": "2026-11-22T12:00:00Z", "payload": {"name": "p"},

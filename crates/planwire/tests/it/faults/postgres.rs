@@ -8,6 +8,7 @@
 //! - [`restarts`], [`stopped`]: PostgreSQL crashes, stops, is away
 //! - [`power`]: the power of its disk is cut; the control whose commits do not wait for the disk
 //! - [`sessions`], [`answers`]: sessions are killed in the middle of commits; connections are cut around them
+//! - [`making`]: whoever makes the log is killed
 //! - [`hints`]: notifications that nobody hears, and how long events of another server take
 //! - [`space`]: its disk is full
 //! - [`half_dead`]: a server that holds the head and stops
@@ -16,6 +17,7 @@
 mod answers;
 mod half_dead;
 mod hints;
+mod making;
 mod power;
 mod refusals;
 mod restarts;
