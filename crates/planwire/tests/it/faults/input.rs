@@ -102,7 +102,7 @@ fn cursors(server: &Server) -> usize {
     let ready = server.http.get("/readyz").json(200);
     let log =
         ready["head"].as_str().and_then(|cursor| cursor.split('-').next()).expect("a cursor").to_owned();
-    let long = "9".repeat(7_000);
+    let long = "9".repeat(10_000);
     let (negative, beyond) = (format!("{log}--000000000000001"), format!("{log}-00000000000003e8"));
     let cases = [
         ("", 400, "cursor-malformed"),
