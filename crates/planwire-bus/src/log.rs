@@ -204,7 +204,8 @@ impl Log {
             return committed;
         }
         if std::mem::take(&mut self.head_locked) {
-            committed.fatal = self.unlock_head();
+            let unlocked = self.unlock_head();
+            committed.fatal = committed.fatal.or(unlocked);
         }
         committed
     }
@@ -239,8 +240,10 @@ impl Log {
                 }
                 Ok(None) => {}
                 Err(AppendError::Refused(error)) => {
-                    let refused = all(requests, &PublishError::Refused(Arc::new(error)));
-                    return Committed { stored: others, ..refused };
+                    let error = Arc::new(error);
+                    let fatal = self.failed.then(|| Arc::clone(&error));
+                    let refused = all(requests, &PublishError::Refused(error));
+                    return Committed { stored: others, fatal, ..refused };
                 }
                 #[cfg(feature = "planted")]
                 Err(AppendError::Unknown(error)) if planted::has(Bug::UnknownReadAsRefused) => {
@@ -362,8 +365,13 @@ impl Log {
         Ok(others)
     }
 
-    /// Takes in what another process has written up to `head`.
+    /// Takes in what another process has written up to `head`; nothing is written any more if that is of another log.
     fn catch_up(&mut self, head: &Head, others: &mut Vec<Fresh>) -> Result<(), StoreError> {
+        let (expected, found) = (self.head.log_id, head.log_id);
+        if found != expected {
+            self.failed = true;
+            return Err(StoreError::Replaced { expected, found });
+        }
         let everything = planwire_event::Filter::all();
         // All or nothing: what was read before a failed page is read again by the next commit.
         let mut missed = Vec::new();

@@ -187,6 +187,9 @@ impl Writer {
         self.shared.head_seen_taken();
         match self.log.take_in_others() {
             Ok(others) => show(others, &self.shared),
+            Err(error @ StoreError::Replaced { .. }) => {
+                (self.failed, self.health) = (true, fail(&error, &self.shared));
+            }
             Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "others' events wait"),
         }
         #[cfg(feature = "planted")]
@@ -292,16 +295,18 @@ fn commit(log: &mut Log, gathered: Vec<Queued>, shared: &Arc<Shared>) -> Option<
     let Committed { outcomes, stored, committed, fatal } = done;
     add(&shared.counters.commits, u64::from(committed));
     show(stored, shared);
-    let failed = fatal.map(|error| {
-        tracing::error!(error = %error, "the store failed for good; no more events are taken");
-        Health::Failed { message: error.to_string() }
-    });
-    if let Some(health) = &failed {
-        shared.writer_ended(health.clone());
-    }
+    let failed = fatal.map(|error| fail(&error, shared));
     for ((reply, _permit), outcome) in waiting.into_iter().zip(outcomes) {
         // Whoever dropped the receipt does not want to know; the events are stored all the same.
         let _ = reply.send(outcome);
     }
     failed
+}
+
+/// Tells everybody that nothing is written any more.
+fn fail(error: &StoreError, shared: &Shared) -> Health {
+    tracing::error!(error = %error, "the store failed for good; no more events are taken");
+    let health = Health::Failed { message: error.to_string() };
+    shared.writer_ended(health.clone());
+    health
 }

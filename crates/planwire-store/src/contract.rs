@@ -216,6 +216,15 @@ pub enum StoreError {
         /// How many there are.
         connections: usize,
     },
+    /// Another log lies where this one lay: somebody has put it there below a process that had this one open, which
+    /// must not write any more.
+    #[error("log {found} has taken the place of log {expected}; restart the process")]
+    Replaced {
+        /// The log that was opened.
+        expected: LogId,
+        /// The log that is there.
+        found: LogId,
+    },
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

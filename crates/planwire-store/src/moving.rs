@@ -83,6 +83,12 @@ pub enum MoveError {
         /// The source.
         from: String,
     },
+    /// Other processes have the destination open.
+    #[error("other processes have {to} open; end them first, or the log would become another one below them")]
+    InUse {
+        /// The destination.
+        to: String,
+    },
     /// Another move goes to the same place.
     #[error("another move goes to {to} at this moment")]
     Busy {
@@ -187,8 +193,8 @@ pub(crate) enum There {
 pub(crate) trait Destination {
     /// What lies there.
     fn there(&mut self) -> Result<There, StoreError>;
-    /// Makes room: empty tables, to be filled.
-    fn begin(&mut self) -> Result<(), StoreError>;
+    /// Makes room: empty tables, to be filled. From here on nobody else has the place open, or comes to have it.
+    fn begin(&mut self) -> Result<(), MoveError>;
     /// Adds rows.
     fn insert(&mut self, table: &Table, rows: &[Vec<Value>]) -> Result<(), StoreError>;
     /// Brings all of it to disk, marked as arriving from `from`.

@@ -39,6 +39,8 @@ struct Gate {
     faults: VecDeque<Fault>,
     reads_before_faults: usize,
     read_faults: usize,
+    /// Another log was put below the writer, which finds out when it has looked at the head so often.
+    displaced_after: Option<usize>,
 }
 
 /// The test's hand on the writer.
@@ -101,6 +103,23 @@ impl Hand {
         gate.head_seen.as_ref().expect("the bus watches")(Position::new(position));
     }
 
+    /// Puts another log below the writer; its next looks at the head, so many, are too early to see that.
+    pub(crate) fn displace(&self, looks: usize) {
+        self.0.0.lock().unwrap().displaced_after = Some(looks);
+    }
+
+    /// What a look at the head shows.
+    fn look(&self, head: Head) -> Head {
+        match &mut self.0.0.lock().unwrap().displaced_after {
+            None => head,
+            Some(0) => Head { log_id: other_log_id(), ..head },
+            Some(looks) => {
+                *looks -= 1;
+                head
+            }
+        }
+    }
+
     pub(crate) fn appends(&self) -> usize {
         self.0.0.lock().unwrap().appends
     }
@@ -113,11 +132,11 @@ struct HeldWriter {
 
 impl LogWriter for HeldWriter {
     fn head(&mut self) -> Result<Head, StoreError> {
-        self.inner.head()
+        self.inner.head().map(|head| self.hand.look(head))
     }
 
     fn lock_head(&mut self) -> Result<Head, StoreError> {
-        self.inner.lock_head()
+        self.inner.lock_head().map(|head| self.hand.look(head))
     }
 
     fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError> {
@@ -128,8 +147,11 @@ impl LogWriter for HeldWriter {
         let mut state = changed.wait_while(state, |gate| gate.held).unwrap();
         state.waiting -= 1;
         state.appends += 1;
-        let fault = state.faults.pop_front();
+        let (fault, displaced) = (state.faults.pop_front(), state.displaced_after.is_some());
         drop(state);
+        if displaced {
+            return Ok(Appended::HeadMoved);
+        }
         match fault {
             None => self.inner.append(expected, batch),
             Some(Fault::Full) => Err(AppendError::Refused(StoreError::Full)),
@@ -406,6 +428,11 @@ pub(crate) fn id(plan: &str) -> PlanId {
 
 pub(crate) fn log_id() -> LogId {
     "7Q4M2K9A".parse().unwrap()
+}
+
+/// The log of whoever displaces ours.
+pub(crate) fn other_log_id() -> LogId {
+    "ZZZZZZZZ".parse().unwrap()
 }
 
 /// The next `count` events.

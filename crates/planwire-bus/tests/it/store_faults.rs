@@ -2,6 +2,7 @@
 
 use planwire_bus::{Health, PublishError};
 use planwire_event::Filter;
+use planwire_store::StoreError;
 
 use crate::kit::{Fault, Kit, positions, take};
 
@@ -54,6 +55,38 @@ async fn an_unknown_append_that_was_not_stored_is_stored_once_after_a_restart() 
 #[tokio::test]
 async fn a_panic_of_the_writer_is_not_told_as_certainly_not_stored() {
     unknown(Fault::StoredThenPanic, 2).await;
+}
+
+/// The bus has ended since another log lies where its own lay.
+async fn check_displaced(kit: &Kit) {
+    let Health::Failed { message } = kit.bus.stopped().await else { panic!("it goes on") };
+    assert_eq!(message, "log ZZZZZZZZ has taken the place of log 7Q4M2K9A; restart the process");
+    assert!(matches!(kit.bus.publish(kit.custom("a", 3)).await, Err(PublishError::Stopped)));
+    assert_eq!(kit.bus.tail().position.get(), 1, "nothing of the other log is shown");
+}
+
+#[tokio::test]
+async fn a_log_that_is_put_below_the_writer_takes_none_of_its_events() {
+    // It is found out by a look at the head after the append, or by the one that locks the head.
+    for looks in [0, 2] {
+        let kit = Kit::new();
+        kit.publish(vec![kit.started("a")]).await;
+        kit.hand.displace(looks);
+        let error = kit.bus.publish(kit.custom("a", 1)).await.unwrap_err();
+        let PublishError::Refused(why) = error else { panic!("{error}") };
+        assert!(matches!(*why, StoreError::Replaced { .. }), "{why}");
+        check_displaced(&kit).await;
+        assert_eq!(kit.hand.appends(), 1 + looks.max(1) + usize::from(looks > 0));
+    }
+}
+
+#[tokio::test]
+async fn an_idle_bus_ends_when_it_hears_that_another_log_is_below_it() {
+    let kit = Kit::new();
+    kit.publish(vec![kit.started("a")]).await;
+    kit.hand.displace(0);
+    kit.hand.head_seen(9);
+    check_displaced(&kit).await;
 }
 
 #[tokio::test]

@@ -162,6 +162,8 @@ fn value(row: &Row, at: usize, kind: Kind) -> Result<Value, StoreError> {
 pub(crate) struct PostgresDestination {
     session: Session,
     server: Arc<Server>,
+    /// Its address, for messages.
+    to: String,
 }
 
 impl PostgresDestination {
@@ -173,7 +175,32 @@ impl PostgresDestination {
         if !alone.and_then(|row| row.try_get::<_, bool>(0)).map_err(store_error)? {
             return Err(MoveError::Busy { to: url.to_string() });
         }
-        Ok(Box::new(Self { session, server }))
+        Ok(Box::new(Self { session, server, to: url.to_string() }))
+    }
+
+    async fn make_room(&mut self) -> Result<(), MoveError> {
+        let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
+        self.session.client.batch_execute(HOLD).await.map_err(store_error)?;
+        // Nobody wrote before it was held, and nobody has it open: his log would become another one below him.
+        self.demand_alone().await?;
+        let client = &self.session.client;
+        let marked = moved::find(client).await.map_err(store_error)?;
+        if marked.is_none() && head(client).await?.position > Position::ZERO {
+            return Err(StoreError::Failed("somebody has written there meanwhile".into()).into());
+        }
+        if marked.is_some() {
+            moved::clear(client).await.map_err(store_error)?;
+        }
+        client.batch_execute(&format!("TRUNCATE {}", names.join(", "))).await.map_err(store_error)?;
+        // Whoever came since the first look is there to be seen; whoever comes now waits, and finds the mark.
+        self.demand_alone().await
+    }
+
+    async fn demand_alone(&mut self) -> Result<(), MoveError> {
+        match is_alone(&self.server, &mut self.session).await? {
+            true => Ok(()),
+            false => Err(MoveError::InUse { to: self.to.clone() }),
+        }
     }
 }
 
@@ -192,22 +219,8 @@ impl Destination for PostgresDestination {
         wait(looking)
     }
 
-    fn begin(&mut self) -> Result<(), StoreError> {
-        let client = &self.session.client;
-        let names: Vec<&str> = TABLES.iter().map(|table| table.name).collect();
-        let beginning = async {
-            client.batch_execute(HOLD).await.map_err(store_error)?;
-            // Nobody wrote before it was held.
-            let marked = moved::find(client).await.map_err(store_error)?;
-            if marked.is_none() && head(client).await?.position > Position::ZERO {
-                return Err(StoreError::Failed("somebody has written there meanwhile".into()));
-            }
-            if marked.is_some() {
-                moved::clear(client).await.map_err(store_error)?;
-            }
-            client.batch_execute(&format!("TRUNCATE {}", names.join(", "))).await.map_err(store_error)
-        };
-        wait(beginning)
+    fn begin(&mut self) -> Result<(), MoveError> {
+        wait(self.make_room())
     }
 
     fn insert(&mut self, table: &Table, rows: &[Vec<Value>]) -> Result<(), StoreError> {

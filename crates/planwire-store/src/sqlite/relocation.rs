@@ -145,7 +145,7 @@ impl Destination for SqliteDestination {
         })
     }
 
-    fn begin(&mut self) -> Result<(), StoreError> {
+    fn begin(&mut self) -> Result<(), MoveError> {
         let path = self.filling();
         let failed = |error| StoreError::Failed(Box::new(error));
         remove_all(&path).map_err(failed)?;

@@ -184,6 +184,14 @@ fn both_ends_of_an_interrupted_move_in_postgresql_are_told_apart() {
     let open = moved(&there, &file).unwrap_err();
     assert!(matches!(open, MoveError::Open { .. }), "{open}");
     drop((writer, readers));
+    // A log that has no event yet is nothing, unless somebody has it open.
+    let used = Address::Postgres(cluster.url("used").parse().unwrap());
+    let (mut writer, readers) = open_postgres(&cluster.url("used"));
+    let before = writer.head().unwrap();
+    let in_use = moved(&there, &used).unwrap_err();
+    assert!(matches!(in_use, MoveError::InUse { .. }), "{in_use}");
+    assert_eq!(writer.head().unwrap(), before, "his log is what it was");
+    drop((writer, readers));
     let mut other = cluster.session();
     other.sql("SELECT pg_advisory_lock(1347180371, hashtext('elsewhere'))");
     let elsewhere = Address::Postgres(cluster.url("elsewhere").parse().unwrap());

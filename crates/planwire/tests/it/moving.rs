@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::faults::chance::Chance;
-use crate::harness::{Place, Running};
+use crate::harness::{Place, Running, eventually};
 use crate::script::script;
 
 fn text(path: &Path) -> &str {
@@ -112,6 +112,48 @@ fn takes(place: &Place, plan: &str) -> bool {
         || ran.stderr.contains("there is none, and events");
     assert!(ran.code == Some(0) || ran.code == Some(74) && closed, "{ran:?}");
     ran.code == Some(0)
+}
+
+#[test]
+fn log_is_not_moved_to_where_a_server_has_one_open() {
+    let Some(cluster) = Cluster::start("moving to where a server is") else { return };
+    let url = cluster.url("planwire");
+    let (file, database) = (Place::new(), in_database(&url));
+    file.run_with(&["import", "-"], &script(20)).text(0);
+    // Its log has no event yet, so the place looks like a free one.
+    let server = database.serve(&[]);
+    let head = || server.http.get("/readyz").json(200)["head"].as_str().expect("a cursor").to_owned();
+    let before = head();
+    let refused = file.run(&["move", "--to", &url]);
+    assert!(refused.code == Some(74) && refused.stderr.contains("other processes have"), "{refused:?}");
+    assert_eq!(head(), before);
+    assert!(takes(&file, "here"), "the log stays where it was");
+    assert!(server.stop().success());
+    file.run(&["move", "--to", &url]).text(0);
+    assert_eq!(database.run(&["--json", "verify"]).json(0)[0]["position"], 21);
+}
+
+#[test]
+fn server_ends_when_another_log_is_put_in_the_place_of_its_own() {
+    let Some(cluster) = Cluster::start("another log below a server") else { return };
+    let (database, other) = (in_database(&cluster.url("planwire")), in_database(&cluster.url("other")));
+    other.run_with(&["import", "-"], &script(20)).text(0);
+    let server = database.serve(&[]);
+    // As one does who restores a dump of another log. Nobody publishes: the server looks by itself.
+    cluster.sql(
+        "UPDATE planwire.planwire_log AS log SET log_id = new.log_id, head = new.head, frontier = new.frontier, \
+         recorded_at = new.recorded_at FROM other.planwire_log AS new",
+    );
+    let refused = eventually("a server that takes nothing any more", || {
+        let answer = server.http.get("/readyz");
+        (answer.status == 503).then_some(answer)
+    });
+    assert!(refused.body.contains("urn:planwire:problem:writer-stopped"), "{refused:?}");
+    let started = json!({"event_type": "PlanStarted", "plan_id": "p", "payload": {"name": "n"}});
+    assert_eq!(server.http.post("/v1/events", &started).status, 503);
+    let (status, _) = server.running.end();
+    assert_eq!(status.code(), Some(74));
+    assert_eq!(cluster.sql("SELECT count(*) FROM planwire.plan_events"), "0");
 }
 
 #[test]
