@@ -51,22 +51,24 @@ impl SqliteStore {
         let Some(loss) = loss else { return Ok(None) };
         let log_id = options.log_id.unwrap_or_else(random_log_id);
         let options = OpenOptions { log_id: Some(log_id), ..options.clone() };
+        let failed = |source| OpenError::Store { path: path.to_owned(), source };
         let mut connection = make_and_open(path, &options)?;
-        let renamed = rename(&mut connection, log_id, &loss);
-        let (head, continues) =
-            renamed.map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
+        let transaction = connection.transaction().map_err(|error| failed(store_error(error)))?;
+        let (head, continues) = rename(&transaction, log_id, &loss).map_err(failed)?;
+        // A process that dies on either side of the commit leaves what this says.
+        heed::announce(path, &found, &transaction)?;
+        transaction.commit().map_err(|error| failed(store_error(error)))?;
         heed::start(path, &found, &connection)?;
         Ok(Some(AcceptedLoss { loss, log_id, head, continues }))
     }
 }
 
-/// Gives the log its new name, and says how far the cursors of former names hold.
+/// Gives the log its new name, and says how far the cursors of former names hold, within the caller's transaction.
 fn rename(
-    connection: &mut Connection,
+    connection: &Connection,
     log_id: LogId,
     loss: &Loss,
 ) -> Result<(Position, (LogId, Position)), StoreError> {
-    let transaction = connection.transaction().map_err(store_error)?;
     let continues = match *loss {
         Loss::Gone { log_id, .. } => (log_id, Position::ZERO),
         Loss::Tail { log_id, found, .. } | Loss::Lineage { log_id, found } => (log_id, found),
@@ -75,10 +77,9 @@ fn rename(
         Loss::OtherHistory { log_id, .. } => (log_id, Position::ZERO),
     };
     if matches!(loss, Loss::Lineage { .. }) {
-        transaction.execute("DELETE FROM log_lineage", []).map_err(store_error)?;
+        connection.execute("DELETE FROM log_lineage", []).map_err(store_error)?;
     }
-    let head = go_on_as(&transaction, log_id, continues)?;
-    transaction.commit().map_err(store_error)?;
+    let head = go_on_as(connection, log_id, continues)?;
     Ok((head, continues))
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn look(path: &Path) -> Result<Look, OpenError> {
     }
     let mut connection = connect_read_only(path).map_err(|error| open_error(path, error))?;
     let loss = match version(path, &connection)? {
-        Some(_) => loss::compare(&mut connection, seen)
+        Some(_) => loss::compare(&mut connection, &found)
             .map_err(|source| OpenError::Store { path: path.to_owned(), source })?,
         None => gone,
     };
@@ -69,6 +69,13 @@ pub(crate) fn look(path: &Path) -> Result<Look, OpenError> {
 
 fn witness_error(path: &Path, source: io::Error) -> OpenError {
     OpenError::File { path: witness::path_of(path), source }
+}
+
+/// Announces the log that `connection` shows, which is about to be the one at `path`.
+pub(crate) fn announce(path: &Path, found: &Found, connection: &Connection) -> Result<(), OpenError> {
+    let successor = loss::testimony(connection);
+    let successor = successor.map_err(|source| OpenError::Store { path: path.to_owned(), source })?;
+    witness::announce(path, found, &successor).map_err(|source| witness_error(path, source))
 }
 
 /// Makes the witness say what the database holds now.

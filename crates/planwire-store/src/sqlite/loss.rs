@@ -7,7 +7,7 @@ use crate::contract::{Head, StoreError};
 use crate::decoder::{EventDecoder, damaged};
 use crate::sqlite::decode::{self, event_columns};
 use crate::sqlite::error::{sql_number, store_error};
-use crate::sqlite::witness::Testimony;
+use crate::sqlite::witness::{Found, Testimony};
 
 const ROWS: &str =
     concat!("SELECT ", event_columns!(), " FROM plan_events WHERE id > ?1 AND id <= ?2 ORDER BY id");
@@ -114,21 +114,20 @@ pub(crate) fn testimony(connection: &Connection) -> Result<Testimony, StoreError
     Ok(Testimony::of(&decode::head(connection)?, lineage))
 }
 
-/// Says what a database lacks of what its witness saw; none if it holds all of that.
+/// Says what a database lacks of what its witness saw; none if it holds all of that, or there is no witness.
 ///
 /// The witness must have been read before the database, which another process may be writing.
-pub(crate) fn compare(connection: &mut Connection, witness: &Testimony) -> Result<Option<Loss>, StoreError> {
+pub(crate) fn compare(connection: &mut Connection, seen: &Found) -> Result<Option<Loss>, StoreError> {
     let transaction = connection.transaction().map_err(store_error)?;
     let head = decode::head(&transaction)?;
-    let lineage = lineage(&transaction)?;
+    let Some(witness) = seen.of(head.log_id) else { return Ok(None) };
     let (log_id, found, witnessed) = (head.log_id, head.position, witness.position());
     if log_id != witness.log_id {
-        // A log that says so itself goes on from what it kept: the loss was accepted, the witness is of before.
-        let continued = lineage.iter().any(|continued| continued.log_id == witness.log_id.as_str());
+        // Whatever it says of itself: a log that went on from a part of this one elsewhere lacks the rest.
         let other = Loss::OtherLog { found_log: log_id, found, witnessed_log: witness.log_id, witnessed };
-        return Ok((!continued && witnessed > Position::ZERO).then_some(other));
+        return Ok((witnessed > Position::ZERO).then_some(other));
     }
-    if lineage_checksum(&lineage) != witness.lineage {
+    if lineage_checksum(&lineage(&transaction)?) != witness.lineage {
         return Ok(Some(Loss::Lineage { log_id, found }));
     }
     if found < witnessed {

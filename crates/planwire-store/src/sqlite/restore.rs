@@ -59,8 +59,9 @@ impl SqliteStore {
         rename(&copy, backup, log_id, continues)?;
         copy.verify(backup, told)?;
         let aside = set_aside(path, log_id)?;
-        copy.name(path, Existing::Replace)?;
         let found = witness::read(path).map_err(|error| file_error(&witness::path_of(path), error))?;
+        heed::announce(path, &found, &copy.connect()?)?;
+        copy.name(path, Existing::Replace)?;
         watch(path, &found)?;
         Ok(Restored { log_id, head: continues.1, continues, aside })
     }

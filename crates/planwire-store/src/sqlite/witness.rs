@@ -7,6 +7,9 @@
 //!
 //! Two slots take turns, each with a sequence number and a checksum, so that a torn write leaves the slot before. A
 //! slot holds the whole frontier: the leaves that a database has beyond it must lead from here to its own.
+//!
+//! Slots that name two logs say that the later one is about to take the place of the other ([`announce`]): whichever of
+//! them is found is the right one, and no third one is.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -64,11 +67,21 @@ impl Testimony {
 pub(crate) struct Found {
     /// What it says; none if there is no witness, or none that is whole.
     pub(crate) testimony: Option<Testimony>,
+    /// What it says of the log that was about to take the place of that one.
+    successor: Option<Testimony>,
     /// Whether the file is there.
     pub(crate) present: bool,
     /// Whether a slot is not what was written.
     pub(crate) damaged: bool,
+    /// That of the slot with the testimony.
     sequence: u64,
+}
+
+impl Found {
+    /// What it says of a log, or else of the one that should be there.
+    pub(crate) fn of(&self, log_id: LogId) -> Option<&Testimony> {
+        self.successor.as_ref().filter(|successor| successor.log_id == log_id).or(self.testimony.as_ref())
+    }
 }
 
 /// The witness file of a database: its path with `.head` behind it.
@@ -89,9 +102,28 @@ pub(crate) fn read(database: &Path) -> io::Result<Found> {
     let slots =
         [bytes.get(..SLOT_BYTES), bytes.get(SLOT_BYTES..FILE_BYTES)].map(|slot| slot.and_then(decode));
     let damaged = bytes.len() != FILE_BYTES || slots.iter().any(Option::is_none);
-    let newest = slots.into_iter().flatten().max_by_key(|(sequence, _)| *sequence);
+    let mut slots: Vec<_> = slots.into_iter().flatten().collect();
+    slots.sort_unstable_by_key(|(sequence, _)| *sequence);
+    let announced = matches!(&slots[..], [(_, before), (_, newest)] if before.log_id != newest.log_id);
+    let successor = if announced { slots.pop().map(|(_, successor)| successor) } else { None };
+    let newest = slots.pop();
     let (sequence, testimony) = newest.map_or((0, None), |(sequence, seen)| (sequence, Some(seen)));
-    Ok(Found { testimony, present: true, damaged, sequence })
+    Ok(Found { testimony, successor, present: true, damaged, sequence })
+}
+
+/// Announces the log that is about to take the place of the one that `found` tells of, on disk before this returns. A
+/// process that dies before or after that leaves a log that can be told from any other.
+///
+/// Nothing is announced where there is no witness: it would know nothing of the log that is there.
+pub(crate) fn announce(database: &Path, found: &Found, successor: &Testimony) -> io::Result<()> {
+    if found.testimony.is_none() {
+        return Ok(());
+    }
+    let mut witness = Witness::open(database, found, successor.lineage)?;
+    witness.file.set_len(FILE_BYTES as u64)?;
+    // The slot of the testimony stays.
+    witness.write(successor)?;
+    witness.file.sync_all()
 }
 
 /// The witness of a log that is open for writing.
@@ -109,17 +141,8 @@ pub(crate) struct Witness {
 impl Witness {
     /// Brings the witness of `database` up to `testimony`; makes it if there is none.
     pub(crate) fn start(database: &Path, found: &Found, testimony: &Testimony) -> io::Result<Self> {
-        let path = path_of(database);
-        let file = private(OpenOptions::new().write(true).create(true).truncate(false)).open(&path)?;
-        let mut witness = Self {
-            path,
-            file,
-            sequence: found.sequence,
-            lineage: testimony.lineage,
-            slot: Vec::with_capacity(SLOT_BYTES),
-            failing: false,
-        };
-        if found.damaged || found.testimony.as_ref() != Some(testimony) {
+        let mut witness = Self::open(database, found, testimony.lineage)?;
+        if found.damaged || found.successor.is_some() || found.testimony.as_ref() != Some(testimony) {
             witness.file.set_len(FILE_BYTES as u64)?;
             // The slot that counts is written over last.
             for _ in 0..2 {
@@ -128,6 +151,13 @@ impl Witness {
             }
         }
         Ok(witness)
+    }
+
+    fn open(database: &Path, found: &Found, lineage: u32) -> io::Result<Self> {
+        let path = path_of(database);
+        let file = private(OpenOptions::new().write(true).create(true).truncate(false)).open(&path)?;
+        let (sequence, slot) = (found.sequence, Vec::with_capacity(SLOT_BYTES));
+        Ok(Self { path, file, sequence, lineage, slot, failing: false })
     }
 
     /// Notes a head that was committed. That it cannot be noted is told once: the commit has happened all the same.

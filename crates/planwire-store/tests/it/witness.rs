@@ -190,21 +190,71 @@ fn changed_lineage_is_refused_and_none_of_it_is_believed() {
 }
 
 #[test]
-fn log_that_continues_another_by_its_own_words_is_taken() {
-    let (_folder, path, mut author) = log();
-    let old = std::fs::read(beside(&path, ".head")).unwrap();
-    let copy = std::fs::read(&path).unwrap();
-    go_on(&path, &mut author, 1);
-    let newest = std::fs::read(beside(&path, ".head")).unwrap();
-    std::fs::write(&path, copy).unwrap();
-    accept(&path);
-    // As if the process had been killed after the log was renamed and before its witness was.
-    for witness in [newest, old] {
-        std::fs::write(beside(&path, ".head"), witness).unwrap();
-        SqliteRepository::open_read_only(&path).unwrap();
+fn log_that_went_on_elsewhere_from_this_one_is_another_log() {
+    // From before its end, and from its end: what it says of itself does not make it the log of this place.
+    for more in [3, 0] {
+        let (folder, path, mut author) = log();
+        let other = folder.path().join("other.db");
+        std::fs::copy(&path, &other).unwrap();
+        let restored = format!(
+            "UPDATE planwire_log SET log_id = '{}'; INSERT INTO log_lineage VALUES ('{}', {EVENTS})",
+            other_id(),
+            log_id()
+        );
+        Connection::open(&other).unwrap().execute_batch(&restored).unwrap();
+        drop(open(&other));
+        go_on(&path, &mut author, more);
+        std::fs::copy(&other, &path).unwrap();
+        let [found, witnessed] = [EVENTS, EVENTS + more as u64].map(Position::new);
+        let expected = Loss::OtherLog { found_log: other_id(), found, witnessed_log: log_id(), witnessed };
+        assert_eq!(loss(&path).0, expected);
+        let accepted = SqliteStore::accept_loss(&path, &options()).unwrap().unwrap();
+        assert_eq!((accepted.head, accepted.continues), (found, (other_id(), found)));
+        // Together with its own witness it was put here on purpose.
+        for suffix in ["", ".head"] {
+            std::fs::copy(beside(&other, suffix), beside(&path, suffix)).unwrap();
+        }
+        drop(open(&path));
     }
-    drop(open(&path));
+}
+
+/// The slots of a witness with their sequence numbers; the one with the higher counts.
+fn slots(witness: &[u8]) -> [(u64, &[u8]); 2] {
+    let (first, second) = witness.split_at(witness.len() / 2);
+    [first, second].map(|slot| (u64::from_le_bytes(slot[8..16].try_into().unwrap()), slot))
+}
+
+#[test]
+fn log_that_goes_on_after_a_loss_is_taken_whenever_that_is_interrupted() {
+    let (_folder, path, mut author) = log();
+    let older = std::fs::read(&path).unwrap();
+    go_on(&path, &mut author, 3);
+    std::fs::write(&path, &older).unwrap();
+    let before = std::fs::read(beside(&path, ".head")).unwrap();
+    accept(&path);
+    let [newer, after] = ["", ".head"].map(|suffix| std::fs::read(beside(&path, suffix)).unwrap());
+    // The slot that counted stays until the log has its new name.
+    let [old, new] = [slots(&before), slots(&after)];
+    let announced = match old[0].0 > old[1].0 {
+        true => [old[0].1, new[1].1].concat(),
+        false => [new[0].1, old[1].1].concat(),
+    };
+    let put = |database: &[u8]| {
+        std::fs::write(beside(&path, ".head"), &announced).unwrap();
+        std::fs::write(&path, database).unwrap();
+    };
+    // As if the process had ended before the log was renamed, and right after it.
+    put(&older);
+    let [kept, all] = [EVENTS, EVENTS + 3].map(Position::new);
+    assert_eq!(loss(&path).0, Loss::Tail { log_id: log_id(), found: kept, witnessed: all });
+    assert_eq!(accept(&path), (kept, (log_id(), kept)));
+    put(&newer);
+    SqliteRepository::open_read_only(&path).unwrap();
     assert_eq!(SqliteStore::loss(&path).unwrap(), None);
+    drop(open(&path));
+    // From now on it is the log of this place, and the one before is not any more.
+    std::fs::write(&path, &older).unwrap();
+    assert!(matches!(loss(&path).0, Loss::OtherLog { .. }));
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! - [`power`], [`points`], [`failing`], [`space`], [`locked`]: the power is cut; `kill -9` at chosen calls; a disk that
 //!   fails, is full, is locked by another program
 //! - [`flips`], [`older`]: damaged files, and files that are not those which a client knows
+//! - [`replacing`]: a log that takes the place of another one, and is interrupted
 //! - [`paused`], [`clock`], [`limits`], [`descriptors`], [`shutdown`]: SIGSTOP, clocks that jump, no memory, processes
 //!   or file descriptors left, servers that are asked to end
 //! - [`postgres`]: what happens to PostgreSQL below servers that share a log in it
@@ -42,6 +43,7 @@ mod points;
 mod postgres;
 mod power;
 pub(crate) mod raw;
+mod replacing;
 pub(crate) mod row;
 #[cfg(feature = "mcp")]
 mod servers;
