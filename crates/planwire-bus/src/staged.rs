@@ -49,7 +49,7 @@ impl Staged {
         let Incoming { event, fact, payload } = incoming;
         let position = self.batch.next.position.next();
         let stored = Arc::new(StoredEvent {
-            event: event.clone(),
+            event: event.clone().with_redacted(Vec::new()),
             log_id: self.batch.next.log_id,
             position,
             seq: placed.seq,
@@ -60,7 +60,7 @@ impl Staged {
             meta: Meta {
                 producer: producer.clone(),
                 traceparent: event.traceparent().map(Arc::from),
-                redacted: Vec::new(),
+                redacted: event.redacted().to_vec(),
             },
         });
         self.change_plan(&stored, fact, &placed);

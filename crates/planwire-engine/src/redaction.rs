@@ -11,6 +11,7 @@
 
 mod edges;
 mod finder;
+mod marks;
 mod needles;
 mod payload;
 mod views;
@@ -24,13 +25,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use crate::secrets::{SecretsError, marker};
+use crate::secrets::{MARK, SecretsError, marker};
 use finder::Finder;
 use needles::Needle;
 use views::View;
 
 pub(crate) use edges::Edges;
 pub use edges::{PARTIAL_BYTES_MIN, PIECE_BYTES_MIN};
+pub use marks::{POINTER_BYTES_MAX, POINTERS_MAX};
 pub(crate) use payload::redact as redact_payload;
 
 /// Bytes of all forms that are looked for. A value has about eleven times its own bytes of forms, a key of several
@@ -79,6 +81,13 @@ impl Redactor {
     #[must_use]
     pub const fn is_idle(&self) -> bool {
         self.0.is_none()
+    }
+
+    /// Whether a marker of this name stands for something that this redactor replaces.
+    fn stands_for(&self, name: &str) -> bool {
+        let markers = self.0.iter().flat_map(|inner| &inner.markers);
+        let mut names = markers.filter_map(|marker| marker.strip_prefix(MARK)?.strip_suffix(MARK));
+        names.any(|known| known == name)
     }
 
     /// `text` without values of secrets.

@@ -164,9 +164,12 @@ impl fmt::Debug for Secrets {
     }
 }
 
+/// What stands around a name in a text where something was removed.
+pub(crate) const MARK: &str = "***";
+
 /// What stands in a text for the value of a secret.
 pub(crate) fn marker(name: &str) -> String {
-    format!("***{name}***")
+    format!("{MARK}{name}{MARK}")
 }
 
 /// Whether a text can name a secret.

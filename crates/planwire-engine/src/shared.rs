@@ -133,7 +133,9 @@ impl Shared {
         at: Timestamp,
     ) -> Result<Event, PayloadError> {
         let payload = self.payload(payload)?;
-        Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), at, payload)
+        let redacted = self.secrets.redactor().marked(&payload);
+        let event = Event::new(self.ids.next_id(), T::EVENT_TYPE, plan_id.clone(), at, payload)?;
+        Ok(event.with_redacted(redacted))
     }
 
     fn payload<T: TypedPayload>(&self, payload: &T) -> Result<Payload, PayloadError> {

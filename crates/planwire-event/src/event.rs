@@ -29,6 +29,7 @@ pub struct Event {
     timestamp: Timestamp,
     payload: Payload,
     traceparent: Option<Arc<str>>,
+    redacted: Vec<String>,
 }
 
 impl Event {
@@ -49,7 +50,15 @@ impl Event {
             return Err(PayloadError::Removed);
         }
         Fact::of(&event_type, &payload)?;
-        Ok(Self { event_id, event_type, plan_id, timestamp, payload, traceparent: None })
+        Ok(Self {
+            event_id,
+            event_type,
+            plan_id,
+            timestamp,
+            payload,
+            traceparent: None,
+            redacted: Vec::new(),
+        })
     }
 
     /// Makes an event of a typed payload, with an id of `ids` and the time of `clock`.
@@ -76,13 +85,21 @@ impl Event {
         payload: Payload,
         traceparent: Option<Arc<str>>,
     ) -> Self {
-        Self { event_id, event_type, plan_id, timestamp, payload, traceparent }
+        Self { event_id, event_type, plan_id, timestamp, payload, traceparent, redacted: Vec::new() }
     }
 
     /// Adds a W3C `traceparent`.
     #[must_use]
     pub fn with_traceparent(mut self, traceparent: Option<Arc<str>>) -> Self {
         self.traceparent = traceparent;
+        self
+    }
+
+    /// Says which members of the payload have lost something before the event was made: JSON Pointers (RFC 6901). What is
+    /// stored has them in its [`Meta`] alone.
+    #[must_use]
+    pub fn with_redacted(mut self, redacted: Vec<String>) -> Self {
+        self.redacted = redacted;
         self
     }
 
@@ -122,8 +139,14 @@ impl Event {
         self.traceparent.as_deref()
     }
 
-    /// Whether `other` says the same: same type, plan and payload. Time and trace do not count, since a publisher
-    /// that tries again may have new ones.
+    /// Members of the payload that have lost something before it was published.
+    #[must_use]
+    pub fn redacted(&self) -> &[String] {
+        &self.redacted
+    }
+
+    /// Whether `other` says the same: same type, plan and payload. Time, trace and what was redacted do not count, since
+    /// a publisher that tries again may have new ones.
     #[must_use]
     pub fn same_content(&self, other: &Self) -> bool {
         let same = self.event_type == other.event_type && self.plan_id == other.plan_id;
@@ -174,7 +197,7 @@ impl Event {
     #[must_use]
     pub fn weight_bytes(&self) -> usize {
         const REST_BYTES: usize = 512;
-        self.payload.as_str().len() + REST_BYTES
+        self.payload.as_str().len() + self.redacted.iter().map(String::len).sum::<usize>() + REST_BYTES
     }
 }
 
@@ -288,7 +311,7 @@ impl Draft {
     /// [`DraftError`] names the first part that is wrong.
     pub fn complete(self, ids: &IdGenerator, clock: &dyn Clock) -> Result<Event, DraftError> {
         let event = self.unchecked(ids, clock)?;
-        let Event { event_id, event_type, plan_id, timestamp, payload, traceparent } = event;
+        let Event { event_id, event_type, plan_id, timestamp, payload, traceparent, .. } = event;
         Ok(Event::new(event_id, event_type, plan_id, timestamp, payload)?.with_traceparent(traceparent))
     }
 
@@ -316,7 +339,7 @@ impl Draft {
         let traceparent = self.traceparent.map(check_traceparent).transpose()?;
         let event_id = event_id.unwrap_or_else(|| ids.next_id());
         let timestamp = timestamp.unwrap_or_else(|| clock.now());
-        Ok(Event { event_id, event_type, plan_id, timestamp, payload, traceparent })
+        Ok(Event { event_id, event_type, plan_id, timestamp, payload, traceparent, redacted: Vec::new() })
     }
 }
 
@@ -367,7 +390,7 @@ pub struct Meta {
     /// The W3C `traceparent` of the publisher.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<Arc<str>>,
-    /// Paths of the payload whose values were removed before storing.
+    /// Members of the payload from which something was removed before it was stored: JSON Pointers (RFC 6901).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub redacted: Vec<String>,
 }

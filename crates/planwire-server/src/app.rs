@@ -121,13 +121,13 @@ impl App {
         self.starter.as_ref().is_some_and(|starter| starter.redact(value))
     }
 
-    /// A text without values of secrets.
-    pub(crate) fn redacted(&self, text: String) -> String {
+    /// A text without values of secrets; whether there were any.
+    pub(crate) fn redacted(&self, text: String) -> (String, bool) {
         let mut value = Value::String(text);
-        self.redact(&mut value);
+        let redacted = self.redact(&mut value);
         match value {
-            Value::String(text) => text,
-            other => other.to_string(),
+            Value::String(text) => (text, redacted),
+            other => (other.to_string(), redacted),
         }
     }
 

@@ -65,17 +65,21 @@ impl From<PublishError> for AskFault {
     }
 }
 
+/// Where the payload of each request has its reason.
+const REASON: &str = "/reason";
+
 /// Publishes a request about `plan`; its owner acts on it.
 pub(crate) async fn ask(app: &App, plan: &PlanId, ask: Ask, asker: Asker) -> Result<Published, AskFault> {
     let Asker { requested_by, reason, event_id } = asker;
-    let reason = app.redacted(reason);
+    let (reason, redacted) = app.redacted(reason);
     let event_id = event_id.unwrap_or_else(|| app.config.ids.next_id());
     let event = match ask {
         Ask::Cancel => event(app, plan, event_id, &CancelRequested { requested_by, reason }),
         Ask::Pause => event(app, plan, event_id, &PauseRequested { requested_by, reason }),
         Ask::Resume => event(app, plan, event_id, &ResumeRequested { requested_by, reason }),
     }?;
-    Ok(app.publisher.publish(event).await?)
+    let redacted = if redacted { vec![REASON.to_owned()] } else { Vec::new() };
+    Ok(app.publisher.publish(event.with_redacted(redacted)).await?)
 }
 
 fn event<T: TypedPayload>(

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use planwire_bus::{Attachments, Log, PublishError};
-use planwire_event::{Digest, Event, EventType, Payload, Producer, Refusal, SystemClock};
+use planwire_bus::{Attachments, Item, Log, PublishError, StartAt};
+use planwire_event::{Digest, Event, EventType, Filter, Payload, Producer, Refusal, SystemClock};
 use planwire_store::{Document, MemoryStore};
 
 use crate::kit::{Kit, event_ids, id, log_id, take};
@@ -38,6 +38,21 @@ async fn the_same_event_again_answers_with_its_first_place() {
         published.iter().map(|place| (place.position.get(), place.duplicate)).collect::<Vec<_>>(),
         [(4, false), (2, true), (4, true)]
     );
+}
+
+#[tokio::test]
+async fn what_was_redacted_is_stored_beside_the_event_and_does_not_make_it_another() {
+    let kit = Kit::new();
+    let start = kit.started("a");
+    let redacted = || vec!["/goal".to_owned(), "/inputs/token".to_owned()];
+    kit.publish(vec![start.clone().with_redacted(redacted())]).await;
+    assert!(kit.bus.publish(start.clone()).await.unwrap().duplicate);
+    let of_store = kit.bus.repository().by_event_ids(&[start.event_id()]).await.unwrap();
+    let mut stream = kit.bus.stream(Filter::all(), StartAt::Start).await.unwrap();
+    let Some(Item::Event(of_ring)) = stream.next().await.unwrap() else { panic!("no event") };
+    for stored in [&**of_ring, &*of_store[0]] {
+        assert_eq!((&stored.event, &stored.meta.redacted), (&start, &redacted()));
+    }
 }
 
 #[tokio::test]

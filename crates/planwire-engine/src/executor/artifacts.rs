@@ -25,6 +25,9 @@ pub const URL_BYTES_MAX: usize = 2_048;
 const _: () = assert!(crate::template::TEXT_BYTES_MAX <= BLOB_BYTES_MAX);
 const _: () = assert!(ARTIFACTS_BYTES_MAX <= BLOB_BYTES_MAX, "all artifacts of a plan fit into one request");
 
+/// Where the payload has what is kept beside the log.
+const PART: &str = "/part";
+
 /// The event of an artifact, and what is kept beside the log for it.
 pub(super) type Produced = (Event, Option<Blob>);
 
@@ -105,7 +108,12 @@ impl Run {
                 append: at > 0,
                 last_chunk: at == last,
             };
-            Ok((self.event_of(&produced, self.shared.clock.now())?, blob))
+            let mut event = self.event_of(&produced, self.shared.clock.now())?;
+            if blob.as_ref().is_some_and(|blob| self.redactor().has_marker(&blob.body)) {
+                let redacted = [event.redacted(), &[PART.to_owned()]].concat();
+                event = event.with_redacted(redacted);
+            }
+            Ok((event, blob))
         });
         events.collect()
     }

@@ -84,6 +84,53 @@ steps:
 }
 
 #[tokio::test]
+async fn events_name_their_members_that_have_lost_a_value() {
+    let house = house();
+    let events = house
+        .run(
+            r#"
+plan: named
+goal: Use secrets, and none
+steps:
+  use: { tool: test.echo, with: { value: { plain: 1, whole: "${secret('TOKEN')}", "a/b": ["x", "Bearer ${secret('PIN')}"] } } }
+  pass: { tool: test.echo, with: { value: "${steps.use.output.whole}" } }
+  none: { tool: test.echo, with: { value: "***OTHER*** and ***" } }
+  fail:
+    tool: test.echo
+    with: { fail: "${secret('TOKEN')}" }
+    on_error:
+      decide: What then?
+      options: { on: { description: go on, output: "${error.code}" }, stop: { description: stop, fail: true } }
+      choose: "'on'"
+artifacts:
+  blob: { base64: "${'KioqVE9LRU4qKio='}" }
+"#,
+        )
+        .await;
+    let named = |name: &str, step: &str| {
+        let is_it = |event: &&planwire_event::StoredEvent| {
+            let payload = event.event.payload().to_value();
+            event.event.event_type().as_str() == name
+                && [&payload["step"], &payload["artifact_id"]].contains(&&json!(step))
+        };
+        let event = events.0.iter().find(is_it).unwrap();
+        assert!(event.event.redacted().is_empty(), "the log has it in one place");
+        event.meta.redacted.clone()
+    };
+    let below = |member: &str, paths: &[&str]| -> Vec<String> {
+        paths.iter().map(|path| format!("/{member}{path}")).collect()
+    };
+    assert_eq!(named("ToolCalled", "use"), below("arguments/value", &["/a~1b/1", "/whole"]));
+    assert_eq!(named("ToolCompleted", "use"), below("output", &["/a~1b/1", "/whole"]));
+    assert_eq!(named("ToolCalled", "pass"), ["/arguments/value"]);
+    assert_eq!(named("ToolCompleted", "pass"), ["/output"]);
+    assert_eq!((named("ToolCalled", "none"), named("ToolCompleted", "none")), (vec![], vec![]));
+    assert_eq!(named("ToolCompleted", "fail"), ["/error/code"]);
+    assert_eq!(named("DecisionMade", "fail"), ["/error/code", "/output"]);
+    assert_eq!(named("ArtifactProduced", "blob"), ["/part"]);
+}
+
+#[tokio::test]
 async fn every_attempt_gets_the_value() {
     let house = house();
     let events = house

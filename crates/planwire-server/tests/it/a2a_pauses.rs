@@ -1,6 +1,7 @@
 //! Messages that ask a task to pause or to go on, under our extension and over both bindings.
 
-use planwire_event::EventType;
+use planwire_event::{EventType, Filter, Position};
+use planwire_store::PageLimits;
 use serde_json::{Value, json};
 
 use crate::a2a_desk::{
@@ -196,4 +197,11 @@ async fn the_reason_of_a_request_holds_no_secret() {
     assert!(!sent.to_string().contains(SECRET), "{sent}");
     let asked = events(&served, "p", EventType::PauseRequested).await;
     assert_eq!(asked[0]["payload"]["reason"], "***SECRET***");
+    extended(&served, about("p", "m2", asks("pause", "no secret"))).await.unwrap();
+    let all = Filter::all();
+    let stored = served.bus.repository().read_after(Position::ZERO, &all, PageLimits::default());
+    let stored = stored.await.unwrap().events;
+    let redacted = stored.iter().filter(|event| *event.event.event_type() == EventType::PauseRequested);
+    let redacted: Vec<_> = redacted.map(|event| event.meta.redacted.clone()).collect();
+    assert_eq!(redacted, [vec!["/reason".to_owned()], vec![]]);
 }

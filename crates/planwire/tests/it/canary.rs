@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::{Place, Ran, finish};
 
@@ -95,6 +95,29 @@ fn check_files(folder: &Path) -> usize {
             1
         })
         .sum()
+}
+
+/// The lines of an export with proofs say which of their members hold markers.
+fn check_redacted(export: &Path) {
+    let lines = std::fs::read_to_string(export).expect("an export");
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let redacted = |line: &Value| {
+        let meta: Value = serde_json::from_str(line["meta"].as_str()?).expect("JSON");
+        let redacted = meta["redacted"].as_array()?;
+        Some((line["payload"].clone(), redacted.iter().map(|at| at.as_str().unwrap().to_owned()).collect()))
+    };
+    let named: Vec<(Value, Vec<String>)> = lines.filter_map(|line| redacted(&line)).collect();
+    assert!(named.iter().any(|(_, named)| named.contains(&"/arguments/headers/authorization".to_owned())));
+    for (payload, pointer) in
+        named.iter().flat_map(|(payload, named)| named.iter().map(move |at| (payload, at)))
+    {
+        let there =
+            payload.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is not in {payload}")).to_string();
+        assert!(
+            there.contains("***") || there.contains("$secret") || pointer == "/part",
+            "{pointer}: {payload}"
+        );
+    }
 }
 
 fn run(place: &Place, arguments: &[&str]) -> Ran {
@@ -200,6 +223,7 @@ fn no_secret_is_streamed_exported_or_told_over_http_and_a2a() {
     }
     place.run(&["backup", &out.join("copy.db").to_string_lossy()]).text(0);
     assert!(check_files(&out) >= 4);
+    check_redacted(&out.join("c.jsonl"));
     for id in &ids {
         for arguments in [&["show", id][..], &["--json", "show", id], &["events", "--plan", id]] {
             let ran = place.run(arguments);
