@@ -16,6 +16,11 @@ pub struct Reach {
     pub hosts: Vec<Host>,
     /// Files and folders that it reads, writes or works in.
     pub places: Vec<Place>,
+    /// Names of variables that it adds to the environment of its programs.
+    pub variables: Vec<String>,
+    /// Arguments that steer its programs as much as `argv` does. A rule that says which programs or arguments it gives
+    /// gives these only if it names them.
+    pub steering: Vec<&'static str>,
 }
 
 /// A program by all its names.

@@ -46,6 +46,9 @@ pub struct Rule {
     pub hosts: Vec<HostPattern>,
     /// In one of these folders; empty: anywhere.
     pub folders: Vec<FolderRule>,
+    /// Names of variables of the environment. A rule that takes away asks for a call that sets one of them; one that
+    /// gives covers calls that set no others, or that set any if it is empty and leaves programs and arguments open.
+    pub variables: Vec<Pattern>,
 }
 
 /// A folder that a rule names.
@@ -97,6 +100,7 @@ impl Rule {
             with: Vec::new(),
             hosts: Vec::new(),
             folders: Vec::new(),
+            variables: Vec::new(),
         }
     }
 
@@ -113,6 +117,29 @@ impl Rule {
                 || fit.of(&reach.places, |place| self.folders.iter().any(|rule| rule.fits(place, fit))))
             && self.argv.as_ref().is_none_or(|argv| has_argv(argv, call.arguments))
             && self.with.iter().all(|(name, patterns)| has_argument(call.arguments, name, patterns))
+            && match fit {
+                Fit::Any => {
+                    self.variables.is_empty() || reach.variables.iter().any(|name| self.has_variable(name))
+                }
+                Fit::All => self.covers_steering(reach),
+            }
+    }
+
+    /// Whether nothing steers the programs of a call that a rule which gives does not speak of. One that gives any
+    /// program with any arguments gives that too: they can steer each other as they like.
+    fn covers_steering(&self, reach: &Reach) -> bool {
+        let is_open = self.programs.is_empty() && self.argv.is_none() && self.with.is_empty();
+        let covers_variables = (is_open && self.variables.is_empty())
+            || reach.variables.iter().all(|name| self.has_variable(name));
+        covers_variables && (is_open || reach.steering.iter().all(|argument| self.names(argument)))
+    }
+
+    fn has_variable(&self, name: &str) -> bool {
+        self.variables.iter().any(|pattern| pattern.matches(name))
+    }
+
+    fn names(&self, argument: &str) -> bool {
+        self.with.iter().any(|(name, _)| name == argument) || (argument == "cwd" && !self.folders.is_empty())
     }
 }
 

@@ -143,6 +143,57 @@ fn arguments_of_a_program_fit_one_by_one() {
     assert!(!fits(anywhere(), &[]));
 }
 
+/// What a rule makes of a call of `bin/git` with this change to it: whether it gives it, whether it takes it away.
+fn gives_and_takes(rule: &Rule, variables: &[&str], steering: &[&'static str], cwd: &str) -> (bool, bool) {
+    let reach = Reach {
+        programs: vec![Program::at("/no/bin/git".as_ref())],
+        places: vec![Place::at(cwd.as_ref(), Below::Nothing)],
+        variables: variables.iter().map(|name| (*name).to_owned()).collect(),
+        steering: steering.to_vec(),
+        ..Reach::default()
+    };
+    let arguments = json!({"argv": ["git", "log"], "stdin": "x"});
+    let mut allowing = Policy::default();
+    allowing.received.allow = vec![rule.clone()];
+    let denying = Policy { deny: vec![rule.clone()], ..Policy::default() };
+    let allowed = judge(&allowing, Source::Received, "exec", arguments.clone(), &reach) == Verdict::Allow;
+    (allowed, judge(&denying, Source::Own, "exec", arguments, &reach) == deny(&rule.name))
+}
+
+#[test]
+fn rule_that_gives_a_program_gives_nothing_that_steers_it_beside_its_arguments() {
+    let git = || Rule { programs: vec![PathPattern::at("/no/bin/git").unwrap()], ..Rule::named("git") };
+    let log = || Rule { argv: Some(ArgvPattern::new(vec![Element::Rest])), ..Rule::named("log") };
+    let spelled = || Rule { with: vec![("argv".into(), texts(&["*"]))], ..Rule::named("spelled") };
+    let named = || Rule { variables: texts(&["LANG", "LC_*"]), ..git() };
+    let fed = || Rule { with: vec![("stdin".into(), texts(&["*"]))], ..git() };
+    let settled = || Rule { folders: vec![FolderRule::at("/no/work").unwrap()], ..git() };
+    let any = || Rule { tools: texts(&["exec"]), ..Rule::named("any") };
+    // A rule, what a call has beside its arguments, and whether the rule gives it and takes it away.
+    for (rule, variables, steering, cwd, expected) in [
+        (git(), vec![], vec![], "/no/work", (true, true)),
+        (git(), vec!["LD_PRELOAD"], vec![], "/no/work", (false, true)),
+        (log(), vec!["PATH"], vec![], "/no/work", (false, true)),
+        (spelled(), vec!["GIT_EXTERNAL_DIFF"], vec![], "/no/work", (false, true)),
+        (named(), vec![], vec![], "/no/work", (true, false)),
+        (named(), vec!["LANG", "LC_ALL"], vec![], "/no/work", (true, true)),
+        (named(), vec!["LANG", "LD_PRELOAD"], vec![], "/no/work", (false, true)),
+        (named(), vec!["LANGUAGE"], vec![], "/no/work", (false, false)),
+        (git(), vec![], vec!["stdin"], "/no/work", (false, true)),
+        (fed(), vec![], vec!["stdin"], "/no/work", (true, true)),
+        (fed(), vec![], vec!["stdin", "cwd"], "/no/work", (false, true)),
+        (git(), vec![], vec!["cwd"], "/no/work", (false, true)),
+        (settled(), vec![], vec!["cwd"], "/no/work/below", (true, true)),
+        (settled(), vec![], vec!["cwd"], "/no/other", (false, false)),
+        // Who may run any program can set its environment with it.
+        (any(), vec!["PATH"], vec!["stdin", "cwd"], "/no/work", (true, true)),
+        (Rule { variables: texts(&["LANG"]), ..any() }, vec!["PATH"], vec![], "/no/work", (false, false)),
+    ] {
+        let given = gives_and_takes(&rule, &variables, &steering, cwd);
+        assert_eq!(given, expected, "{} {variables:?} {steering:?} {cwd}", rule.name);
+    }
+}
+
 #[test]
 fn hosts_fit_by_name_address_and_port() {
     for (pattern, fitting, others) in [

@@ -18,7 +18,7 @@ const LISTS: [&str; 3] = ["allow", "approve", "deny"];
 /// What stands at the top of the file.
 const TOP: [&str; 4] = ["approve", "deny", "own", "network"];
 /// What a rule may ask of a call, and its name.
-const RULE: [&str; 7] = ["name", "tool", "program", "argv", "with", "host", "folder"];
+const RULE: [&str; 8] = ["name", "tool", "program", "argv", "env", "with", "host", "folder"];
 
 /// Characters of the name of a rule: it stands in messages.
 const NAME_CHARS_MAX: usize = 100;
@@ -134,6 +134,7 @@ impl Reading<'_> {
                 "host" => rule.hosts = self.several(member, HostPattern::parse)?,
                 "folder" => rule.folders = self.several(member, FolderRule::at)?,
                 "argv" => rule.argv = Some(self.argv(member)?),
+                "env" => rule.variables = self.several(member, Pattern::text)?,
                 "with" => rule.with = self.with(member)?,
                 _ => self.problems.unknown_key(self.file, member, "a rule", RULE),
             }

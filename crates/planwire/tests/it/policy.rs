@@ -47,6 +47,18 @@ impl Field {
         (ended(&events), events)
     }
 
+    /// What `check` says of calls, in their order.
+    fn forecast(&self, policy: &str, calls: &[Value]) -> Vec<Value> {
+        let steps: serde_json::Map<String, Value> =
+            calls.iter().enumerate().map(|(at, call)| (format!("s{at:02}"), call.clone())).collect();
+        let document = json!({"plan": "p", "goal": "g", "steps": steps});
+        self.place.file("work/plan.json", &document.to_string());
+        let said = self.run(&["--json", "check", "plan.json", "--policy", policy]).json(0);
+        let verdicts = said[0]["policy"].as_array().expect("verdicts").clone();
+        assert_eq!(verdicts.len(), calls.len());
+        verdicts
+    }
+
     fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.place.command(arguments);
         command.current_dir(&self.work);
@@ -141,6 +153,83 @@ fn files_outside_of_an_allowed_folder_are_not_touched() {
         json!({"tool": "file.write", "with": {"root": ".", "path": "open/../closed/new.txt", "text": "x"}});
     assert_eq!(code(&field.call(&policy, &step).0), "denied");
     assert!(!field.work.join("closed/new.txt").exists());
+}
+
+#[test]
+fn allowed_program_runs_with_the_environment_and_input_that_the_rule_names() {
+    let field = Field::new();
+    let policy = |more: &str| {
+        field.policy(&format!("[own]\ndefault = 'deny'\n[[own.allow]]\nprogram = 'WORK/bin/mark'\n{more}"))
+    };
+    let run = |policy: &str, more: Value| {
+        let mut with = json!({"argv": ["./bin/mark"]});
+        with.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        code(&field.call(policy, &json!({"tool": "exec", "with": with})).0).to_owned()
+    };
+    let narrow = policy("");
+    for steered in [
+        json!({"env": {"LD_PRELOAD": "evil.so"}}),
+        json!({"env": {"LANG": "C"}}),
+        json!({"stdin": "x"}),
+        json!({"cwd": field.work}),
+    ] {
+        assert_eq!(run(&narrow, steered.clone()), "denied", "{steered}");
+    }
+    assert_eq!((run(&narrow, json!({})).as_str(), field.runs()), ("ok", 1));
+    let wide = policy("env = ['LANG', 'LC_*']\nwith = { stdin = '*' }\nfolder = 'WORK'\n");
+    let given = json!({"env": {"LANG": "C", "LC_ALL": "C"}, "stdin": "x", "cwd": field.work});
+    assert_eq!((run(&wide, given).as_str(), field.runs()), ("ok", 2));
+    let denying = field.policy("[[deny]]\nenv = 'LD_*'\n");
+    assert_eq!(run(&denying, json!({"env": {"LANG": "C", "LD_PRELOAD": "evil.so"}})), "denied");
+    assert_eq!((run(&denying, json!({"env": {"LANG": "C"}})).as_str(), field.runs()), ("ok", 3));
+}
+
+const MANUAL: &str = include_str!("../../../../docs/policy.md");
+
+#[test]
+fn example_of_the_manual_gives_git_to_the_network_and_lets_nothing_in_that_steers_it() {
+    let field = Field::new();
+    let example = MANUAL.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).expect("it");
+    let policy = field.place.file("policy.toml", example).to_string_lossy().into_owned();
+    let call = |argv: &[&str], more: Value| {
+        let argv: Vec<&str> = ["/usr/bin/git"].iter().chain(argv).copied().collect();
+        let mut with = json!({"argv": argv, "cwd": "/srv/public"});
+        with.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        json!({"tool": "exec", "with": with})
+    };
+    let usual = ["log", "--oneline", "--end-of-options", "HEAD"];
+    let given = [
+        call(&usual, json!({})),
+        call(&["show", "--patch", "--end-of-options", "HEAD", "--", "--output=x"], json!({})),
+        call(&usual, json!({"env": {"LANG": "C", "TZ": "UTC"}, "cwd": "/srv/public/below"})),
+    ];
+    let attacks = [
+        call(&["log", "--output=/srv/public/x"], json!({})),
+        call(&["log", "--oneline", "--output=/srv/public/x"], json!({})),
+        call(&["log", "--oneline", "--output=x", "--end-of-options", "HEAD"], json!({})),
+        call(&["show", "--ext-diff", "--end-of-options", "HEAD"], json!({})),
+        call(&["--upload-pack=evil", "log", "--oneline", "--end-of-options", "HEAD"], json!({})),
+        call(&["fetch", "--upload-pack=evil", "--end-of-options", "x"], json!({})),
+        call(&["-c", "core.pager=evil", "log", "--oneline", "--end-of-options", "HEAD"], json!({})),
+        call(&["-p", "log", "--oneline", "--end-of-options", "HEAD"], json!({})),
+        call(&["diff", "--patch", "--end-of-options", "/etc/passwd", "/etc/group"], json!({})),
+        call(&usual, json!({"env": {"GIT_EXTERNAL_DIFF": "evil"}})),
+        call(&usual, json!({"env": {"LANG": "C", "LD_PRELOAD": "evil.so"}})),
+        call(&usual, json!({"env": {"PATH": "/srv/public"}})),
+        call(&usual, json!({"stdin": "x"})),
+        call(&usual, json!({"cwd": "/srv/public/../other"})),
+        call(&["push", "origin"], json!({})),
+    ];
+    for (calls, expected) in [(&given[..], "allow"), (&attacks[..], "deny")] {
+        for (step, verdicts) in calls.iter().zip(field.forecast(&policy, calls)) {
+            assert_eq!(verdicts["network"]["verdict"], expected, "{step}");
+        }
+    }
+    // What the operator's own documents push is looked at, wherever the word stands.
+    let pushes = [call(&["push"], json!({})), call(&["-c", "a=b", "push", "--force"], json!({}))];
+    for verdicts in field.forecast(&policy, &pushes) {
+        assert_eq!(verdicts["own"]["verdict"], "approve", "{verdicts}");
+    }
 }
 
 /// A document that calls the program of the field by its absolute path.
@@ -321,6 +410,7 @@ fn policy_that_is_not_understood_is_refused_with_its_place() {
     check_refused("[[deny]]\nhost = 'http://a'\n", "2:8", "it is no host");
     check_refused("[[deny]]\nfolder = 'data'\n", "2:10", "write the whole path");
     check_refused("[[deny]]\nargv = 'x'\n", "2:8", "one element for each argument");
+    check_refused("[[deny]]\nenv = { LANG = 'C' }\n", "2:7", "'env' must be text or a list of texts");
     check_refused("[[deny]]\nargv = [[]]\n", "2:9", "text or a list of texts");
     check_refused("[[deny]]\nwith = 'x'\n", "2:8", "a table of arguments");
     check_refused("[[deny]]\nwith = { url = '' }\n", "2:16", "it is empty");

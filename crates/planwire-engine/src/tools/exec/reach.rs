@@ -1,4 +1,5 @@
-//! Which program a call would start, and where: found as the program will be found.
+//! Which program a call would start, where, and what else of the document would steer it: found as the program will be
+//! found.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ const PATH_DEFAULT: &str = "/bin:/usr/bin";
 pub(super) fn of(arguments: &Object, folder: &Path) -> Reach {
     let cwd = arguments.get("cwd").and_then(Value::as_str);
     let folder = cwd.map_or_else(|| folder.to_path_buf(), |cwd| folder.join(cwd));
+    let input = arguments.get("stdin").filter(|text| !text.is_null());
+    // A relative one stays below the working folder.
+    let away = cwd.filter(|cwd| Path::new(cwd).is_absolute());
     let named = arguments.get("argv").and_then(|argv| argv.get(0)).and_then(Value::as_str);
     let own =
         arguments.get("env").and_then(|env| env.get("PATH")).and_then(Value::as_str).map(OsString::from);
@@ -24,6 +28,14 @@ pub(super) fn of(arguments: &Object, folder: &Path) -> Reach {
     Reach {
         programs: found.iter().map(|path| Program::at(path)).collect(),
         places: vec![Place::at(&folder, Below::Nothing)],
+        variables: arguments
+            .get("env")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Object::keys)
+            .cloned()
+            .collect(),
+        steering: [input.map(|_| "stdin"), away.map(|_| "cwd")].into_iter().flatten().collect(),
         ..Reach::default()
     }
 }
