@@ -50,4 +50,4 @@ mod servers;
 mod shim;
 mod shutdown;
 mod space;
-mod tools;
+pub(crate) mod tools;

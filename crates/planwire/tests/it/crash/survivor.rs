@@ -1,14 +1,16 @@
 //! A plan that must survive its processes, and what is wanted of it: the outputs of a run that nobody disturbed, one
-//! end of each plan, and no call that ran twice without leave.
+//! end of each plan, no call that ran twice without leave, and no process that outlives them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::faults::tools::states;
 use crate::harness::{Place, Server, eventually};
 
-/// Depth 5, 12 subplans at a time at two levels. `once` may not run twice, `often` may; both leave a line each time.
+/// Depth 5, 12 subplans at a time at two levels. `once` may not run twice, `often` may; both leave a line each time, and
+/// `once` a process in a session of its own, which would stay for long if nobody ended it.
 pub(super) const DOCUMENT: &str = r#"
 plan: deep
 goal: Survive
@@ -26,7 +28,7 @@ steps:
       steps:
         once:
           tool: exec
-          with: { argv: [sh, -c, 'echo "$0" >> once; printf %s "$1"', "${plan.id} once-1", "${string(inputs.n)}"], cwd: "${inputs.folder}" }
+          with: { argv: [sh, -c, 'echo "$0" >> once; setsid sleep 600 > /dev/null 2>&1 & printf %s "$1"', "${plan.id} once-1", "${string(inputs.n)}"], cwd: "${inputs.folder}" }
           on_error:
             decide: Is it known whether it ran?
             options: { unknown: { description: it counts all the same, output: { stdout: "${string(inputs.n)}" } }, stop: { description: another failure, fail: true } }
@@ -155,10 +157,16 @@ pub(super) fn check(events: &[Value], traces: &Traces, processes_gone: usize) {
     for (call, runs) in traces.runs("once") {
         assert_eq!(runs, 1, "{call} may not run twice");
     }
+    check_left(traces.folder());
     // What is in its event ran; what may be repeated ran at most once for each process.
     let often = traces.runs("often");
     assert_eq!(often.len(), 12);
     assert!(often.values().all(|runs| *runs <= processes_gone + 1), "{often:?}");
+}
+
+/// Nothing that tools started in a folder is left.
+pub(super) fn check_left(folder: &Path) {
+    eventually("the end of all that tools started", || states(folder).is_empty().then_some(()));
 }
 
 /// Every plan has one terminal event, subplans before the plans that spawned them.

@@ -67,7 +67,7 @@ fn serve(place: &mut Place, containment: &str, test: &str) -> Option<Server> {
 }
 
 /// The processes that work in a folder, by their states as proc(5) has them.
-pub(super) fn states(folder: &Path) -> Vec<char> {
+pub(crate) fn states(folder: &Path) -> Vec<char> {
     let entries = std::fs::read_dir("/proc").expect("proc").flatten();
     let inside = entries
         .filter(|entry| std::fs::read_link(entry.path().join("cwd")).is_ok_and(|working| working == folder));
