@@ -21,7 +21,7 @@ use planwire_bus::{
     CatalogEntry, DocumentSource, EventBus, Handler, PlanStarter, PublishError, Published, StartError,
     StartRequest, Started, SubscribeError, SubscriptionId,
 };
-use planwire_event::vocabulary::PlanStarted;
+use planwire_event::vocabulary::{Object, PlanStarted};
 use planwire_event::{Clock, Event, Filter, IdGenerator, PlanId, Refusal};
 use planwire_store::Executors;
 use tokio::sync::oneshot::Sender;
@@ -30,7 +30,7 @@ use tokio::task::AbortHandle;
 
 use crate::budget::TreeLimits;
 use crate::catalog;
-use crate::document::{Diagnostic, Document, Folder, Resolved};
+use crate::document::{Diagnostic, Document, Folder, Resolved, named_like_secrets};
 use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::moment::AtMoment;
 use crate::orphans::{self, OrphansError};
@@ -77,7 +77,8 @@ pub struct EngineConfig {
     pub timeout_max: Option<Duration>,
     /// What documents may call. Default: [`ToolSet::standard`].
     pub tools: ToolSet,
-    /// What documents may name by `secret("NAME")`. Default: none.
+    /// What documents may name by `secret("NAME")`, and what else is redacted. Default: no secrets, and
+    /// [`Rules::standard`](crate::Rules::standard).
     pub secrets: Secrets,
     /// What documents may do. Default: the operator's everything, those that come over the network nothing.
     pub policy: Policy,
@@ -267,6 +268,7 @@ impl Engine {
             .document
             .check_inputs(&request.inputs, &folder)
             .map_err(|error| inner.inputs_refused(&error))?;
+        inner.check_input_names(&inputs)?;
         let plan_id = plan_id.unwrap_or_else(|| inner.shared.ids.next_plan_id());
         let place = inner.take_place(&plan_id)?;
         let payload = PlanStarted {
@@ -390,7 +392,8 @@ impl Inner {
         let message = if let Some(name) = unknown {
             format!("there is no secret named '{name}'; it has to be configured before the plan can run")
         } else if let Cow::Owned(_) = secrets.redactor().text(&resolved.body) {
-            "the document holds the value of a secret; write ${secret('NAME')} in its place".to_owned()
+            "the document holds the value of a secret, or a token; write ${secret('NAME')} in its place"
+                .to_owned()
         } else {
             return Ok(());
         };
@@ -408,6 +411,12 @@ impl Inner {
             }
         }
         Ok(())
+    }
+
+    /// Refuses an input that no event may have by its name: the plan would run with a marker.
+    fn check_input_names(&self, inputs: &Object) -> Result<(), StartError> {
+        let refused = named_like_secrets(self.shared.secrets.redactor(), inputs);
+        refused.map_or(Ok(()), |error| Err(self.inputs_refused(&error)))
     }
 
     fn inputs_refused(&self, error: &impl std::fmt::Display) -> StartError {

@@ -21,6 +21,7 @@
 //! - `ask`: questions and their answers; `artifacts`: what is left for people; `clock`: time until the timeout.
 
 mod advance;
+mod arguments;
 mod artifacts;
 mod ask;
 mod clock;

@@ -56,7 +56,7 @@ pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, Resu
 pub use launcher::{Launcher, LauncherConfig};
 pub use moment::{AtMoment, Moment, Stage};
 pub use policy::Policy;
-pub use redaction::Redactor;
+pub use redaction::{Redactor, Rules};
 pub use secrets::{Secrets, SecretsError};
 pub use tool::Tool;
 pub use tool_set::{ToolFamily, ToolSet};

@@ -1,4 +1,4 @@
-//! Redaction: replaces the values of secrets wherever they turn up.
+//! Redaction: replaces the values of secrets wherever they turn up, and what looks like one ([`Rules`]).
 //!
 //! A value is found as it is, in Base64 at any offset and in hexadecimal (`needles`); and all of these where a text is
 //! percent-encoded, escaped as in JSON, C or HTML, broken into lines, or of wide characters (`views`), alone or one in
@@ -11,13 +11,16 @@
 
 mod edges;
 mod finder;
+mod keys;
 mod marks;
 mod needles;
+mod patterns;
 mod payload;
+mod rules;
 mod views;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Range;
@@ -33,31 +36,55 @@ use views::View;
 pub(crate) use edges::Edges;
 pub use edges::{PARTIAL_BYTES_MIN, PIECE_BYTES_MIN};
 pub use marks::{POINTER_BYTES_MAX, POINTERS_MAX};
+pub use patterns::KINDS;
 pub(crate) use payload::redact as redact_payload;
+pub use rules::{KEYS, KEYS_MAX, Rules, VARIABLE_BYTES_MAX, VARIABLE_BYTES_MIN, VARIABLES_MAX, is_key};
 
 /// Bytes of all forms that are looked for. A value has about eleven times its own bytes of forms, a key of several
 /// lines twice that.
 pub const NEEDLES_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Finds the values of secrets and replaces them. Cheap to clone.
+/// Finds the values of secrets and what looks like one, and replaces them. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Redactor(Option<Arc<Inner>>);
+pub struct Redactor {
+    inner: Option<Arc<Inner>>,
+    reach: Reach,
+}
+
+/// What a redactor replaces.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reach {
+    /// All that it knows.
+    #[default]
+    All,
+    /// Also known tokens, but not what key names name.
+    Texts,
+    /// Values alone.
+    Values,
+}
 
 struct Inner {
     finder: Finder,
-    /// What takes the place of each secret, by the number that its needles carry.
+    /// What takes the place of each secret and variable, by the number that its needles carry, and then of each kind of
+    /// token.
     markers: Vec<String>,
+    /// Where those of tokens begin; none are looked for if there are none.
+    tokens_at: usize,
+    /// What takes the place of what key names name, by the name as it is compared.
+    keys: BTreeMap<String, String>,
+    /// What stands between the stars of all markers.
+    names: BTreeSet<String>,
     /// The markers that hold a value in other letters: what is found in one of them stays, or it would grow each time.
     own_names: Vec<String>,
 }
 
 impl Redactor {
-    pub(crate) fn new(values: &BTreeMap<String, String>) -> Result<Self, SecretsError> {
-        if values.is_empty() {
-            return Ok(Self(None));
+    pub(crate) fn new(values: &BTreeMap<String, String>, rules: &Rules) -> Result<Self, SecretsError> {
+        if values.is_empty() && *rules == Rules::none() {
+            return Ok(Self::default());
         }
-        let markers: Vec<String> = values.keys().map(|name| marker(name)).collect();
-        let needles: Vec<Needle> =
+        let mut markers: Vec<String> = values.keys().map(|name| marker(name)).collect();
+        let mut needles: Vec<Needle> =
             values.values().enumerate().flat_map(|(secret, value)| needles::of(secret, value)).collect();
         let len_bytes = needles.iter().map(|needle| needle.bytes.len()).sum();
         if len_bytes > NEEDLES_BYTES_MAX {
@@ -68,26 +95,41 @@ impl Redactor {
             let name = values.keys().nth(needle.secret).cloned().unwrap_or_default();
             return Err(SecretsError::InMarker { name });
         }
+        // Of these there are few, they are short, and one that its own marker holds is found there and left.
+        for (at, (name, value)) in rules.variables.iter().enumerate() {
+            markers.push(marker(name));
+            needles.extend(needles::of(values.len() + at, value));
+        }
+        let tokens_at = markers.len();
+        markers.extend(KINDS.iter().filter(|_| rules.patterns).map(|kind| marker(kind)));
+        let keys = rules.markers_of_keys()?;
         let finder = Finder::new(needles);
         let small = |marker: &&String| {
             let marker = marker.to_ascii_lowercase();
             finder.needles().iter().any(|needle| marker_holds(&marker, &needle.bytes))
         };
-        let own_names = markers.iter().filter(small).cloned().collect();
-        Ok(Self(Some(Arc::new(Inner { finder, markers, own_names }))))
+        let all = || markers.iter().chain(keys.values());
+        let own_names = all().filter(small).cloned().collect();
+        let name = |marker: &String| marker.trim_start_matches(MARK).trim_end_matches(MARK).to_owned();
+        let names = all().map(name).collect();
+        let inner = Inner { finder, markers, tokens_at, keys, names, own_names };
+        Ok(Self { inner: Some(Arc::new(inner)), reach: Reach::All })
     }
 
     /// Whether there is nothing to look for.
     #[must_use]
     pub const fn is_idle(&self) -> bool {
-        self.0.is_none()
+        self.inner.is_none()
     }
 
-    /// Whether a marker of this name stands for something that this redactor replaces.
-    fn stands_for(&self, name: &str) -> bool {
-        let markers = self.0.iter().flat_map(|inner| &inner.markers);
-        let mut names = markers.filter_map(|marker| marker.strip_prefix(MARK)?.strip_suffix(MARK));
-        names.any(|known| known == name)
+    /// The same for values of secrets and variables alone: what was written as it is meant may look like a token.
+    pub(crate) fn of_values(&self) -> Self {
+        Self { reach: Reach::Values, ..self.clone() }
+    }
+
+    /// The same without regard to key names: for what describes members by their names, as a schema does.
+    fn of_texts(&self) -> Self {
+        Self { reach: Reach::Texts, ..self.clone() }
     }
 
     /// `text` without values of secrets.
@@ -112,8 +154,8 @@ impl Redactor {
 
     /// As [`Redactor::cut_text`]. Bytes that may be no text are looked through before what is none is replaced in them.
     pub(crate) fn cut_bytes<'a>(&self, bytes: &'a [u8], edges: Edges) -> Cow<'a, [u8]> {
-        let Some(inner) = &self.0 else { return Cow::Borrowed(bytes) };
-        let found = inner.found(bytes, edges);
+        let Some(inner) = &self.inner else { return Cow::Borrowed(bytes) };
+        let found = inner.found(bytes, edges, self.reach);
         if found.is_empty() {
             Cow::Borrowed(bytes)
         } else {
@@ -123,9 +165,9 @@ impl Redactor {
 
     /// Texts that follow one another, without values of secrets, also such as begin in one and end in another.
     pub(crate) fn texts_in_a_row(&self, texts: Vec<String>) -> Vec<String> {
-        let Some(inner) = &self.0 else { return texts };
+        let Some(inner) = &self.inner else { return texts };
         let whole = texts.concat();
-        let found = inner.found(whole.as_bytes(), Edges::Whole);
+        let found = inner.found(whole.as_bytes(), Edges::Whole, self.reach);
         if found.is_empty() {
             return texts;
         }
@@ -138,7 +180,7 @@ impl Redactor {
         texts.into_iter().map(part).collect()
     }
 
-    /// Replaces values in all texts of `value`, its keys and numbers included.
+    /// Replaces values in all texts of `value`, its keys and numbers included, and all below key names.
     pub(crate) fn value(&self, value: &mut Value, edges: Edges) {
         if self.is_idle() {
             return;
@@ -159,7 +201,12 @@ impl Redactor {
                         .map(|(key, member)| (self.text(&key).into_owned(), member))
                         .collect();
                 }
-                members.values_mut().for_each(|member| self.value(member, edges));
+                for (key, member) in members.iter_mut() {
+                    self.value(member, edges);
+                    if let Some(marker) = self.marker_of_key(key) {
+                        self.hide(member, marker);
+                    }
+                }
             }
             Value::Null | Value::Bool(_) => {}
         }
@@ -184,7 +231,7 @@ impl Redactor {
 
 impl fmt::Debug for Redactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let markers = self.0.as_ref().map(|inner| &inner.markers);
+        let markers = self.inner.as_ref().map(|inner| &inner.markers[..inner.tokens_at]);
         f.debug_tuple("Redactor").field(&markers).finish()
     }
 }
@@ -252,11 +299,17 @@ impl Inner {
     }
 
     /// The parts of a source that hold values, in order and apart from one another.
-    fn found(&self, bytes: &[u8], edges: Edges) -> Vec<Found> {
-        let (seen, hasher) = (HashMap::new(), RandomState::new());
-        let mut search = Search { inner: self, len: bytes.len(), edges, found: Vec::new(), seen, hasher };
-        search.view(&View::plain(bytes), views::NESTING_MAX);
-        let mut found = search.found;
+    fn found(&self, bytes: &[u8], edges: Edges, reach: Reach) -> Vec<Found> {
+        let mut found = Vec::new();
+        if !self.finder.needles().is_empty() {
+            let (seen, hasher) = (HashMap::new(), RandomState::new());
+            let mut search = Search { inner: self, len: bytes.len(), edges, found, seen, hasher };
+            search.view(&View::plain(bytes), views::NESTING_MAX);
+            found = search.found;
+        }
+        if reach != Reach::Values && self.tokens_at < self.markers.len() {
+            patterns::each(bytes, edges, |place, kind| found.push((place, self.tokens_at + kind)));
+        }
         // The longest of those that begin together names the secret; what overlaps becomes one.
         found.sort_by_key(|(range, secret)| (range.start, usize::MAX - range.end, *secret));
         let mut apart: Vec<Found> = Vec::new();

@@ -9,9 +9,9 @@ pub(crate) mod slots;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
-use crate::redaction::{NEEDLES_BYTES_MAX, Redactor};
+use crate::redaction::{KEYS_MAX, NEEDLES_BYTES_MAX, Redactor, Rules};
 
 /// Secrets of one engine.
 pub const SECRETS_MAX: usize = 100;
@@ -22,7 +22,7 @@ pub const SECRET_BYTES_MIN: usize = 6;
 /// Bytes of a value: the largest keys in text form are shorter.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 
-/// The values of secrets by name. Cheap to clone; `Debug` shows names only.
+/// The values of secrets by name, and what else is redacted. Cheap to clone; `Debug` shows names only.
 ///
 /// ```
 /// use planwire_engine::Secrets;
@@ -31,7 +31,7 @@ pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 /// assert_eq!(format!("{secrets:?}"), r#"{"TOKEN"}"#);
 /// assert_eq!(secrets.redactor().text("token=ghp_16C7e42F292c6912E7;"), "token=***TOKEN***;");
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Secrets {
     values: Arc<BTreeMap<String, String>>,
     redactor: Redactor,
@@ -81,6 +81,18 @@ pub enum SecretsError {
         /// The name.
         name: String,
     },
+    /// There are too many key names.
+    #[error("more than {KEYS_MAX} key names")]
+    TooManyKeys,
+    /// A key name is none.
+    #[error(
+        "'{}' is no key name: letters, digits, -, _ and ., at most {SECRET_NAME_BYTES_MAX}",
+        name.escape_debug()
+    )]
+    Key {
+        /// The name.
+        name: String,
+    },
     /// The values, in all forms that are looked for, are too large together.
     #[error(
         "the secrets have {len_bytes} bytes in all forms that are looked for, more than {NEEDLES_BYTES_MAX}"
@@ -92,13 +104,14 @@ pub enum SecretsError {
 }
 
 impl Secrets {
-    /// No secrets.
+    /// No secrets. What looks like one is redacted all the same, see [`Secrets::with_rules`].
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Takes names and values. A line break at the end of a value, as files have it, is not part of it.
+    /// Takes names and values. A line break at the end of a value, as files have it, is not part of it. What looks like
+    /// a secret is redacted by [`Rules::standard`].
     ///
     /// # Errors
     ///
@@ -125,8 +138,18 @@ impl Secrets {
         if values.len() > SECRETS_MAX {
             return Err(SecretsError::TooMany);
         }
-        let redactor = Redactor::new(&values)?;
+        let redactor = Redactor::new(&values, &Rules::standard())?;
         Ok(Self { values: Arc::new(values), redactor })
+    }
+
+    /// The same secrets, with other rules for what is redacted although nobody named it.
+    ///
+    /// # Errors
+    ///
+    /// [`SecretsError::Key`] or [`SecretsError::TooManyKeys`], if the key names cannot serve.
+    pub fn with_rules(self, rules: &Rules) -> Result<Self, SecretsError> {
+        let redactor = Redactor::new(&self.values, rules)?;
+        Ok(Self { redactor, ..self })
     }
 
     /// Whether there are none.
@@ -155,6 +178,14 @@ impl Secrets {
     /// The value, for a call that is about to begin.
     pub(crate) fn value(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str)
+    }
+}
+
+impl Default for Secrets {
+    fn default() -> Self {
+        static NONE: LazyLock<Secrets> =
+            LazyLock::new(|| Secrets::new([]).expect("no values and the standard rules can serve"));
+        NONE.clone()
     }
 }
 

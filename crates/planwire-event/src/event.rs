@@ -50,15 +50,7 @@ impl Event {
             return Err(PayloadError::Removed);
         }
         Fact::of(&event_type, &payload)?;
-        Ok(Self {
-            event_id,
-            event_type,
-            plan_id,
-            timestamp,
-            payload,
-            traceparent: None,
-            redacted: Vec::new(),
-        })
+        Ok(Self::from_stored(event_id, event_type, plan_id, timestamp, payload, None))
     }
 
     /// Makes an event of a typed payload, with an id of `ids` and the time of `clock`.
@@ -339,7 +331,7 @@ impl Draft {
         let traceparent = self.traceparent.map(check_traceparent).transpose()?;
         let event_id = event_id.unwrap_or_else(|| ids.next_id());
         let timestamp = timestamp.unwrap_or_else(|| clock.now());
-        Ok(Event { event_id, event_type, plan_id, timestamp, payload, traceparent, redacted: Vec::new() })
+        Ok(Event::from_stored(event_id, event_type, plan_id, timestamp, payload, traceparent))
     }
 }
 

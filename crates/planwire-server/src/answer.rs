@@ -125,13 +125,14 @@ pub(crate) async fn answer(app: &Arc<App>, plan: &PlanId, given: Given) -> Resul
     Ok(Answered { origin, request_id, published })
 }
 
-/// Refuses an answer that holds the value of a secret: a marker in its place would be no answer.
+/// Refuses an answer that holds the value of a secret or what looks like one: a marker in its place would be no answer.
 fn refuse_secrets(app: &App, received: &InputReceived) -> Result<(), AnswerFault> {
     let InputReceived { value, answered_by, via, message, .. } = received;
     if !app.redact(&mut json!([value, answered_by, via, message])) {
         return Ok(());
     }
-    let message = "it holds the value of a secret, which would be in the log; nothing was stored".to_owned();
+    let message =
+        "it holds the value of a secret, or what looks like one, which would be in the log; nothing was stored".to_owned();
     let errors = vec![AnswerError { path: String::new(), message }];
     Err(AnswerFault::Unfit { request_id: received.request_id.clone(), errors })
 }

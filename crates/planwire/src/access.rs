@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::{Duration, Instant};
 
 use crate::client::Client;
-use crate::config::Settings;
+use crate::config::{Settings, environment};
 use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::follow::{Follower, From, PlaceFollower};
@@ -46,7 +46,7 @@ impl Access {
         let mut access = Self::open_log(place).await?;
         if let Self::Here(house) = &mut access {
             // Those of a folder are read by `serve` alone: one that is broken must not be in the way of another.
-            let tools = settings.tools(|name| std::env::var_os(name))?;
+            let tools = settings.tools(&environment())?;
             let documents = documents::registered(None, &tools)?;
             house.start_engine(settings.engine(tools, documents)?, Succession::Leaves).await?;
         }

@@ -25,17 +25,19 @@ pub(crate) mod reference;
 mod rooms;
 pub(crate) mod slot;
 pub(crate) mod tables;
+mod texts;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use planwire_engine::Rules;
 use planwire_engine::engine::{GONE_AFTER_DEFAULT, PLANS_MAX_DEFAULT, TREE_CALLS_MAX_DEFAULT};
 use planwire_engine::launcher::{CPU_S_MAX, FILE_BYTES_MAX, FILES_MAX, MEMORY_BYTES_MAX, PROCESSES_MAX};
 use planwire_server::a2a::A2aConfig;
 use planwire_server::config::{CONNECTIONS_MAX, HEARTBEAT_MS, PORT, STREAMS_MAX};
 
 pub(crate) use database::Database;
-pub(crate) use layers::{Environment, Flags, Settings};
+pub(crate) use layers::{Environment, Flags, Settings, environment};
 pub(crate) use mcp::McpServer;
 pub(crate) use models::ModelEntry;
 pub(crate) use tables::{Route, Secret};
@@ -96,7 +98,24 @@ pub(crate) struct EngineSettings {
     /// Hosts and networks that the `http` tool may reach although they are private.
     pub(crate) http_allow_private: Vec<String>,
     pub(crate) secrets: Vec<Secret>,
+    /// What is redacted beside their values.
+    pub(crate) redaction: RedactionSettings,
     pub(crate) models: Vec<ModelEntry>,
+}
+
+/// `[engine.redaction]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RedactionSettings {
+    pub(crate) keys: Vec<String>,
+    pub(crate) patterns: bool,
+    pub(crate) environment: bool,
+}
+
+impl Default for RedactionSettings {
+    fn default() -> Self {
+        let Rules { keys, patterns, .. } = Rules::standard();
+        Self { keys, patterns, environment: true }
+    }
 }
 
 /// `[engine.limits]`.
@@ -189,6 +208,7 @@ impl Default for Config {
             tools: ToolSettings::default(),
             http_allow_private: Vec::new(),
             secrets: Vec::new(),
+            redaction: RedactionSettings::default(),
             models: Vec::new(),
         };
         Self {

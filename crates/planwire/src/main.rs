@@ -36,7 +36,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::writer::MakeWriterExt as _;
 
 use crate::args::Arguments;
-use crate::config::{Environment, Settings};
+use crate::config::{Settings, environment};
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, tell};
 
@@ -78,9 +78,7 @@ fn settings(arguments: &Arguments) -> Result<Settings, Failure> {
     if arguments.needs_no_config() {
         return Ok(Settings::default());
     }
-    let variables = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value)));
-    let environment: Environment = variables.collect();
-    let settings = Settings::load(arguments.global.config.as_deref(), &environment, &arguments.flags());
+    let settings = Settings::load(arguments.global.config.as_deref(), &environment(), &arguments.flags());
     // A document can be checked beside a broken configuration; only the names of MCP servers are not known then.
     if arguments.goes_without_config() { Ok(settings.unwrap_or_default()) } else { settings }
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::diagnostic::{did_you_mean, quoted};
 use super::keys::INPUT_TYPES;
 use super::model::{Document, Input, InputKind};
+use crate::redaction::Redactor;
 
 /// Why a plan cannot be started with these inputs.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +42,15 @@ pub enum InputError {
         wanted: &'static str,
         /// What was given.
         given: String,
+    },
+    /// By its name it is a secret, whose value no event may have, and so no plan.
+    #[error(
+        "input '{name}' has the name of a secret, so no event may have its value: configure the value as a secret and \
+         write ${{secret('NAME')}} where it is used, or take the name from engine.redaction.keys"
+    )]
+    NamedSecret {
+        /// The input.
+        name: String,
     },
     /// A path cannot be made absolute, since the working folder is no text.
     #[error("input '{name}' cannot be made an absolute path: the working folder is not UTF-8")]
@@ -173,6 +183,13 @@ impl Document {
             hint: did_you_mean(name, self.inputs.iter().map(|input| input.name.as_str()), "inputs"),
         })
     }
+}
+
+/// The first input that a plan cannot run with, since its event would have a marker in its place.
+pub(crate) fn named_like_secrets(redactor: &Redactor, inputs: &Map<String, Value>) -> Option<InputError> {
+    let is_said = |value: &Value| !matches!(value, Value::Null | Value::Bool(_)) && value != "";
+    let mut named = inputs.iter().filter(|(name, value)| redactor.names_a_secret(name) && is_said(value));
+    named.next().map(|(name, _)| InputError::NamedSecret { name: name.clone() })
 }
 
 /// The path seen from the folder, without `.` in it; links are not followed.

@@ -36,6 +36,7 @@ use std::path::Path;
 pub use body::BODY_BYTES_MAX;
 pub use diagnostic::{DIAGNOSTICS_MAX, Diagnostic, Diagnostics, did_you_mean};
 pub use inputs::InputError;
+pub(crate) use inputs::named_like_secrets;
 pub use model::{Document, Resolved};
 pub use node::{NODE_DEPTH_MAX, NODES_MAX};
 pub use reading::EXPRESSIONS_MAX;

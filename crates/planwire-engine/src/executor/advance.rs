@@ -17,14 +17,14 @@ use crate::decision::{self, Question};
 use crate::document::model::{
     Decision, Fail, ITEMS_MAX, Step, StepKind, SubplanSource, SubplanStep, ToolStep,
 };
-use crate::document::{BODY_BYTES_MAX, Resolved, made};
+use crate::document::{BODY_BYTES_MAX, Resolved, made, named_like_secrets};
 use crate::failure::StepFailure;
 use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
 use crate::secrets::slots::Slots;
 use crate::shared::TREE_PLANS_MAX;
 use crate::spawner::Child;
 use crate::stop::Stopper;
-use crate::tool_runner::Call;
+use crate::tool_runner::{Call, INTERRUPTED};
 
 /// Subplans of one plan, the ended ones included: the log takes no more.
 const SUBPLANS_MAX: u64 = planwire_event::limits::OPEN_ITEMS_MAX as u64;
@@ -217,24 +217,27 @@ impl Run {
         attempt: u32,
         hold: &Hold,
     ) -> Result<(Event, Call), StepFailure> {
-        let (arguments, slots) = match self.approved.get(&at) {
-            Some(approved) => (approved.arguments.clone(), approved.slots.clone()),
+        let (made, slots) = match self.approved.get(&at) {
+            Some(approved) => (approved.arguments.clone().ok_or_else(not_known)?, approved.slots.clone()),
             None => self.arguments_of(tool, attempt)?,
         };
         let called = ToolCalled {
             call_id: format!("{}-{attempt}", step.id),
             step: step.id.clone(),
             tool: tool.tool.clone(),
-            arguments,
+            arguments: made.clone(),
             attempt,
             reserved: Some(hold.reserved()).filter(|reserved| !reserved.is_empty()),
         };
-        let (event, called) = self.said(&called)?;
+        let (event, mut called) = self.said(&called)?;
+        if !event.redacted().is_empty() {
+            called.arguments = self.meant(&made, &called.arguments).ok_or_else(not_known)?;
+        }
         let call = self.call_of(at, tool, called, event.timestamp(), slots);
         Ok((event, call))
     }
 
-    /// A call as its event announces it.
+    /// A call as its event announces it; its arguments are what is meant by those of the event.
     pub(super) fn call_of(
         &self,
         at: usize,
@@ -249,7 +252,7 @@ impl Run {
             call_id: called.call_id,
             step: called.step,
             tool: called.tool,
-            arguments: called.arguments,
+            arguments: self.given(called.arguments),
             slots,
             attempt: called.attempt,
             called_at,
@@ -359,6 +362,9 @@ impl Run {
             .document
             .check_inputs(&inputs, &self.tree.folder)
             .map_err(|error| StepFailure::new("bad_input", error.to_string()))?;
+        if let Some(error) = named_like_secrets(self.redactor(), &inputs) {
+            return Err(StepFailure::new("bad_input", error.to_string()));
+        }
         let inputs_bytes: usize = inputs.values().map(size).sum();
         if inputs_bytes > TOOL_OUTPUT_BYTES_MAX {
             let message = format!("inputs of {inputs_bytes} bytes exceed {TOOL_OUTPUT_BYTES_MAX}");
@@ -423,6 +429,13 @@ impl Run {
             None => variables,
         }
     }
+}
+
+/// Of a call whose approved arguments the log does not have any more.
+fn not_known() -> StepFailure {
+    let message =
+        "its arguments were redacted, and what is redacted has changed since: they cannot be made again";
+    StepFailure::new(INTERRUPTED, message)
 }
 
 /// What a template gave, if it is an object.

@@ -23,7 +23,8 @@ use crate::stop::Stopper;
 
 /// The arguments of a tool that were approved: with these it is called, and with no others.
 pub(super) struct Approved {
-    pub(super) arguments: Object,
+    /// What is meant by what people saw; none, if that is not known any more.
+    pub(super) arguments: Option<Object>,
     pub(super) slots: Slots,
 }
 
@@ -86,7 +87,7 @@ impl Run {
         match self.arguments_of(tool, 1) {
             Ok((arguments, slots)) => {
                 let about = json!({"tool": tool.tool, "arguments": arguments});
-                self.approved.insert(at, Approved { arguments: Object::new(), slots });
+                self.approved.insert(at, Approved { arguments: Some(arguments), slots });
                 let Value::Object(about) = about else { return };
                 self.ask_about(at, step, ask, note, Some(about));
             }
@@ -223,8 +224,10 @@ impl Run {
             return self.done(at, step, Seen::Answered(output, how(answer)));
         }
         let arguments = question.asked.arguments.as_ref().and_then(|about| about.get("arguments"));
-        if let (Some(Value::Object(arguments)), Some(approved)) = (arguments, self.approved.get_mut(&at)) {
-            approved.arguments.clone_from(arguments);
+        let arguments = arguments.and_then(Value::as_object);
+        if let (Some(said), Some(approved)) = (arguments, self.approved.remove(&at)) {
+            let arguments = approved.arguments.and_then(|made| self.meant(&made, said));
+            self.approved.insert(at, Approved { arguments, ..approved });
         }
         self.states[at] = State::Due(1);
     }

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use planwire_event::vocabulary::{
-    AnswerOutcome, DecisionMade, Failure, InputReceived, InputRequested, SubplanSpawned, ToolCalled,
+    AnswerOutcome, DecisionMade, Failure, InputReceived, InputRequested, Object, SubplanSpawned, ToolCalled,
     ToolCompleted,
 };
 use planwire_event::{PlanId, Position, Timestamp};
@@ -196,9 +196,9 @@ impl Run {
         log: &mut Log<'_>,
     ) -> Result<(), Lost> {
         if let Some(asked) = facts.asked.last() {
-            let slots = self.slots_of(tool, 1)?;
-            let arguments = asked.arguments.as_ref().and_then(|about| about.get("arguments"));
-            let arguments = arguments.and_then(Value::as_object).cloned().unwrap_or_default();
+            let (made, slots) = self.arguments_again(tool, 1)?;
+            let said = asked.arguments.as_ref().and_then(|about| about.get("arguments"));
+            let arguments = said.and_then(Value::as_object).and_then(|said| self.meant(&made, said));
             self.approved.insert(at, Approved { arguments, slots });
         }
         match (facts.call.take(), facts.ended.take(), &tool.approve) {
@@ -238,19 +238,25 @@ impl Run {
         called_at: Timestamp,
         log: &mut Log<'_>,
     ) -> Result<(), Lost> {
-        let slots = match self.approved.get(&at) {
-            Some(approved) => approved.slots.clone(),
-            None => self.slots_of(tool, called.attempt)?,
+        let (meant, slots) = match self.approved.get(&at) {
+            Some(approved) => (approved.arguments.clone(), approved.slots.clone()),
+            None => {
+                let (made, slots) = self.arguments_again(tool, called.attempt)?;
+                (self.meant(&made, &called.arguments), slots)
+            }
         };
+        // Without its arguments it cannot be made again.
+        let may_repeat = tool.idempotent && meant.is_some();
+        let called = ToolCalled { arguments: meant.unwrap_or_default(), ..called };
         let call = self.call_of(at, tool, called, called_at, slots);
         let hold = self.tree.budgets.claim(&self.plan.plan_id, &call.call_id);
         let is_metered = hold.as_ref().is_some_and(|hold| !hold.reserved().is_empty());
         self.holds.extend(hold.map(|hold| (at, hold)));
-        if tool.idempotent && is_metered {
+        if may_repeat && is_metered {
             return self.run_anew(at, call);
         }
         let stopper = Stopper::new();
-        if tool.idempotent {
+        if may_repeat {
             self.effects.push(Effect::Call(at, call, stopper.handle()));
         } else {
             log.unsettled.add(LAST, Unsettled::Interrupted { at, call });
@@ -280,10 +286,10 @@ impl Run {
         Called { call, result: Err(ToolError::new(INTERRUPTED, message)), duration_ms }
     }
 
-    fn slots_of(&self, tool: &ToolStep, attempt: u32) -> Result<Slots, Lost> {
+    /// The arguments of an attempt that was made before, and where they hold secrets.
+    fn arguments_again(&self, tool: &ToolStep, attempt: u32) -> Result<(Object, Slots), Lost> {
         // They had values when the event was made of them.
-        let arguments = self.arguments_of(tool, attempt);
-        arguments.map(|(_, slots)| slots).map_err(|failure| self.disagrees(&failure))
+        self.arguments_of(tool, attempt).map_err(|failure| self.disagrees(&failure))
     }
 
     fn take_up_question(

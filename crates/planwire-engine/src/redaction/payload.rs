@@ -29,8 +29,9 @@ const STRUCTURE: [&str; 19] = [
 ];
 
 /// Members with values from outside, whose keys and numbers may be anything too.
-const FOREIGN: [&str; 8] =
-    ["arguments", "inputs", "message", "output", "outputs", "schema", "usage", "value"];
+const FOREIGN: [&str; 6] = ["arguments", "inputs", "message", "output", "outputs", "value"];
+/// Members with values from outside whose keys describe something: a key name there names no value.
+const DESCRIBING: [&str; 2] = ["schema", "usage"];
 
 /// Replaces values of secrets in a payload; says whether there were any.
 pub(crate) fn redact(redactor: &Redactor, payload: &mut Value) -> bool {
@@ -42,6 +43,7 @@ pub(crate) fn redact(redactor: &Redactor, payload: &mut Value) -> bool {
             // Of a failed plan it is a word, of everything else a text.
             "reason" if before.contains_key("error") => {}
             name if FOREIGN.contains(&name) => redactor.value(member, Edges::Whole),
+            name if DESCRIBING.contains(&name) => redactor.of_texts().value(member, Edges::Whole),
             "part" => part(redactor, member),
             "origin" => origin(redactor, member),
             _ => redactor.texts(member),

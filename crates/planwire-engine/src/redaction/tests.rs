@@ -312,7 +312,7 @@ fn texts_in_a_row_are_one_text() {
 fn texts_full_of_escapes_are_read_in_few_views() {
     // Each view is read once, however many ways lead to it: otherwise there would be five times five times five.
     let redactor = redactor(&[("TOKEN", "abcdefghij")]);
-    let inner = redactor.0.as_ref().unwrap();
+    let inner = redactor.inner.as_ref().unwrap();
     let text = "%41\\u0042&amp;\n\0".repeat(20);
     let hasher = RandomState::new();
     let mut search = Search {

@@ -3,6 +3,7 @@
 mod canary;
 mod cuts;
 mod echoes;
+mod unnamed;
 
 use planwire_bus::StartError;
 use planwire_engine::{EngineConfig, Secrets};

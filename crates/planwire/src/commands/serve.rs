@@ -8,7 +8,7 @@ use planwire_engine::{EngineConfig, Recovered, Succession};
 use planwire_server::ServerConfig;
 use serde_json::json;
 
-use crate::config::Settings;
+use crate::config::{Settings, environment};
 use crate::documents;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, escape, tell};
@@ -65,7 +65,7 @@ pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) ->
 ///
 /// Exit code 2, with all problems and where they are.
 pub(crate) fn checked(settings: &Settings) -> Result<EngineConfig, Failure> {
-    let tools = settings.tools(|name| std::env::var_os(name))?;
+    let tools = settings.tools(&environment())?;
     let documents = documents::registered(settings.config.engine.plans.as_deref(), &tools)?;
     settings.check_routes(&documents)?;
     settings.engine(tools, documents)

@@ -3,9 +3,10 @@
 use planwire_engine::document::model::{
     PLAN_TIMEOUT_MAX, TREE_CALLS_MAX, TREE_PARALLEL_MAX, TREE_TOKENS_MAX,
 };
-use planwire_engine::tools::http::AllowPrivate;
+use planwire_engine::redaction::is_key;
 
 use super::slot::Slot;
+use super::texts::{is_absolute, is_host, is_host_or_network, is_line, is_origin, is_text, is_url};
 use super::{CONTAINMENTS, Config, LEVELS, SANDBOXES};
 
 /// One value that can be set.
@@ -115,6 +116,12 @@ pub(crate) static SECTIONS: &[Section] = &[
         about: "Secrets that plan documents name by `secret(\"NAME\")`. A value never stands in this file: it is read at \
                 the start from a variable or from a file, and a start without it fails. Names are letters, digits \
                 and `_`.",
+    },
+    Section {
+        name: "engine.redaction",
+        form: Form::Keys,
+        about: "What is taken out of events before they are stored although no secret of `[engine.secrets]` is its value. \
+                Tools get it; later steps see what the events say. More is said in [plans.md](plans.md#what-nobody-named).",
     },
     Section {
         name: "engine.models",
@@ -457,6 +464,26 @@ pub(crate) static KEYS: &[Key] = &[
     ),
     most("engine.limits.timeout_ms", |c| &mut c.engine.limits.timeout_ms, TIMEOUT_MS_MAX, "milliseconds")
         .about("Time from its start to its end, without the time in which it only waits for answers."),
+    Key::new(
+        "engine.redaction.keys",
+        Slot::Texts {
+            at: |c| &mut c.engine.redaction.keys,
+            what: "a name of letters, digits, `-`, `_` and `.`",
+            fits: is_key,
+        },
+        "Names of members whose values are taken out, at most 100; case, `-`, `_`, `.` and spaces do not count.",
+    ),
+    Key::new(
+        "engine.redaction.patterns",
+        Slot::Switch(|c| &mut c.engine.redaction.patterns),
+        "Whether tokens are taken out that are known by their form.",
+    ),
+    Key::new(
+        "engine.redaction.environment",
+        Slot::Switch(|c| &mut c.engine.redaction.environment),
+        "Whether the values of those variables are taken out with which `planwire` was started and whose names say that they \
+         hold keys, as `GITHUB_TOKEN`.",
+    ),
     text("a2a.name", |c| &mut c.a2a.name, "Name of the agent."),
     Key::new(
         "a2a.description",
@@ -511,49 +538,6 @@ pub(crate) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// Characters of a text on one line.
-const LINE_CHARS_MAX: usize = 1_000;
-
-fn is_line(text: &str) -> bool {
-    !text.trim().is_empty() && !text.contains(char::is_control) && text.chars().count() <= LINE_CHARS_MAX
-}
-
-/// Characters of a text of several lines.
-const TEXT_CHARS_MAX: usize = 10_000;
-
-fn is_text(text: &str) -> bool {
-    let fits = |c: char| !c.is_control() || matches!(c, '\n' | '\t');
-    !text.trim().is_empty() && text.chars().all(fits) && text.chars().count() <= TEXT_CHARS_MAX
-}
-
-fn is_host(text: &str) -> bool {
-    let authority = text.parse::<hyper::http::uri::Authority>();
-    authority.is_ok_and(|authority| !authority.host().is_empty() && !text.contains('@'))
-}
-
-fn is_origin(text: &str) -> bool {
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    rest.is_some_and(is_host)
-}
-
-fn is_absolute(text: &str) -> bool {
-    text.starts_with('/') && !text.contains('\0')
-}
-
-pub(super) fn is_url(text: &str) -> bool {
-    is_line(text)
-        && text.parse::<hyper::Uri>().is_ok_and(|uri| {
-            matches!(uri.scheme_str(), Some("http" | "https"))
-                && uri.authority().is_some_and(|authority| is_host(authority.as_str()))
-                && uri.query().is_none()
-                && !text.contains('#')
-        })
-}
-
-fn is_host_or_network(text: &str) -> bool {
-    AllowPrivate::parse([text]).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -576,16 +560,5 @@ mod tests {
             assert!(key.about.ends_with('.'), "{}", key.name);
         }
         assert_eq!(find("server.listen").map(Key::variable).as_deref(), Some("PLANWIRE_SERVER_LISTEN"));
-    }
-
-    #[test]
-    fn hosts_origins_and_addresses_are_told_apart() {
-        let hosts = ["a", "a.example:7420", "10.0.0.1", "[::1]:80"];
-        assert!(hosts.iter().all(|text| is_host(text)));
-        assert!(!["", "a b", "http://a", "a/b", "u@a", "a:b:c"].iter().any(|text| is_host(text)));
-        assert!(["http://a", "https://a:1"].iter().all(|text| is_origin(text)));
-        assert!(!["a", "ftp://a", "https://a/", "https://u@a"].iter().any(|text| is_origin(text)));
-        assert!(["http://a", "https://a:1/b/"].iter().all(|text| is_url(text)));
-        assert!(!["a", "/b", "ftp://a", "http://a?q", "http://a#f", ""].iter().any(|text| is_url(text)));
     }
 }

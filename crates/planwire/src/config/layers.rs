@@ -19,6 +19,11 @@ const PROBLEMS_MAX: usize = 50;
 /// The variables that are looked at, by name.
 pub(crate) type Environment = BTreeMap<String, OsString>;
 
+/// The variables of this process whose names are texts.
+pub(crate) fn environment() -> Environment {
+    std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
+}
+
 /// What the command line sets, by the names of keys.
 pub(crate) type Flags = Vec<(&'static str, OsString)>;
 

@@ -4,9 +4,10 @@ use planwire_engine::tools::model::{ANSWER_TOKENS_DEFAULT, AnswerFormat, ModelCo
 use planwire_event::cost::Cost;
 
 use super::file::{File, Member, Value, quoted};
-use super::keys::{MODEL, is_url};
+use super::keys::MODEL;
 use super::layers::Problems;
 use super::tables::{entry, text};
+use super::texts::is_url;
 
 /// Tokens of one answer that a configuration may allow.
 const ANSWER_TOKENS_MAX: i128 = 1_000_000;

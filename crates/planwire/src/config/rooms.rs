@@ -11,14 +11,14 @@ use planwire_engine::document::{Document, did_you_mean};
 use planwire_engine::tools::exec::Exec;
 use planwire_engine::tools::http::{AllowPrivate, Http, HttpConfig, Roots};
 use planwire_engine::tools::model::Model;
-use planwire_engine::{EngineConfig, Secrets, ToolSet, TreeLimits};
+use planwire_engine::{EngineConfig, Rules, Secrets, ToolSet, TreeLimits};
 use planwire_server::a2a::{A2aConfig, Provider, Then};
 use planwire_server::{Limits, ServerConfig};
 
 use super::file::File;
 use super::layers::Problems;
 use super::tables::{RouteDoes, RouteInput, read_secret};
-use super::{ModelEntry, Route, Settings, policy};
+use super::{Environment, ModelEntry, RedactionSettings, Route, Settings, policy};
 use crate::documents::Registry;
 use crate::failure::{Exit, Failure};
 
@@ -28,19 +28,22 @@ impl Settings {
     /// # Errors
     ///
     /// Exit code 2 if a secret is not where the configuration says, or cannot serve as one.
-    pub(crate) fn tools(&self, variable: impl Fn(&str) -> Option<OsString>) -> Result<ToolSet, Failure> {
+    pub(crate) fn tools(&self, variables: &Environment) -> Result<ToolSet, Failure> {
         let engine = &self.config.engine;
+        let variable = |name: &str| variables.get(name).cloned();
         let mut problems = Problems::default();
         let mut values = Vec::new();
         for secret in &engine.secrets {
-            match (read_secret(secret, &variable), &self.file) {
+            match (read_secret(secret, variable), &self.file) {
                 (Ok(value), _) => values.push((secret.name.clone(), value)),
                 (Err(why), Some(file)) => problems.push(file.problem(secret.offset, &why), None),
                 (Err(why), None) => return Err(Failure::usage(why)),
             }
         }
         problems.into_result()?;
-        let secrets = Secrets::new(values.clone()).map_err(|error| Failure::new(Exit::Usage, error))?;
+        let secrets =
+            Secrets::new(values.clone()).and_then(|secrets| secrets.with_rules(&self.rules(variables)));
+        let secrets = secrets.map_err(|error| Failure::new(Exit::Usage, error))?;
         let allow_private = AllowPrivate::parse(&engine.http_allow_private)
             .map_err(|error| Failure::new(Exit::Usage, error).context("engine.http.allow_private"))?;
         let http = HttpConfig { allow_private, ..HttpConfig::default() };
@@ -52,6 +55,14 @@ impl Settings {
             tools = tools.with(Arc::new(self.model(&secrets)?));
         }
         self.with_servers(tools.with_secrets(secrets), http, value)
+    }
+
+    /// What is redacted although no secret is its value.
+    fn rules(&self, variables: &Environment) -> Rules {
+        let RedactionSettings { keys, patterns, environment } = self.config.engine.redaction.clone();
+        let text = |(name, value): (&String, &OsString)| Some((name.clone(), value.to_str()?.to_owned()));
+        let variables = variables.iter().filter(|_| environment).filter_map(text);
+        Rules { keys, patterns, ..Rules::none() }.with_environment(variables)
     }
 
     /// The tools that a document may name, without the values of secrets: none is called.

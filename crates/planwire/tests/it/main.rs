@@ -4,6 +4,7 @@
 //! - [`usage`]: help, exit codes, messages
 //! - [`configuration`]: the file, variables and flags
 //! - [`registering`]: documents, routes and secrets of `serve`
+//! - [`canaries`]: what looks like a secret, though nobody named it
 //! - [`canary`]: secrets that everything echoes
 //! - [`policy`]: what documents may do
 //! - [`redacting`]: payloads that are removed
@@ -42,6 +43,7 @@ mod a2a_sdk;
 #[path = "../../../planwire-store/tests/it/awkward.rs"]
 mod awkward;
 mod backup;
+mod canaries;
 mod canary;
 #[expect(dead_code, clippy::unwrap_used, reason = "the store's own tests use more of it, and expect nothing")]
 #[path = "../../../planwire-store/tests/it/cluster.rs"]
