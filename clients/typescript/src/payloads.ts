@@ -366,11 +366,11 @@ export interface PlanAdopted extends Open {
   reason?: string;
 }
 
-/** Most of what a plan and all below it may use is used. */
+/** Most of what a plan and all below it may use is used, or of its time. */
 export interface LimitWarned extends Open {
-  /** `tool_calls`, `tokens` or `cost`. */
+  /** `tool_calls`, `tokens`, `cost` or `timeout`. */
   limit: string;
-  /** How much is used. */
+  /** How much is used; of `timeout` milliseconds. */
   used: number;
   /** How much may be used. */
   max: number;

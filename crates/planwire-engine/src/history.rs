@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use crate::budget::history::{OpenPlan, Spent};
 use planwire_event::vocabulary::{
-    ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested, Object,
-    PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned, ToolCalled, ToolCompleted,
-    UsageSum,
+    ArtifactPart, ArtifactProduced, CancelRequested, DecisionMade, InputReceived, InputRequested,
+    LimitWarned, Object, PlanCompleted, PlanFailed, PlanStarted, SubplanCompleted, SubplanSpawned,
+    ToolCalled, ToolCompleted, UsageSum,
 };
 use planwire_event::{EventType, Filter, PlanId, Position, StoredEvent, Timestamp};
 use planwire_store::{EventRepository, PageLimits, PlanQuery, PlanScope, StoreError};
@@ -95,6 +95,7 @@ pub(crate) enum What {
     CancelRequested(CancelRequested),
     PauseRequested,
     ResumeRequested,
+    Warned(LimitWarned),
 }
 
 /// A part of an artifact.
@@ -285,6 +286,7 @@ fn what_of(stored: &StoredEvent) -> Option<What> {
         EventType::CancelRequested => event.read().map(What::CancelRequested),
         EventType::PauseRequested => Some(What::PauseRequested),
         EventType::ResumeRequested => Some(What::ResumeRequested),
+        EventType::LimitWarned => event.read().map(What::Warned),
         EventType::ArtifactProduced => event.read().map(|produced: ArtifactProduced| {
             let blob_bytes = match produced.part {
                 ArtifactPart::Blob { size_bytes, .. } => usize::try_from(size_bytes).unwrap_or(usize::MAX),

@@ -319,7 +319,10 @@ class PlanAdopted(BaseEvent):
 
 @dataclass
 class LimitWarned(BaseEvent):
-    """Most of what a plan and all below it may use is used. ``limit``: ``tool_calls``, ``tokens`` or ``cost``."""
+    """Most of what a plan and all below it may use is used, or of its time.
+
+    ``limit``: ``tool_calls``, ``tokens``, ``cost`` or ``timeout``, whose numbers are milliseconds.
+    """
 
     event_type: str = field(default="LimitWarned", init=False)
     limit: str

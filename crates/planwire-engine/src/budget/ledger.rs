@@ -16,7 +16,7 @@ use super::history::OpenPlan;
 use planwire_event::Cost;
 
 /// Share of a limit, in percent, from which on a warning is due.
-pub const WARN_PERCENT: u64 = 80;
+pub const WARN_PERCENT: u32 = 80;
 
 /// What there may be too little of for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

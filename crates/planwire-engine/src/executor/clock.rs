@@ -7,18 +7,40 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
+use crate::budget::WARN_PERCENT;
+
+/// What events call the limit of a plan's time.
+pub(super) const TIMEOUT: &str = "timeout";
+
 /// The time that a plan has left.
 #[derive(Debug)]
 pub(super) struct PlanClock {
+    timeout: Duration,
     left: Duration,
     /// Since when it runs; none while it stands still.
     since: Option<Instant>,
+    is_warned_of: bool,
 }
 
 impl PlanClock {
     /// Starts with a plan.
     pub(super) fn start(timeout: Duration) -> Self {
-        Self { left: timeout, since: Some(Instant::now()) }
+        Self { timeout, left: timeout, since: Some(Instant::now()), is_warned_of: false }
+    }
+
+    /// Nobody needs to be warned that little time is left.
+    pub(super) fn is_warned_of(&mut self) {
+        self.is_warned_of = true;
+    }
+
+    pub(super) const fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
+    /// Time that has run.
+    pub(super) fn used(&self) -> Duration {
+        let running = self.since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.timeout.saturating_sub(self.left.saturating_sub(running))
     }
 
     /// Counts time that ran before this process took the plan up.
@@ -43,6 +65,15 @@ impl PlanClock {
         match self.since {
             Some(since) => sleep_until(since + self.left).await,
             None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until [`WARN_PERCENT`] of the time have run; for ever while it stands still, and if that was warned of.
+    pub(super) async fn run_low(&self) {
+        let kept = self.timeout / 100 * (100 - WARN_PERCENT);
+        match self.since {
+            Some(since) if !self.is_warned_of => sleep_until(since + self.left.saturating_sub(kept)).await,
+            _ => std::future::pending().await,
         }
     }
 }
@@ -97,6 +128,8 @@ impl Drop for Waits {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -111,6 +144,25 @@ mod tests {
         clock.run();
         clock.run_out().await;
         assert_eq!(began.elapsed().as_secs(), 1_010);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn clock_runs_low_once_at_four_fifths_of_the_time_that_counts() {
+        let began = Instant::now();
+        let mut clock = PlanClock::start(Duration::from_secs(10));
+        clock.has_run(Duration::from_secs(1));
+        clock.pause();
+        tokio::time::advance(Duration::from_secs(1_000)).await;
+        assert!(clock.run_low().now_or_never().is_none());
+        clock.run();
+        clock.run_low().await;
+        assert_eq!((began.elapsed().as_secs(), clock.used().as_secs()), (1_007, 8));
+        clock.is_warned_of();
+        tokio::select! {
+            () = clock.run_low() => panic!("it was warned of"),
+            () = clock.run_out() => {}
+        }
+        assert_eq!((began.elapsed().as_secs(), clock.used()), (1_009, clock.timeout()));
     }
 
     #[test]

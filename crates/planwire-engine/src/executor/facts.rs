@@ -8,6 +8,7 @@ use planwire_event::vocabulary::{
 };
 use planwire_event::{PlanId, Position, Timestamp};
 
+use super::clock::TIMEOUT;
 use crate::decision;
 use crate::document::Document;
 use crate::document::model::StepKind;
@@ -71,6 +72,8 @@ pub(super) struct Recalled {
     pub(super) cancel: Option<(Position, CancelRequested)>,
     /// Whether it is paused.
     pub(super) is_paused: bool,
+    /// Whether it was said that most of its time has run.
+    pub(super) is_warned_of_time: bool,
 }
 
 /// Where what the events name stands in the document.
@@ -91,6 +94,7 @@ impl Recalled {
             blob_bytes: 0,
             cancel: None,
             is_paused: false,
+            is_warned_of_time: false,
         };
         let by_id = document.steps.iter().enumerate().map(|(at, step)| (step.id.as_str(), at)).collect();
         let artifacts = document.steps.iter().enumerate().filter_map(|(at, step)| match &step.kind {
@@ -138,6 +142,7 @@ impl Recalled {
             What::Produced(produced) => self.produced(places, produced),
             What::PauseRequested => self.is_paused = true,
             What::ResumeRequested => self.is_paused = false,
+            What::Warned(warned) => self.is_warned_of_time |= warned.limit == TIMEOUT,
             What::CancelRequested(cancel) => {
                 self.cancel.get_or_insert((position, cancel));
             }

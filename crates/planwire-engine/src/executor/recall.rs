@@ -81,6 +81,9 @@ impl Run {
         self.counts = recalled.counts;
         self.artifact_bytes = recalled.blob_bytes;
         self.parts_produced = std::mem::take(&mut recalled.parts);
+        if recalled.is_warned_of_time {
+            self.clock.is_warned_of();
+        }
         if recalled.is_paused {
             self.shared.pauses.pause(&self.plan.plan_id);
         }

@@ -1,8 +1,12 @@
 //! What a plan may use: asks the budgets of its tree before it begins something, and says what was used.
 
-use planwire_event::vocabulary::{Reserved, ToolCompleted, Usage, UsageSum};
-use serde_json::json;
+use std::time::Duration;
 
+use planwire_event::PlanId;
+use planwire_event::vocabulary::{LimitWarned, Reserved, ToolCompleted, Usage, UsageSum};
+use serde_json::{Number, json};
+
+use super::clock::TIMEOUT;
 use super::run::Run;
 use crate::budget::amounts::{Want, Warning};
 use crate::budget::{Answer, Hold, Seat, usage};
@@ -80,13 +84,25 @@ impl Run {
         plan.is_some_and(|plan| *plan == self.plan.plan_id || self.plan.above.contains(plan))
     }
 
+    /// Says that most of the plan's time has run.
+    pub(super) fn warn_of_time(&mut self) {
+        let ms = |time: Duration| Number::from(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        let (used, max) = (ms(self.clock.used()), ms(self.clock.timeout()));
+        self.clock.is_warned_of();
+        self.say_warned(&self.plan.plan_id.clone(), &LimitWarned { limit: TIMEOUT.into(), used, max });
+    }
+
     /// Says, on the plans whose limits they are, that most of them is used.
     pub(super) fn warn(&mut self, warnings: &[Warning]) {
         for warning in warnings {
-            match self.shared.event(&warning.plan, &warning.warned()) {
-                Ok(event) => self.batch.push(event),
-                Err(error) => tracing::error!(plan = %warning.plan, %error, "a warning cannot be written"),
-            }
+            self.say_warned(&warning.plan, &warning.warned());
+        }
+    }
+
+    fn say_warned(&mut self, plan: &PlanId, warned: &LimitWarned) {
+        match self.shared.event(plan, warned) {
+            Ok(event) => self.batch.push(event),
+            Err(error) => tracing::error!(%plan, %error, "a warning cannot be written"),
         }
     }
 

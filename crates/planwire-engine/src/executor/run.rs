@@ -193,6 +193,10 @@ impl Run {
                     self.stop_for(&StopReason::TimedOut);
                     continue;
                 }
+                () = self.clock.run_low(), if self.ending.is_none() => {
+                    self.warn_of_time();
+                    continue;
+                }
                 () = waiting_below.changed() => continue,
                 () = wake.notified(), if !self.tickets.is_empty() => continue,
                 () = self.pause.changed(), if self.ending.is_none() => continue,

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use planwire_bus::{Item, Log, StartAt};
 use planwire_engine::EngineConfig;
-use planwire_event::vocabulary::{PauseRequested, ResumeRequested, ToolCalled, ToolCompleted, TypedPayload};
+use planwire_event::vocabulary::{
+    LimitWarned, PauseRequested, ResumeRequested, ToolCalled, ToolCompleted, TypedPayload,
+};
 use planwire_event::{
-    Clock as _, Event, EventType, Filter, IdGenerator, LogId, ManualClock, PlanId, SystemClock, Timestamp,
+    Clock, Event, EventType, Filter, IdGenerator, LogId, ManualClock, PlanId, SystemClock, Timestamp,
 };
 use planwire_store::MemoryStore;
 use serde_json::json;
@@ -38,7 +40,13 @@ async fn pause(house: &House, plan: &PlanId) {
 }
 
 async fn resume(house: &House, plan: &PlanId) {
-    publish(house, plan, &ResumeRequested { requested_by: "ann".into(), reason: String::new() }).await;
+    resume_at(house, plan, &SystemClock).await;
+}
+
+async fn resume_at(house: &House, plan: &PlanId, clock: &dyn Clock) {
+    let request = ResumeRequested { requested_by: "ann".into(), reason: String::new() };
+    let event = Event::of(&IdGenerator::system(), clock, plan.clone(), &request).unwrap();
+    house.bus.publish(event).await.unwrap();
 }
 
 /// Waits until the engine has followed all that was asked before: it follows one request after the other.
@@ -204,12 +212,17 @@ async fn gone_below(is_root_paused: bool) -> (MemoryStore, PlanId, PlanId) {
 
 /// A process that opens the log long after the time of its plan is over.
 fn much_later(store: &MemoryStore) -> House {
-    let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
-    House::at(Arc::new(later()), log, |config| config)
+    after_seconds(store, 1_000)
 }
 
-fn later() -> ManualClock {
-    ManualClock::at(Timestamp::from_micros_clamped(SystemClock.now().as_micros() + 1_000_000_000))
+/// A process that opens the log so much later.
+fn after_seconds(store: &MemoryStore, seconds: i64) -> House {
+    let log = Log::open(store.writer(), store.repository(), Arc::new(SystemClock)).unwrap();
+    House::at(Arc::new(later(seconds)), log, |config| config)
+}
+
+fn later(seconds: i64) -> ManualClock {
+    ManualClock::at(Timestamp::from_micros_clamped(SystemClock.now().as_micros() + seconds * 1_000_000))
 }
 
 #[tokio::test]
@@ -237,13 +250,74 @@ async fn time_of_plans_below_and_above_one_that_is_paused_stands_still_without_a
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn most_of_a_plans_time_is_warned_of_once_before_it_is_over() {
+    let document = "{ plan: slow, goal: g, limits: { timeout: 10s }, steps: { a: { tool: test.gate } } }";
+    let events = House::open().run(document).await;
+    assert_eq!(events.types(), ["PlanStarted", "ToolCalled", "LimitWarned", "ToolCompleted", "PlanFailed"]);
+    let warning = LimitWarned { limit: "timeout".into(), used: 8_000.into(), max: 10_000.into() };
+    assert_eq!(events.all::<LimitWarned>(), [warning]);
+    assert_eq!(events.failed().reason.as_str(), "timed_out");
+}
+
+/// [`TWO`] with more time than a test takes.
+fn slow() -> String {
+    TWO.replace("10s", "1000s")
+}
+
+#[tokio::test]
+async fn time_that_ran_without_a_process_is_warned_of_by_the_next_one_and_by_none_after_it() {
+    let store = MemoryStore::new(LogId::from_random(9));
+    let former = House::with(store.clone(), |config| config);
+    let root = former.start(&slow()).await;
+    former.probe.until_running(1).await;
+    former.bus.shutdown().await;
+    let next = after_seconds(&store, 850);
+    next.engine.recover().await.unwrap();
+    seen(&next, &root, EventType::LimitWarned).await;
+    next.bus.shutdown().await;
+    let last = after_seconds(&store, 860);
+    last.probe.gate.add_permits(1);
+    last.engine.recover().await.unwrap();
+    let events = last.tree(&root).await;
+    let [warned] = &events.all::<LimitWarned>()[..] else { panic!("{:?}", events.types()) };
+    assert!(warned.used.as_u64().is_some_and(|ms| (850_000..1_000_000).contains(&ms)), "{warned:?}");
+    assert_eq!(events.outputs(), json!({"n": 2}));
+}
+
+#[tokio::test]
+async fn time_in_which_a_plan_was_paused_is_not_warned_of() {
+    let store = MemoryStore::new(LogId::from_random(9));
+    let former = House::with(store.clone(), |config| config);
+    let document =
+        slow().replace("test.echo, idempotent: true, with: { value: 2 }", "test.gate, idempotent: true");
+    let root = former.start(&document).await;
+    former.probe.until_running(1).await;
+    pause(&former, &root).await;
+    former.probe.gate.add_permits(1);
+    seen(&former, &root, EventType::ToolCompleted).await;
+    former.bus.shutdown().await;
+    let next = after_seconds(&store, 850);
+    next.engine.recover().await.unwrap();
+    resume_at(&next, &root, &later(850)).await;
+    next.probe.until_running(1).await;
+    next.bus.shutdown().await;
+    // It has run for as long as it was paused before.
+    let last = after_seconds(&store, 1_700);
+    last.engine.recover().await.unwrap();
+    seen(&last, &root, EventType::LimitWarned).await;
+    last.probe.gate.add_permits(1);
+    let events = last.tree(&root).await;
+    assert_eq!(events.types().last(), Some(&"PlanCompleted"));
+    let warned = &events.all::<LimitWarned>()[0];
+    assert!(warned.used.as_u64().is_some_and(|ms| (850_000..1_000_000).contains(&ms)), "{warned:?}");
+}
+
 #[tokio::test]
 async fn pause_that_is_over_counts_for_no_plan_below() {
     let (store, root, _) = gone_below(true).await;
     let house = much_later(&store);
-    let again = ResumeRequested { requested_by: "ann".into(), reason: String::new() };
-    let event = Event::of(&IdGenerator::system(), &later(), root.clone(), &again).unwrap();
-    house.bus.publish(event).await.unwrap();
+    resume_at(&house, &root, &later(1_000)).await;
     house.bus.shutdown().await;
     let last = much_later(&store);
     last.engine.recover().await.unwrap();

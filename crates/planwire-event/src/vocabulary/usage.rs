@@ -179,12 +179,12 @@ pub struct LimitHit {
     pub max: Number,
 }
 
-/// Most of what a plan and all below it may use is used. Once for each limit of a plan.
+/// Most of what a plan and all below it may use is used, or of its time. Once for each limit of a plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct LimitWarned {
-    /// The limit: `tool_calls`, `tokens`, `cost` ...
+    /// The limit: `tool_calls`, `tokens`, `cost`, `timeout` ...
     pub limit: String,
-    /// How much is used, in the unit of the limit.
+    /// How much is used, in the unit of the limit; of `timeout` milliseconds.
     pub used: Number,
     /// How much may be used.
     pub max: Number,

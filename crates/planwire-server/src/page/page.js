@@ -139,7 +139,7 @@ function shownRow(className, name, note) {
 }
 /* What calls used adds up for all plans above. Limits are those of the root's document and those that were warned of. */
 const KINDS = { tokens: "Tokens", cost: "Cost", tool_calls: "Tool calls" }, WARN_PART = 0.8;
-const amount = (kind, value, exact) => new Intl.NumberFormat("en", kind === "cost" ? value < 1 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 2 } : exact ? {} : { notation: "compact", maximumFractionDigits: 1 }).format(value);
+const amount = (kind, value, exact) => kind === "timeout" ? took(value) : new Intl.NumberFormat("en", kind === "cost" ? value < 1 ? { maximumSignificantDigits: 3 } : { maximumFractionDigits: 2 } : exact ? {} : { notation: "compact", maximumFractionDigits: 1 }).format(value);
 const unit = kind => kind === "cost" ? short(tree.currency || "", 8) : kind === "tokens" ? "tokens" : "calls";
 const level = (used, max) => used >= max ? "over" : used >= WARN_PART * max ? "near" : "";
 const words = (used, limits) => Object.keys(KINDS).filter(kind => kind in limits || kind !== "tool_calls" && used[kind])

@@ -6,12 +6,15 @@ use planwire_event::state::PlanState;
 use planwire_event::vocabulary::{LimitWarned, UsageSum};
 use serde_json::{Number, Value};
 
-use crate::output::{Paint, escape, grouped};
+use crate::output::{Paint, duration, escape, grouped};
 
 /// Billionths of one unit of money.
 const BILLIONTHS: u64 = 1_000_000_000;
 /// Digits of a cost below one unit that are shown.
 const COST_DIGITS: u32 = 3;
+
+/// The limit of a plan's time, in milliseconds.
+const TIMEOUT: &str = "timeout";
 
 /// What can be used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,9 @@ pub(super) fn of_plan(plan: &PlanState, said_elsewhere: bool) -> Vec<(Paint, Str
 pub(crate) fn limit(warned: &LimitWarned) -> String {
     let named = Kind::ALL.into_iter().find(|kind| kind.name() == warned.limit);
     let shown = |number: &Number| {
+        if let Some(ms) = number.as_u64().filter(|_| warned.limit == TIMEOUT) {
+            return duration(ms);
+        }
         let amount = named.and_then(|kind| Some((kind, kind.read(&Value::Number(number.clone()))?)));
         amount.map_or_else(|| number.to_string(), |(kind, amount)| kind.shown(amount, Detail::Exact))
     };
@@ -175,6 +181,7 @@ mod tests {
         assert_eq!(told("tool_calls", "8", "10"), "tool calls nearly used up: 8 of 10");
         assert_eq!(told("tokens", "81200", "100000"), "tokens nearly used up: 81,200 of 100,000");
         assert_eq!(told("cost", "1.6", "2"), "cost nearly used up: 1.6 of 2");
+        assert_eq!(told("timeout", "480000", "600000"), "timeout nearly used up: 8 m 00 s of 10 m 00 s");
         assert_eq!(told("a\\u001b", "-1", "2.5"), "a\\u{1b} nearly used up: -1 of 2.5");
     }
 }
