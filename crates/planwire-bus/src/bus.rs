@@ -20,6 +20,7 @@ use crate::handlers::{Handlers, SubscriptionId};
 use crate::log::{Attachments, Log, Outcome, Published, Request, wait};
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
+use crate::stage::{Crew, Stage};
 use crate::subscription::{MissingPlan, StartAt, Subscription};
 use crate::sync::{self, AtomicBool};
 use crate::tail::Tail;
@@ -170,6 +171,24 @@ impl EventBus {
     /// [`EventBusError::Open`] if the log cannot be read.
     #[doc(hidden)]
     pub fn open_stepped(log: Log, config: Config) -> Result<(Self, Steps), EventBusError> {
+        Self::open_with(log, config, Crew::Threads)
+    }
+
+    /// The same, and its handlers have no threads either.
+    ///
+    /// # Errors
+    ///
+    /// [`EventBusError::Open`] if the log cannot be read.
+    #[doc(hidden)]
+    pub fn open_staged(
+        log: Log,
+        config: Config,
+        stage: Arc<dyn Stage>,
+    ) -> Result<(Self, Steps), EventBusError> {
+        Self::open_with(log, config, Crew::Stage(stage))
+    }
+
+    fn open_with(log: Log, config: Config, crew: Crew) -> Result<(Self, Steps), EventBusError> {
         let repository = Arc::clone(log.repository());
         let info = wait(repository.log_info())?;
         let counters = Arc::new(Live::default());
@@ -182,7 +201,7 @@ impl EventBus {
         let (running, ended) = watch::channel(());
         let inflight_bytes_max = config.inflight_bytes_max.clamp(REQUEST_BYTES_MAX, u32::MAX as usize >> 4);
         let permits = Arc::new(Semaphore::new(inflight_bytes_max));
-        let handlers = Handlers::new(Arc::clone(&shared), &config);
+        let handlers = Handlers::new(Arc::clone(&shared), crew, &config);
         let _head_watch = shared.repository.watch_head(tell_writer(&shared, &queue));
         let inner =
             Inner { shared, queue, permits, inflight_bytes_max, handlers, writer: ended, _head_watch };

@@ -20,6 +20,7 @@ use crate::handler::{Handler, HandlerError, Kind};
 #[cfg(feature = "planted")]
 use crate::planted::{self, Bug};
 use crate::recorded::Recorded;
+use crate::stage::Crew;
 use crate::subscription::{Batch, MissingPlan, StartAt, Subscription};
 use crate::sync::{AtomicU64, Mutex, MutexGuard};
 use crate::workers::{self, Workers};
@@ -49,6 +50,7 @@ struct Entry {
 /// All handlers of one bus.
 pub(crate) struct Handlers {
     shared: Arc<Shared>,
+    crew: Crew,
     state: Arc<Mutex<State>>,
     next_id: AtomicU64,
     /// One permit per thread for blocking handlers.
@@ -72,10 +74,11 @@ impl fmt::Debug for Handlers {
 }
 
 impl Handlers {
-    pub(crate) fn new(shared: Arc<Shared>, config: &Config) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, crew: Crew, config: &Config) -> Self {
         let threads_max = config.blocking_handlers_max.max(1);
         Self {
             shared,
+            crew,
             state: Arc::default(),
             next_id: AtomicU64::new(1),
             threads: Arc::new(Semaphore::new(threads_max)),
@@ -102,10 +105,6 @@ impl Handlers {
         if state.closed || self.shared.is_closed() {
             return Err(SubscribeError::Closed);
         }
-        let workers = match &mut state.workers {
-            Some(workers) => workers,
-            none => none.insert(Workers::start(self.threads_max).map_err(SubscribeError::NoThread)?),
-        };
         let (ending, ended) = watch::channel(false);
         let gate = Arc::new(Gate::default());
         let task = Task {
@@ -113,10 +112,11 @@ impl Handlers {
             handler,
             gate: Arc::clone(&gate),
             shared: Arc::clone(&self.shared),
+            crew: self.crew.clone(),
             threads: Arc::clone(&self.threads),
         };
         let entries = Arc::downgrade(&self.state);
-        workers.spawn(async move {
+        let running = async move {
             #[cfg(feature = "planted")]
             if planted::has(Bug::EndToldEarly) {
                 ending.send_replace(true);
@@ -126,7 +126,17 @@ impl Handlers {
                 state.lock().unwrap_or_else(PoisonError::into_inner).entries.remove(&id);
             }
             ending.send_replace(true);
-        });
+        };
+        match &self.crew {
+            Crew::Stage(stage) => stage.spawn(Box::pin(running)),
+            Crew::Threads => {
+                let workers = match &mut state.workers {
+                    Some(workers) => workers,
+                    none => none.insert(Workers::start(self.threads_max).map_err(SubscribeError::NoThread)?),
+                };
+                workers.spawn(running);
+            }
+        }
         state.entries.insert(id, Entry { gate, ended });
         Ok(id)
     }
@@ -161,7 +171,10 @@ impl Handlers {
             (state.workers.take(), ended)
         };
         // Dropped at the end: calls that run then are left behind.
-        let Some(_workers) = workers else { return };
+        let _workers = workers;
+        if ended.is_empty() {
+            return;
+        }
         if within_handler() {
             tracing::warn!("a handler shuts its own bus down; handlers are not waited for");
         } else {
@@ -187,6 +200,7 @@ struct Task {
     handler: Handler,
     gate: Arc<Gate>,
     shared: Arc<Shared>,
+    crew: Crew,
     threads: Arc<Semaphore>,
 }
 
@@ -235,7 +249,7 @@ impl Task {
         tokio::select! {
             biased;
             () = self.gate.closing() => None,
-            () = workers::pause(Duration::from_millis(RETRY_MS)) => Some(()),
+            () = self.crew.pause(Duration::from_millis(RETRY_MS)) => Some(()),
         }
     }
 
@@ -280,7 +294,7 @@ impl Task {
         };
         let (id, handler, gate) = (self.id, self.handler.clone(), Arc::clone(&self.gate));
         let shared = Arc::clone(&self.shared);
-        workers::blocking(move || {
+        let calls = move || {
             let _thread = thread;
             let Kind::Blocking(call) = &handler.0 else { return };
             for event in events {
@@ -290,8 +304,8 @@ impl Task {
                 let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| call_blocking(|| call(&event))));
                 report(&shared, id, outcome);
             }
-        })
-        .await;
+        };
+        self.crew.blocking(calls).await;
     }
 }
 

@@ -16,7 +16,7 @@
 //! - `recorded`, `ring`, `waiters`, `tail`: the end of the log, kept in memory, and who waits for more.
 //! - `redaction`: a payload is removed, and the log says so.
 //! - `scope`, `subscription`: one reader's place in the log.
-//! - `handler`, `gate`, `workers`, `handlers`: callbacks around subscriptions, isolated from each other.
+//! - `handler`, `gate`, `workers`, `stage`, `handlers`: callbacks around subscriptions, isolated from each other.
 //! - `starter`: how a facade starts a plan without knowing the engine.
 //! - `sync`: the locks and threads of all these, in one place where a model takes them over.
 
@@ -36,6 +36,7 @@ mod recorded;
 mod redaction;
 mod ring;
 mod scope;
+mod stage;
 mod staged;
 mod starter;
 mod subscription;
@@ -60,6 +61,8 @@ pub use handlers::SubscriptionId;
 pub use log::{Attachments, Log, Published};
 pub use recorded::{FrameForm, Recorded};
 pub use redaction::{REASON_BYTES_MAX, REDACT, RedactError, Redacted, Redaction};
+#[doc(hidden)]
+pub use stage::Stage;
 pub use starter::{CatalogEntry, DocumentSource, PlanStarter, StartError, StartRequest, Started};
 pub use subscription::{Batch, Item, StartAt, Subscription};
 #[doc(hidden)]

@@ -3,7 +3,8 @@
 //!
 //! - `random`, `executor`, `sim`: one thread, its tasks, turns and timers; all of it drawn from the seed
 //! - `disk`, `store`: the modelled disk with its unsynced tail, and the store over it that refuses and fails
-//! - `script`, `publisher`, `reader`, `others`: who publishes and reads, and the other process that writes
+//! - `script`, `publisher`, `reader`, `handler`, `others`: who publishes, reads and handles, and the other process that
+//!   writes
 //! - `judge`, `model`: the checker
 //! - `chances`, `tally`, `world`: how a run is, what it had, and the run itself
 //! - `planted`: bugs that the checker must find
@@ -11,6 +12,7 @@
 mod chances;
 mod disk;
 mod executor;
+mod handler;
 mod judge;
 pub(crate) mod model;
 mod others;

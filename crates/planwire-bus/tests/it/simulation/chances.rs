@@ -6,6 +6,9 @@ use planwire_bus::Config;
 use super::disk::Patience;
 use super::random::Random;
 
+/// A run takes milliseconds: handlers are waited for as long as it takes.
+const DRAIN_MS_MAX: u64 = 60 * 60 * 1_000;
+
 /// Percentages unless another unit is said.
 #[derive(Clone, Debug)]
 pub(crate) struct Chances {
@@ -29,6 +32,9 @@ pub(crate) struct Chances {
     pub(crate) lives: usize,
     pub(crate) publishers: usize,
     pub(crate) readers: usize,
+    /// Handlers that one of those who subscribe them brings in each life, and threads for those that block.
+    pub(crate) handlers: usize,
+    blocking_handlers_max: usize,
     /// Requests of each publisher in each life.
     pub(crate) requests: usize,
     /// Futures that are dropped while they are pending.
@@ -36,7 +42,7 @@ pub(crate) struct Chances {
 }
 
 impl Chances {
-    pub(crate) fn draw(random: &mut Random) -> Self {
+    pub(crate) fn draw(random: &mut Random, moods: &mut Random) -> Self {
         let storm = *random.of(&[0, 1, 1, 4]);
         Self {
             shared: random.percent(45),
@@ -55,6 +61,8 @@ impl Chances {
             lives: 1 + random.below(3),
             publishers: 1 + random.below(3),
             readers: 2 + random.below(4),
+            handlers: *moods.of(&[0, 0, 1, 3]),
+            blocking_handlers_max: *moods.of(&[1, 2, 64]),
             requests: 3 + random.below(7),
             cut: *random.of(&[0, 10, 40]),
         }
@@ -73,6 +81,8 @@ impl Chances {
         Config {
             ring_bytes_max: self.ring_bytes_max,
             batch_events_max: self.batch_events_max,
+            blocking_handlers_max: self.blocking_handlers_max,
+            handlers_drain_ms_max: DRAIN_MS_MAX,
             ..Config::default()
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! A commit whose end nobody heard of lies *latent*: it is in the page cache, no reader sees it, a process that opens
 //! the log anew finds it, and a power cut takes it away. What is visible is never taken away.
+//!
+//! A tail is one commit and never several, since no store that keeps to `LogWriter` can have more: what was answered with
+//! `Stored` is on disk, after `Unknown` nothing is written until the log is opened anew, and whoever opens it brings what
+//! he finds to disk before he reads or writes.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;

@@ -9,10 +9,12 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use futures_util::future::BoxFuture;
 use planwire_event::{ManualClock, Timestamp};
 
 use super::chances::Chances;
 use super::disk::Disk;
+use super::handler::Handlers;
 use super::judge::{Judge, ReaderId};
 use super::random::Random;
 use super::reader::Resume;
@@ -24,6 +26,8 @@ const START: i64 = 1_795_000_000_000_000;
 
 pub(crate) struct State {
     pub(crate) random: Random,
+    /// What handlers draw from: a run without them is the same whether they exist or not.
+    pub(crate) moods: Random,
     pub(crate) chances: Chances,
     pub(crate) turn: u64,
     pub(crate) disk: Disk,
@@ -37,6 +41,9 @@ pub(crate) struct State {
     pub(crate) closing: bool,
     /// Readers that want more, and where they go on in the next life of the process.
     pub(crate) readers: BTreeMap<ReaderId, Resume>,
+    pub(crate) handlers: Handlers,
+    /// Tasks of handlers that were begun in this turn.
+    pub(crate) spawned: Vec<BoxFuture<'static, ()>>,
     timers: BTreeMap<(u64, u64), Waker>,
     timers_made: u64,
 }
@@ -117,11 +124,12 @@ pub(crate) struct Sim {
 
 impl Sim {
     pub(crate) fn new(seed: u64, keep: bool) -> Self {
-        let mut random = Random::new(seed);
-        let chances = Chances::draw(&mut random);
+        let (mut random, mut moods) = (Random::new(seed), Random::new(!seed));
+        let chances = Chances::draw(&mut random, &mut moods);
         let state = State {
             script: Script::new(&mut random),
             random,
+            moods,
             chances,
             turn: 0,
             disk: Disk::new(crate::kit::log_id()),
@@ -131,6 +139,8 @@ impl Sim {
             stepping: false,
             closing: false,
             readers: BTreeMap::new(),
+            handlers: Handlers::default(),
+            spawned: Vec::new(),
             timers: BTreeMap::new(),
             timers_made: 0,
         };

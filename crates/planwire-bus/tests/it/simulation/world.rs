@@ -7,6 +7,7 @@ use planwire_bus::{EventBus, Health, Log, Step, Steps};
 use planwire_event::Producer;
 
 use super::executor::Executor;
+use super::handler::{Handling, SimStage};
 use super::others;
 use super::publisher::Publishing;
 use super::reader::{Reading, Resume};
@@ -18,6 +19,9 @@ use super::tally::Tally;
 const TURNS_MAX: u64 = 60_000;
 /// Turns in a hundred thousand in which the other process writes by itself, and in which the clock jumps.
 const ASIDE: usize = 400;
+
+/// Who subscribe handlers, in each life.
+const HANDLINGS: usize = 2;
 
 /// What came of a run.
 pub(crate) struct Ran {
@@ -117,7 +121,10 @@ impl<'a> World<'a> {
         let repository = SimRepository { sim: sim.clone(), who: Who::Watched };
         let opened = Log::open(Box::new(writer), Arc::new(repository), sim.clock.clone())
             .map_err(planwire_bus::EventBusError::Open)
-            .and_then(|log| EventBus::open_stepped(log.with_plans_cached(plans_cached), config));
+            .and_then(|log| {
+                let stage = Arc::new(SimStage(sim.clone()));
+                EventBus::open_staged(log.with_plans_cached(plans_cached), config, stage)
+            });
         let mut state = sim.lock();
         state.stepping = false;
         state.closing = false;
@@ -136,11 +143,12 @@ impl<'a> World<'a> {
 
     /// Sends the publishers and readers of this life off.
     fn populate(&mut self, process: &Process) {
-        let (publishers, readers, again) = {
+        let (publishers, readers, handlers, again) = {
             let state = self.sim.lock();
             let before = (1..self.life).next_back();
             let again: Vec<_> = before.map(|life| state.judge.unheard(life)).unwrap_or_default();
-            (state.chances.publishers, state.chances.readers, again)
+            let chances = &state.chances;
+            (chances.publishers, chances.readers, chances.handlers, again)
         };
         for number in 0..publishers {
             let name = format!("publisher{number}");
@@ -149,6 +157,10 @@ impl<'a> World<'a> {
             let door = process.bus.publisher(Producer::new(name.as_str()));
             let publishing = Publishing { sim: self.sim.clone(), door, name, life: self.life };
             self.executor.spawn(publishing.run(again));
+        }
+        for _ in 0..HANDLINGS.min(handlers) {
+            let handling = Handling { sim: self.sim.clone(), bus: process.bus.clone() };
+            self.executor.spawn(handling.run());
         }
         let resumed: Vec<_> = self.sim.lock().readers.clone().into_iter().collect();
         for (id, resume) in resumed {
@@ -214,6 +226,7 @@ impl<'a> World<'a> {
             random.percent(chances.step)
         };
         self.aside();
+        self.admit();
         let drawn = self.sim.lock().random.below(1 << 20);
         if step && self.step(process) || self.executor.turn(drawn) || self.step(process) {
             return true;
@@ -230,6 +243,12 @@ impl<'a> World<'a> {
             }
             None => false,
         }
+    }
+
+    /// Takes in the tasks of handlers that were begun.
+    fn admit(&mut self) {
+        let spawned = std::mem::take(&mut self.sim.lock().spawned);
+        spawned.into_iter().for_each(|task| self.executor.spawn(task));
     }
 
     /// What happens beside the process.
@@ -279,6 +298,7 @@ impl<'a> World<'a> {
                 state.accuse(format_args!("at rest: {finding}"));
             }
         }
+        state.check_handlers(tail);
         let unheard = state.judge.waiting(self.life);
         if let Some(request) = unheard.filter(|_| process.bus.health() == Health::Ready) {
             state.accuse(format_args!("lost: request {request} is never answered"));
@@ -289,13 +309,16 @@ impl<'a> World<'a> {
         self.sim.lock().note(format_args!("life ends by {death:?}"));
         if death == Death::Shutdown {
             self.shut_down(&mut process);
+            self.sim.lock().check_handlers(process.bus.tail().position);
         }
+        self.admit();
         self.executor.clear();
-        let open = process.bus.counters().subscriptions_open;
-        let pages = process.bus.counters().store_pages;
+        let counters = process.bus.counters();
+        let (open, pages) = (counters.subscriptions_open, counters.store_pages);
         drop(process);
         let mut state = self.sim.lock();
         state.tally.store_pages += pages;
+        state.end_handlers(&counters);
         if open != 0 {
             state.accuse(format_args!("{open} subscriptions are open and nobody has them"));
         }

@@ -112,16 +112,28 @@ impl Judge {
         Ok(())
     }
 
+    /// Everything up to `tail` was handed out.
+    pub(crate) fn has_all(&mut self, reader: ReaderId, tail: Position) -> Finding {
+        let next = self.next_wanted(reader).filter(|next| *next <= tail);
+        let filter = &self.readers[reader].filter;
+        match next {
+            Some(next) => Err(format!("lost: reader {reader} of {filter:?} waits and never gets {next}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what a filter wants has an end by now.
+    pub(crate) fn is_over(&self, reader: ReaderId) -> bool {
+        self.model.end_of(&self.readers[reader].filter).is_some()
+    }
+
     /// The bus ended, or nothing moves any more: everything up to `tail` was handed out, the end too.
     pub(crate) fn complete(&mut self, reader: ReaderId, tail: Position) -> Finding {
         if self.readers[reader].ended {
             return Ok(());
         }
-        let next = self.next_wanted(reader).filter(|next| *next <= tail);
+        self.has_all(reader, tail)?;
         let log = &self.readers[reader];
-        if let Some(next) = next {
-            return Err(format!("lost: reader {reader} of {:?} waits and never gets {next}", log.filter));
-        }
         match self.model.end_of(&log.filter) {
             Some(end) if end <= tail => Err(format!("lost: reader {reader} is not told of the end at {end}")),
             _ => Ok(()),
