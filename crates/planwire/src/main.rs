@@ -89,6 +89,8 @@ fn diagnose(level: &str, output: Output) {
     tracing_subscriber::fmt()
         // Its diagnostics hold whole messages, arguments with secrets among them.
         .with_writer(std::io::stderr.with_filter(|of| !of.target().starts_with("rmcp")))
+        // It would be told on standard error, and by a panic where nobody reads that any more.
+        .log_internal_errors(false)
         .with_max_level(level)
         .with_ansi(output.live && output.style.colored)
         .with_target(level >= LevelFilter::DEBUG)

@@ -190,6 +190,22 @@ fn whoever_follows_a_plan_sees_the_next_server_go_on_with_it() {
 }
 
 #[test]
+fn warning_that_nobody_reads_any_more_harms_nothing() {
+    let place = Place::new();
+    let started = r#"{"event_type":"PlanStarted","plan_id":"p","payload":{"name":"n"}}"#;
+    place.run_with(&["publish", "-"], started).text(0);
+    // It warns of this, into a pipe whose other end is closed.
+    std::fs::remove_file(place.data().join("default.db.head")).expect("a witness");
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let mut command = place.command(&["publish", "-"]);
+    command.stdin(std::process::Stdio::piped()).stderr(writer);
+    let ran = crate::harness::finish(command, &started.replace("\"p\"", "\"q\""));
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert!(place.data().join("default.db.head").exists());
+}
+
+#[test]
 fn second_writer_is_told_who_holds_the_log() {
     let place = place();
     let server = place.serve(&[]);
