@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use rustix::process::Signal;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::cluster::Cluster;
 use crate::faults::chance::Chance;
@@ -28,54 +28,6 @@ fn names(folder: &Path) -> Vec<String> {
         entries.map(|entry| entry.expect("a file").file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     names
-}
-
-#[test]
-fn backup_under_load_holds_all_that_was_acknowledged_before_and_is_whole() {
-    let place = filled(2_000);
-    let server = place.serve(&[]);
-    server
-        .http
-        .post(
-            "/v1/events",
-            &json!({"event_type": "PlanStarted", "plan_id": "load", "payload": {"name": "load"}}),
-        )
-        .json(200);
-    let url = server.url.clone();
-    let (stop, stopped) = std::sync::mpsc::channel::<()>();
-    let (acked, told) = std::sync::mpsc::channel::<u64>();
-    let writer = std::thread::spawn(move || {
-        let http = crate::http::Http::new(&url);
-        while stopped.try_recv().is_err() {
-            let event =
-                json!({"event_type": "acme.load", "plan_id": "load", "payload": {"text": "x".repeat(2_000)}});
-            let answer = http.post("/v1/events", &event).json(200);
-            let _ = acked.send(answer["events"][0]["position"].as_u64().expect("a position"));
-        }
-    });
-    let folder = place.folder("backups");
-    for number in 0..5 {
-        let file = folder.join(format!("{number}.db"));
-        let before = told.recv().expect("an acknowledgement").max(told.try_iter().max().unwrap_or(0));
-        let made = &place.run(&["--json", "backup", text(&file)]).json(0)[0];
-        let after = told.recv().expect("the writer goes on");
-        assert!(made["position"].as_u64() >= Some(before), "{made} after {before}");
-        assert!(after > before);
-        let found = &place.run(&["--json", "verify", "--file", text(&file)]).json(0)[0];
-        assert_eq!((&found["whole"], &found["witness"]), (&true.into(), &"whole".into()), "{found}");
-        assert_eq!((&found["position"], &found["log_id"]), (&made["position"], &made["log_id"]));
-    }
-    let _ = stop.send(());
-    writer.join().expect("the writer");
-    assert!(server.stop().success());
-    let left = names(&folder);
-    assert_eq!(left.len(), 10, "a file and its witness each: {left:?}");
-    // What a backup holds is the beginning of the log.
-    let log = place.run(&["--json", "events"]).text(0).to_owned();
-    let copy = Place::new();
-    std::fs::create_dir_all(copy.data()).expect("a folder");
-    std::fs::copy(folder.join("4.db"), copy.database()).expect("the backup");
-    assert!(log.starts_with(copy.run(&["--json", "events"]).text(0)));
 }
 
 #[test]

@@ -16,28 +16,35 @@
 //! - [`postgres`]: what happens to PostgreSQL below servers that share a log in it
 //! - [`cut`], [`curl`], [`page`]: a client cut at any byte, `curl -N`, the page in a browser
 //! - [`browser`]: what drives that browser
+//! - [`second`], [`copies`]: a second server on a file, backups of one that is written
+//! - [`panics`], [`callbacks`]: the writer panics; handlers that are slow, fail and panic
+//! - [`huge`]: very long plans, and very deep ones
 //! - [`tools`]: tools whose processes want to go on, and look where they should not
 //! - `servers`: MCP servers whose processes want to go on, in a build that has them
 //! - [`input`]: requests and documents that are none
 
 mod author;
 pub(crate) mod browser;
+mod callbacks;
 mod cgroup;
 pub(crate) mod chance;
 pub(crate) mod checker;
 mod clock;
+mod copies;
 pub(crate) mod crowd;
 mod curl;
 mod cut;
 mod descriptors;
 mod failing;
 mod flips;
+mod huge;
 mod input;
 mod limits;
 mod locked;
 mod mount;
 mod older;
 mod page;
+mod panics;
 mod paused;
 mod points;
 mod postgres;
@@ -45,6 +52,7 @@ mod power;
 pub(crate) mod raw;
 mod replacing;
 pub(crate) mod row;
+mod second;
 #[cfg(feature = "mcp")]
 mod servers;
 mod shim;

@@ -1,15 +1,15 @@
-/* A disk, or a moment, that fails: loaded before libc into a real `planwire`.
+/* A disk, a clock, or a moment, that fails: loaded before libc into a real `planwire`.
  *
  * PLANWIRE_SHIM is "ACT CALL KIND N": at the N-th CALL to a file of that KIND, do ACT. PLANWIRE_SHIM_ARM names a file;
  * calls are counted once it exists, and ".hit" beside it says that the N-th came.
  *
- *   ACT   fail         the call returns an I/O error and does nothing
+ *   ACT   fail         the call returns an error and does nothing
  *         kill-before  the process ends as by kill -9 instead of the call
  *         kill-half    ... after half of the bytes are written
  *         kill-after   ... after the call
  *         defer        syncs of the WAL are put off until the database is written: `synchronous=NORMAL`
- *   CALL  write, sync, cut (ftruncate), any
- *   KIND  wal, db, shm, journal, head (the witness), socket, file (any of a log)
+ *   CALL  write, sync, cut (ftruncate), any; time (clock_gettime), which Rust answers with a panic
+ *   KIND  wal, db, shm, journal, head (the witness), socket, file (any of a log); of time: the name of a thread
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,11 +19,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 static char act[32], call[16], kind[16], armed_by[4096], hit_file[4104];
@@ -65,6 +67,16 @@ static void end_now(void) {
     for (;;) pause();
 }
 
+/* Counts a call of the kind that was asked for; whether it is the n-th. */
+static int is_nth(void) {
+    int now = (!armed_by[0] || access(armed_by, F_OK) == 0) && atomic_fetch_add(&seen, 1) + 1 == nth;
+    if (now && hit_file[0]) {
+        int hit = syscall(SYS_openat, AT_FDCWD, hit_file, O_CREAT | O_WRONLY, 0600);
+        if (hit >= 0) syscall(SYS_close, hit);
+    }
+    return now;
+}
+
 /* Whether this is the call that was asked for. */
 static int is_it(const char *name, int fd) {
     if (!act[0] || strcmp(act, "defer") == 0) return 0;
@@ -72,12 +84,7 @@ static int is_it(const char *name, int fd) {
     int saved = errno;
     const char *found = kind_of(fd);
     int of_log = found[0] && strcmp(found, "socket") != 0;
-    int fits = strcmp(kind, found) == 0 || (strcmp(kind, "file") == 0 && of_log);
-    int now = fits && (!armed_by[0] || access(armed_by, F_OK) == 0) && atomic_fetch_add(&seen, 1) + 1 == nth;
-    if (now && hit_file[0]) {
-        int hit = syscall(SYS_openat, AT_FDCWD, hit_file, O_CREAT | O_WRONLY, 0600);
-        if (hit >= 0) syscall(SYS_close, hit);
-    }
+    int now = (strcmp(kind, found) == 0 || (strcmp(kind, "file") == 0 && of_log)) && is_nth();
     errno = saved;
     return now;
 }
@@ -154,4 +161,19 @@ ssize_t writev(int fd, const struct iovec *parts, int count) {
     REAL(ssize_t, "writev", int, const struct iovec *, int);
     ACT_ON("write", fd, write(fd, parts[0].iov_base, parts[0].iov_len / 2), real(fd, parts, count))
     return real(fd, parts, count);
+}
+
+int clock_gettime(clockid_t clock, struct timespec *time) {
+    if (act[0] && strcmp(call, "time") == 0) {
+        char name[16] = "";
+        int saved = errno;
+        prctl(PR_GET_NAME, name);
+        if (strcmp(kind, name) == 0 && is_nth()) {
+            errno = EINVAL;
+            return -1;
+        }
+        errno = saved;
+    }
+    REAL(int, "clock_gettime", clockid_t, struct timespec *);
+    return real(clock, time);
 }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::time::SystemTime;
 
 use crate::harness::Place;
 
@@ -33,6 +34,11 @@ impl Trigger {
     /// Calls are counted from now on.
     pub(crate) fn arm(&self) {
         std::fs::write(&self.arm, "").expect("a file");
+    }
+
+    /// When the n-th call came, if it did.
+    pub(crate) fn hit_at(&self) -> Option<SystemTime> {
+        std::fs::metadata(self.arm.with_extension("arm.hit")).and_then(|hit| hit.modified()).ok()
     }
 
     /// Whether the n-th call came.
