@@ -4,8 +4,10 @@
 //! that it starts. Requests to end a plan and answers to questions are events that it follows, wherever they were
 //! published.
 
+mod lost;
 mod recovery;
 mod succession;
+mod takeover;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -33,17 +35,19 @@ use crate::catalog;
 use crate::document::{Diagnostic, Document, Folder, Resolved, named_like_secrets};
 use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::moment::AtMoment;
-use crate::orphans::{self, OrphansError};
 use crate::policy::{Policy, Source};
 use crate::redaction::Edges;
 use crate::secrets::Secrets;
-use crate::shared::{Entry, FOLLOWED, Shared, Tree};
+use crate::shared::{FOLLOWED, Patience, Shared, Tree};
 use crate::stop::{StopReason, Stopper};
 use crate::tool_set::ToolSet;
 use succession::Beating;
+use takeover::Turns;
 
+pub use lost::{LOST_PAUSE, LOST_PAUSE_MAX, LOST_TRIES_MAX};
 pub use recovery::{Recovered, RecoveryError, ResumeError};
 pub use succession::{BEAT, GONE_AFTER_DEFAULT, GONE_AFTER_MIN, JoinError, Succession};
+pub use takeover::TAKING_OVER_MAX;
 
 /// Trees that run at a time when the configuration does not say.
 pub const PLANS_MAX_DEFAULT: usize = 64;
@@ -53,11 +57,6 @@ pub const TREE_CALLS_MAX_DEFAULT: u64 = 100_000;
 
 /// Time that open plans have to end when the engine shuts down; it covers the grace of their tools.
 pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
-
-/// Pause between two tries to end a tree that could not go on.
-pub const LOST_PAUSE: Duration = Duration::from_secs(1);
-/// Tries to end such a tree that fail for another reason than a full store.
-pub const LOST_TRIES_MAX: u32 = 10;
 
 const _: () = assert!(SHUTDOWN_GRACE.as_secs() > crate::tool_runner::STOP_GRACE.as_secs());
 
@@ -165,6 +164,7 @@ struct Inner {
     gone_after: Duration,
     beating: Mutex<Option<Beating>>,
     closed: AtomicBool,
+    turns: Turns,
     roots: Mutex<HashMap<PlanId, Option<AbortHandle>>>,
     open_roots: watch::Sender<usize>,
 }
@@ -200,6 +200,7 @@ impl Engine {
             gone_after: config.gone_after.max(GONE_AFTER_MIN),
             beating: Mutex::default(),
             closed: AtomicBool::new(false),
+            turns: Turns::default(),
             roots: Mutex::default(),
             open_roots: watch::Sender::new(0),
         });
@@ -218,7 +219,7 @@ impl Engine {
         &self.inner.shared.tools
     }
 
-    /// Trees of this engine that are open.
+    /// Trees of this engine that are open, with those that it is about to take over.
     #[must_use]
     pub fn open_trees(&self) -> usize {
         *self.inner.open_roots.borrow()
@@ -307,7 +308,11 @@ impl Engine {
         let begin = Begin { event, resolved, tree, plan };
         let (answer, started) = tokio::sync::oneshot::channel();
         // A task of its own from here on: a caller that goes away does not leave a plan behind that nobody runs.
-        inner.spawn_root(place, entry, begin.run(Arc::clone(&inner.shared), answer));
+        let run = begin.run(Arc::clone(&inner.shared), answer);
+        inner.spawn_root(place, async move {
+            let _entry = entry;
+            run.await
+        });
         let published = started.await.map_err(|_| StartError::Closed)?.map_err(|error| match error {
             PublishError::Rejected { refusal: Refusal::AlreadyStarted { plan_id }, .. } => {
                 StartError::Exists { plan_id }
@@ -342,12 +347,15 @@ impl Begin {
         answer: Sender<Result<Published, PublishError>>,
     ) -> Option<PlanEnd> {
         let Self { event, resolved, tree, plan } = self;
-        let published = shared.publish(vec![event], tree.attach(&resolved)).await;
+        let (events, document) = (vec![event], tree.attach(&resolved));
+        let published = shared.publish_within(events.clone(), document.clone(), Patience::Caller).await;
+        let is_unknown = matches!(published, Err(PublishError::Unknown(_)));
         let published =
             published.and_then(|published| published.into_iter().next().ok_or(PublishError::Closed));
         let has_started = published.is_ok();
         let _ = answer.send(published);
-        if !has_started {
+        // Whoever asked knows that it may be stored. If it is, the tree is ours, and nobody else would run it.
+        if !has_started && !(is_unknown && shared.publish(events, document).await.is_ok()) {
             return None;
         }
         tree.is_stored(resolved.digest);
@@ -480,41 +488,15 @@ impl Inner {
         Place { inner: Arc::clone(self), plan_id: plan_id.clone() }
     }
 
-    /// Ends a tree that could not go on, so that whoever follows it sees its end. Goes on trying while the log is
-    /// full; what cannot be ended then ends at the next start.
-    async fn end_lost(&self, root: &PlanId) {
-        let mut tries = 0;
-        loop {
-            match orphans::end_tree(&self.bus, &self.shared, root).await {
-                Ok(plans) => {
-                    tracing::error!(%root, plans, "a tree could not go on and was ended");
-                    return;
-                }
-                Err(OrphansError::Publish(PublishError::Closed | PublishError::Stopped)) => return,
-                Err(OrphansError::Publish(PublishError::Refused(_))) => {}
-                Err(error) => {
-                    tracing::error!(%root, %error, "a tree that could not go on was not ended");
-                    tries += 1;
-                }
-            }
-            if tries == LOST_TRIES_MAX || self.closed.load(Ordering::Acquire) {
-                return;
-            }
-            tokio::time::sleep(LOST_PAUSE).await;
-        }
-    }
-
     /// Runs a root to its end, as a task that keeps its place.
     fn spawn_root(
         self: &Arc<Self>,
         place: Place,
-        entry: Entry,
         run: impl Future<Output = Option<PlanEnd>> + Send + 'static,
     ) {
         let plan_id = place.plan_id.clone();
         let inner = Arc::clone(self);
         let task = tokio::spawn(async move {
-            let _entry = entry;
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(Some(PlanEnd::Completed(..) | PlanEnd::Failed(..)) | None) => {}
                 Ok(Some(PlanEnd::Lost)) | Err(_) => inner.end_lost(&place.plan_id).await,

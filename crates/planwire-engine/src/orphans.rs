@@ -32,6 +32,17 @@ pub enum OrphansError {
     Payload(#[from] PayloadError),
 }
 
+impl OrphansError {
+    /// Whether what is in the log is in the way, and no time changes it.
+    pub(crate) const fn is_of_the_log(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(error, StoreError::Damaged { .. }),
+            Self::Publish(error) => !matches!(error, PublishError::Refused(_) | PublishError::Unknown(_)),
+            Self::Payload(_) => true,
+        }
+    }
+}
+
 /// Ends what is open of a tree whose root has ended, whoever owned it; says how many plans that were.
 ///
 /// To be called when no other executor of the log is alive. Plans without owner are run from outside and stay.

@@ -38,7 +38,8 @@ pub const TREE_PLANS_MAX: usize = 50_000;
 /// Plans of one tree that are open at a time. Beyond it each plan runs one subplan at a time, so that it goes on.
 pub const TREE_OPEN_PLANS_MAX: usize = 2_048;
 
-/// How often a publish that the store refused for want of space or lock is tried again, and after how long.
+/// How often a publish that the store refused for want of space or lock is tried again, and after how long. So often
+/// is a read tried again that failed.
 pub const PUBLISH_TRIES_MAX: u32 = 30;
 /// Pause between two tries.
 pub const PUBLISH_PAUSE: Duration = Duration::from_secs(1);
@@ -59,6 +60,16 @@ pub(crate) const FOLLOWED: [EventType; 5] = [
     EventType::InputReceived,
     EventType::PlanAdopted,
 ];
+
+/// How long the log is asked again that does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Patience {
+    /// [`PUBLISH_TRIES_MAX`] times, and no more once nobody knows what became of a try: somebody waits.
+    Caller,
+    /// Until it answers: what waits is a tree of ours, which nobody else runs as long as we are there. It ends with
+    /// the task that runs the tree.
+    Tree,
+}
 
 /// What all plans of one engine share.
 pub(crate) struct Shared {
@@ -157,11 +168,21 @@ impl Shared {
         Blob { digest: Digest::of(&body), body: Arc::from(&*body) }
     }
 
-    /// Publishes events in order and returns when all are durable; then says so to the hook of crash tests.
+    /// Publishes events of a tree of ours in order and returns when all are durable.
     pub(crate) async fn publish(
         &self,
         events: Vec<Event>,
         attachments: Attachments,
+    ) -> Result<Vec<Published>, PublishError> {
+        self.publish_within(events, attachments, Patience::Tree).await
+    }
+
+    /// Publishes events in order and returns when all are durable; then says so to the hook of crash tests.
+    pub(crate) async fn publish_within(
+        &self,
+        events: Vec<Event>,
+        attachments: Attachments,
+        patience: Patience,
     ) -> Result<Vec<Published>, PublishError> {
         let hook = self.at_moment.as_ref();
         let durable = hook.map(|_| Moment::all(Stage::Durable, &events)).unwrap_or_default();
@@ -173,7 +194,7 @@ impl Shared {
         for request in requests(events) {
             // What is attached belongs to the last events or is needed by none before; the first request takes it.
             let attached = attachments.take().unwrap_or_default();
-            published.extend(self.publish_request(request, attached).await?);
+            published.extend(self.publish_request(request, attached, patience).await?);
         }
         if let Some(hook) = hook {
             hook.call(&durable);
@@ -181,21 +202,34 @@ impl Shared {
         Ok(published)
     }
 
+    /// Asks again with the same events, so that they are stored once, whatever became of the tries before.
     async fn publish_request(
         &self,
         events: Vec<Event>,
         attachments: Attachments,
+        patience: Patience,
     ) -> Result<Vec<Published>, PublishError> {
-        for _ in 1..PUBLISH_TRIES_MAX {
-            match self.publisher.publish_with(events.clone(), attachments.clone()).await {
-                Err(PublishError::Refused(error)) => {
-                    tracing::warn!(%error, "the log refused events of a plan; trying again");
-                    tokio::time::sleep(PUBLISH_PAUSE).await;
-                }
+        let mut tries = 1;
+        // Whether nobody knows what became of a try: the answer of a later one tells.
+        let mut is_open = false;
+        loop {
+            let error = match self.publisher.publish_with(events.clone(), attachments.clone()).await {
+                Err(error @ (PublishError::Refused(_) | PublishError::Unknown(_))) => error,
                 other => return other,
+            };
+            is_open |= matches!(error, PublishError::Unknown(_));
+            let is_away = matches!(&error, PublishError::Refused(why) if is_away(why));
+            let goes_on = match patience {
+                Patience::Tree => is_open || is_away || tries < PUBLISH_TRIES_MAX,
+                Patience::Caller => !is_open && tries < PUBLISH_TRIES_MAX,
+            };
+            if !goes_on {
+                return Err(error);
             }
+            tracing::warn!(%error, "the log did not take events of a plan; trying again");
+            tokio::time::sleep(PUBLISH_PAUSE).await;
+            tries = tries.saturating_add(1);
         }
-        self.publisher.publish_with(events, attachments).await
     }
 
     /// Makes a plan known to those who may ask for its end or its pause, until the entry is dropped.
@@ -245,16 +279,27 @@ impl Shared {
         }
     }
 
-    /// Follows what was published about a plan after a position.
+    /// Follows what was published about a plan after a position. A read that fails is tried again: for ever while the
+    /// store is away, else [`PUBLISH_TRIES_MAX`] times.
     pub(crate) async fn hear(&self, plan: &PlanId, mut after: Position) -> Result<(), StoreError> {
+        let mut tries = 0;
         loop {
             let types = FOLLOWED.into_iter().collect();
-            let page = self.repository.list_by_plan(plan, types, after, PageLimits::default()).await?;
+            let page = match self.repository.list_by_plan(plan, types, after, PageLimits::default()).await {
+                Ok(page) => page,
+                Err(error) if is_away(&error) || tries < PUBLISH_TRIES_MAX => {
+                    tracing::warn!(%plan, %error, "the events of a plan cannot be read; trying again");
+                    tokio::time::sleep(PUBLISH_PAUSE).await;
+                    tries += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             page.events.iter().for_each(|stored| self.follow(&stored.event));
             if page.at_head {
                 return Ok(());
             }
-            after = page.scanned_to;
+            (after, tries) = (page.scanned_to, 0);
         }
     }
 
@@ -265,16 +310,19 @@ impl Shared {
         Ok(page.plans.into_iter().next())
     }
 
-    /// Whether the log says that the plan is ours. Asked where others may own plans of the log.
+    /// Whether the log says that the plan is ours. Asked where others may own plans of the log, until it answers: that
+    /// it does not says nothing of the owner. What waits for it ends with its plan.
     pub(crate) async fn owns(&self, plan: &PlanId) -> bool {
         if !self.is_log_shared {
             return true;
         }
-        match self.row(plan).await {
-            Ok(row) => row.is_some_and(|row| row.owner.as_deref() == Some(&*self.executor_id)),
-            Err(error) => {
-                tracing::warn!(%plan, %error, "it cannot be found out who owns the plan");
-                false
+        loop {
+            match self.row(plan).await {
+                Ok(row) => return row.is_some_and(|row| row.owner.as_deref() == Some(&*self.executor_id)),
+                Err(error) => {
+                    tracing::warn!(%plan, %error, "it cannot be found out who owns the plan; trying again");
+                    tokio::time::sleep(PUBLISH_PAUSE).await;
+                }
             }
         }
     }
@@ -288,6 +336,11 @@ impl Shared {
     fn plans(&self) -> MutexGuard<'_, HashMap<PlanId, Stopper>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether a store failed because it does not answer now: it does again by itself.
+pub(crate) const fn is_away(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unreachable(_) | StoreError::Exhausted { .. })
 }
 
 /// Cuts a batch into requests that the log takes.

@@ -9,13 +9,13 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use planwire_bus::Attachments;
 use planwire_event::vocabulary::{Object, PROGRESS_CHARS_MAX, ToolCompleted, ToolProgress, Usage};
 use planwire_event::{PlanId, Timestamp};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::failure::{failure, text_within};
 use crate::output::fit;
@@ -146,8 +146,15 @@ async fn attempt(shared: &Shared, tree: &Tree, call: &Call, stop: &Stop) -> Resu
         reason = stop.wait() => return Err(stopped(&reason)),
         permit = shared.calls.acquire() => permit,
     };
-    if call.announced.elapsed() > STALE_AFTER && !shared.owns(&call.plan_id).await {
-        return Err(ToolError::new(INTERRUPTED, "another executor may have taken the plan over"));
+    if call.announced.elapsed() > STALE_AFTER {
+        let is_ours = tokio::select! {
+            biased;
+            reason = stop.wait() => return Err(stopped(&reason)),
+            is_ours = shared.owns(&call.plan_id) => is_ours,
+        };
+        if !is_ours {
+            return Err(ToolError::new(INTERRUPTED, "another executor has taken the plan over"));
+        }
     }
     let inner = Stopper::new();
     let arguments = call.slots.fill(call.arguments.clone(), &shared.secrets)?;

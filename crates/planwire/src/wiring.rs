@@ -134,20 +134,20 @@ impl House {
         }
     }
 
-    /// Goes on with the tree of one plan that a former process left open; gives its root.
+    /// Goes on with the tree of one plan that a former process left open; gives its root, or nothing if a process that
+    /// is alive runs it.
     ///
     /// # Errors
     ///
-    /// If the plan is unknown, has ended, or is run by somebody else.
-    pub(crate) async fn resume(&self, plan: &PlanId) -> Result<PlanId, Failure> {
+    /// If the plan is unknown, has ended, or is run by its publisher.
+    pub(crate) async fn resume(&self, plan: &PlanId) -> Result<Option<PlanId>, Failure> {
         let Some(engine) = &self.engine else { return Err(Failure::failed("no plans are run here")) };
-        engine.resume(plan).await.map_err(|error| match error {
-            ResumeError::Recovery(error) => Failure::new(Exit::Storage, error),
-            error @ ResumeError::Runs { .. } => {
-                Failure::new(Exit::Failed, error).hint("follow it with `planwire events --tree`")
-            }
-            error => Failure::new(Exit::Failed, error),
-        })
+        match engine.resume(plan).await {
+            Ok(root) => Ok(Some(root)),
+            Err(ResumeError::Runs { .. }) => Ok(None),
+            Err(ResumeError::Recovery(error)) => Err(Failure::new(Exit::Storage, error)),
+            Err(error) => Err(Failure::new(Exit::Failed, error)),
+        }
     }
 
     /// Starts a plan.

@@ -1,13 +1,13 @@
 //! What is ready: begins steps whose needs are done, as far as there is room.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use planwire_event::expression::Variables;
 use planwire_event::vocabulary::{DecisionMade, FailureReason, Object, ToolCalled, TypedPayload};
 use planwire_event::{Event, PlanId, Timestamp};
 use planwire_store::BLOB_BYTES_MAX;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::run::{Effect, Run};
 use super::steps::{Children, State};

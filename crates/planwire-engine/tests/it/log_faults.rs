@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use planwire_bus::Log;
+use planwire_bus::{Item, Log, StartAt};
 use planwire_event::vocabulary::{PlanCompleted, PlanStarted, SubplanSpawned};
-use planwire_event::{Event, IdGenerator, LogId, PlanId, SystemClock};
+use planwire_event::{Event, Filter, IdGenerator, LogId, PlanId, SystemClock};
 use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
 use serde_json::json;
 
+use crate::away::{Away, Fate};
 use crate::house::House;
 
 /// A writer whose disk is full for some appends after the first ones.
@@ -84,6 +85,79 @@ async fn disk_that_stays_full_leaves_the_plan_open_for_the_next_start() {
     }
     let open = house.bus.repository().plans(&Default::default()).await.unwrap();
     assert!(open.plans[0].status.is_open());
+}
+
+/// Longer than a log is waited for that has no room.
+const LONG: usize = 3 * planwire_engine::shared::PUBLISH_TRIES_MAX as usize;
+
+#[tokio::test(start_paused = true)]
+async fn log_that_is_away_for_long_at_any_append_ends_no_plan() {
+    // Appends of a run: the start, two calls, the end.
+    for (at, fate) in
+        (1..4).flat_map(|at| [Fate::Stored, Fate::NotStored, Fate::Refused].map(|fate| (at, fate)))
+    {
+        let away = Away::at(at, fate, LONG);
+        let house = House::over(away.log(&MemoryStore::new(LogId::from_random(5))), |config| config);
+        let events = house.run(DOCUMENT).await;
+        assert_eq!(events.outputs(), json!({"b": 1}), "append {at} {fate:?}");
+        assert_eq!(house.probe.calls().len(), 2, "append {at} {fate:?}");
+        assert_eq!(away.refused.load(Ordering::SeqCst), 0, "append {at} {fate:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_of_which_nobody_knows_whether_it_started_runs() {
+    for fate in [Fate::Stored, Fate::NotStored] {
+        let away = Away::at(0, fate, LONG);
+        let house = House::over(away.log(&MemoryStore::new(LogId::from_random(5))), |config| config);
+        let refused = house.try_start(DOCUMENT, json!({})).await.unwrap_err();
+        assert!(refused.to_string().contains("did not say whether"), "{refused}");
+        let mut events = house.bus.stream(Filter::all(), StartAt::Start).await.unwrap();
+        let Some(Item::Event(first)) = events.next().await.unwrap() else { panic!("{fate:?}: no event") };
+        let events = house.tree(first.event.plan_id()).await;
+        assert_eq!(events.outputs(), json!({"b": 1}), "{fate:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tree_that_is_adopted_while_the_log_goes_away_is_gone_on_with() {
+    for (fate, lists) in [(Fate::Stored, 0), (Fate::NotStored, 0), (Fate::Refused, 0), (Fate::Refused, LONG)]
+    {
+        let store = MemoryStore::new(LogId::from_random(5));
+        let former = House::with(store.clone(), |config| config);
+        let document = "{ plan: held, goal: g, steps: { a: { tool: test.gate, idempotent: true } } }";
+        let root = former.start(document).await;
+        former.probe.until_running(1).await;
+        former.engine.suspend().await;
+        former.bus.shutdown().await;
+        // With `lists`, what was published since the tree was read cannot be read for a while.
+        let away = Away::at(0, fate, if lists == 0 { LONG } else { 0 });
+        away.lists.store(lists, Ordering::SeqCst);
+        let house = House::over(away.log(&store), |config| config);
+        let recovered = house.engine.recover().await.unwrap();
+        assert_eq!(recovered.resumed + recovered.waiting, 1, "{fate:?} {lists}");
+        house.probe.gate.add_permits(1);
+        let events = house.tree(&root).await;
+        events.outputs();
+        assert_eq!(events.count("PlanAdopted"), 1, "{fate:?} {lists}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn plan_that_gave_up_ends_however_long_the_log_cannot_be_read() {
+    let store = MemoryStore::new(LogId::from_random(5));
+    let away = Arc::new(Away::default());
+    let house = House::over(away.log(&store), |config| config);
+    let document = "{ plan: p, goal: g, steps: { a: { tool: test.gate } } }";
+    let root = house.start(document).await;
+    house.probe.until_running(1).await;
+    away.plans.store(LONG, Ordering::SeqCst);
+    away.full.store(planwire_engine::shared::PUBLISH_TRIES_MAX as usize, Ordering::SeqCst);
+    house.probe.gate.add_permits(1);
+    while house.engine.open_trees() > 0 {
+        tokio::time::sleep(planwire_engine::shared::PUBLISH_PAUSE).await;
+    }
+    assert_eq!(house.tree(&root).await.failed().reason.as_str(), "interrupted");
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod asking;
+mod away;
 mod budgets;
 mod documents;
 mod ends;

@@ -49,12 +49,7 @@ const fn meaning(request: Request) -> &'static str {
 /// # Errors
 ///
 /// If the plan is unknown or has ended.
-pub(crate) async fn publish(
-    plan: &PlanId,
-    request: Request,
-    reason: &str,
-    place: &Place,
-) -> Result<bool, Failure> {
+async fn publish(plan: &PlanId, request: Request, reason: &str, place: &Place) -> Result<bool, Failure> {
     let repository = place.require_reader()?;
     let query = PlanQuery { scope: PlanScope::These(vec![plan.clone()]), ..PlanQuery::default() };
     if repository.plans(&query).await?.plans.is_empty() {

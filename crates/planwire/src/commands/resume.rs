@@ -5,14 +5,14 @@ use planwire_store::{EventRepository, PageLimits};
 
 use crate::access::Access;
 use crate::args::ResumeArguments;
-use crate::commands::{ask, run};
+use crate::commands::run;
 use crate::config::Settings;
 use crate::failure::{Exit, Failure};
 use crate::output::{Output, tell};
 use crate::place::Place;
-use crate::wiring::Request;
+use crate::wiring::{Request, Steering};
 
-/// Goes on with the tree of a plan. Where a server holds the log it does so already, and the plan is followed there.
+/// Goes on with the tree of a plan. Where a process that is alive runs it, that does so, and the plan is followed there.
 ///
 /// # Errors
 ///
@@ -23,15 +23,22 @@ pub(crate) async fn resume(
     place: &Place,
     output: Output,
 ) -> Result<Exit, Failure> {
-    if is_paused(place.require_reader()?.as_ref(), &arguments.plan).await? {
-        ask::publish(&arguments.plan, Request::Resume, "", place).await?;
-    }
-    let begin = async |access: &Access| match access {
-        Access::Here(house) => house.resume(&arguments.plan).await,
-        Access::Server(_) => {
-            tell("planwire: a server holds the log and goes on with its plans; following it there");
-            Ok(arguments.plan.clone())
+    let is_paused = is_paused(place.require_reader()?.as_ref(), &arguments.plan).await?;
+    let begin = async |access: &Access| {
+        let (root, steering) = match access {
+            Access::Here(house) => {
+                (house.resume(&arguments.plan).await?, Steering::Bus(house.publisher(), house.ids.clone()))
+            }
+            Access::Server(client) => (None, Steering::Server(client.clone())),
+        };
+        // Last, since it may end soon then.
+        if is_paused {
+            steering.ask(&arguments.plan, Request::Resume, "").await?;
         }
+        Ok(root.unwrap_or_else(|| {
+            tell("planwire: a process that is alive goes on with the plan; following it there");
+            arguments.plan.clone()
+        }))
     };
     run::until_end(settings, place, output, begin).await
 }

@@ -31,7 +31,15 @@ pub(crate) async fn serve(settings: &Settings, place: &Place, output: Output) ->
     let mut signals = Signals::catch()?;
     let mut house = House::open(place)?;
     house.start_engine(engine, Succession::Adopts).await?;
-    let recovered = house.recover().await?;
+    // The log may be away by now; who asks for the end does not wait for it.
+    let recovered = tokio::select! {
+        recovered = house.recover() => Some(recovered?),
+        _ = signals.next() => None,
+    };
+    let Some(recovered) = recovered else {
+        house.end(None, OpenPlans::Left).await;
+        return Ok(Exit::Completed);
+    };
     let config = ServerConfig { facts: facts.clone(), ..settings.server() };
     let serving = match house.serve(config).await {
         Ok(serving) => serving,
@@ -91,13 +99,17 @@ fn greet(
     let log = escape(&place.name());
     let facts: Vec<_> = facts.iter().map(|(name, value)| format!("{name} {value}")).collect();
     output.raw(&format!("planwire serves {log} at {url} ({})\n", facts.join(", ")))?;
-    match (recovered.resumed, recovered.ended) {
-        (0, 0) => Ok(()),
-        (resumed, 0) => output.raw(&format!("open plans that go on: {resumed}\n")),
-        (resumed, ended) => {
-            output.raw(&format!("open plans that go on: {resumed}; that cannot and were ended: {ended}\n"))
-        }
+    let of_open = [
+        (recovered.resumed, "that go on"),
+        (recovered.ended, "that cannot and were ended"),
+        (recovered.waiting, "of which that is not known yet"),
+    ];
+    let of_open = of_open.iter().filter(|(plans, _)| *plans > 0);
+    let of_open: Vec<_> = of_open.map(|(plans, what)| format!("{what}: {plans}")).collect();
+    if of_open.is_empty() {
+        return Ok(());
     }
+    output.raw(&format!("open plans {}\n", of_open.join("; ")))
 }
 
 fn farewell(open: usize) {

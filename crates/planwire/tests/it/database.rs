@@ -103,6 +103,39 @@ fn plans_of_a_process_that_is_gone_go_on_with_a_server() {
 }
 
 #[test]
+fn paused_plan_of_a_server_that_is_alive_is_resumed_and_followed_by_another_process() {
+    let Some(cluster) = Cluster::start("database paused_plan") else { return };
+    let (here, there) = (place(&cluster), place(&cluster));
+    let server = here.serve_documents();
+    let folder = here.folder("held");
+    let document = r#"
+plan: pausing
+goal: Wait, then write
+inputs: { folder: { type: path } }
+steps:
+  first: { tool: exec, with: { argv: [sh, -c, 'while [ -d "$0" ]; do sleep 0.05; done', "${inputs.folder}"] } }
+  second: { after: [first], tool: exec, with: { argv: [echo, done] } }
+outputs: { said: "${steps.second.output.stdout}" }
+"#;
+    let body = json!({"text": document, "name": "pausing.yaml", "inputs": {"folder": folder}});
+    let started: Value = serde_json::from_str(&server.http.post("/v1/plans", &body).body).expect("JSON");
+    let plan = started["plan_id"].as_str().expect("a plan").to_owned();
+    let mut seen = server.http.stream(&format!("/v1/plans/{plan}/events"), None);
+    let mut until = |name: &str| while seen.event().expect("an event")["event_type"] != name {};
+    until("ToolCalled");
+    there.run(&["pause", &plan]).text(0);
+    until("PauseRequested");
+    std::fs::remove_dir(&folder).expect("the folder");
+    until("ToolCompleted");
+    let resumed = there.run(&["--json", "resume", &plan]);
+    assert!(resumed.stderr.contains("following it there"), "{resumed:?}");
+    let events = resumed.json(0);
+    assert_eq!(events.last().expect("events")["payload"]["outputs"], json!({"said": "done\n"}));
+    assert!(events.iter().all(|event| event["event_type"] != "PlanAdopted"));
+    assert!(server.stop().success());
+}
+
+#[test]
 fn password_of_the_database_is_shown_by_nobody() {
     let Some(mut cluster) = Cluster::start("database password") else { return };
     let secret = cluster.url("planwire").replace("planwire@", "planwire:hunter2@");

@@ -1,20 +1,30 @@
 //! Two servers of one database, of which one is killed or stopped: the other goes on with its plans, and what the
-//! first says afterwards does not count.
+//! first says afterwards does not count. With three of them, one that has no plans is killed too.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::survivor::{self, Traces};
 use crate::cluster::Cluster;
 use crate::faults::chance::{Chance, count, percentile};
-use crate::harness::{Place, Server};
+use crate::harness::{Place, Server, eventually};
 
 /// Latest instant after the start of the plan at which its server is killed or stopped, in microseconds.
 const INSTANT_US_MAX: u64 = 250_000;
 /// Time after which a server that shows no life may be succeeded: the shortest there is.
 const GONE_AFTER_MS: &str = "2000";
+/// Time within which the plans of a server that is gone are those of another, where nothing else is configured.
+const TAKEN_OVER_MAX: Duration = Duration::from_secs(15);
+/// A call that lasts as long as the folder is there.
+const HELD: &str = r#"
+plan: held
+goal: Wait until the folder is gone
+inputs: { folder: { type: path } }
+steps:
+  wait: { tool: exec, idempotent: true, with: { argv: [sh, -c, 'while [ -d "$0" ]; do sleep 0.05; done', "${inputs.folder}"] } }
+"#;
 
 #[test]
 fn soak_plans_of_a_server_that_is_killed_or_stopped_are_the_other_one_s() {
@@ -74,6 +84,55 @@ fn check_round(cluster: &Cluster, schema: &str, stop: bool, chance: &mut Chance)
     let adoptions = owners(&events, &producers);
     survivor::check(&events, &traces, adoptions);
     (adoptions > 0).then_some(taken)
+}
+
+#[test]
+fn soak_plans_of_a_killed_server_are_taken_over_within_15_s_and_those_of_others_stay() {
+    let rounds = count(1, 20);
+    let Some(cluster) = Cluster::start("crash taken over") else { return };
+    let mut taken: Vec<_> =
+        (0..rounds).map(|round| check_taken_over(&cluster, &format!("kept_{round}"))).collect();
+    println!(
+        "{rounds} servers killed with a plan: taken over after p50 {:?}, max {:?}; of {rounds} without one: 0",
+        percentile(&mut taken, 50),
+        percentile(&mut taken, 100)
+    );
+}
+
+/// Of three servers, first one without plans is killed, then the one with a plan; gives the time until that was taken
+/// over.
+fn check_taken_over(cluster: &Cluster, schema: &str) -> Duration {
+    let places = [(); 3].map(|()| {
+        let mut place = Place::new();
+        place.set_variable("PLANWIRE_DB", cluster.url(schema));
+        place
+    });
+    let folder = places[0].folder("held");
+    let [owner, idle, staying] = places.each_ref().map(Place::serve_documents);
+    let body = json!({"text": HELD, "name": "held.yaml", "inputs": {"folder": folder}});
+    let started = owner.http.post("/v1/plans", &body);
+    assert!(started.status < 300, "{started:?}");
+    let of_type = |name: &str| {
+        let page = staying.http.get(&format!("/v1/events?event_type={name}")).json(200);
+        page["events"].as_array().expect("events").len()
+    };
+    eventually("the call", || (of_type("ToolCalled") == 1).then_some(()));
+
+    idle.kill();
+    let executors = || cluster.sql(&format!("SELECT count(*) FROM {schema}.executors")).trim().to_owned();
+    eventually("the other one is forgotten", || (executors() == "2").then_some(()));
+    assert_eq!(of_type("PlanAdopted"), 0);
+
+    let begun = Instant::now();
+    owner.kill();
+    eventually("the plan is taken over", || (of_type("PlanAdopted") == 1).then_some(()));
+    let taken = begun.elapsed();
+    assert!(taken <= TAKEN_OVER_MAX, "{taken:?}");
+    std::fs::remove_dir(&folder).expect("the folder");
+    let events = survivor::events_to_the_end(&staying);
+    assert_eq!(events.last().expect("an end")["event_type"], "PlanCompleted");
+    assert!(staying.stop().success());
+    taken
 }
 
 /// Lets a server go on that was stopped; it must find out that its plans are not its own.
