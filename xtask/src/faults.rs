@@ -17,8 +17,8 @@ use crate::workspace::Workspace;
 
 /// The modules of tests that bring faults about.
 const MODULES: &str = "test(/^(crash|faults|load|fatal)::/)";
-/// Members of a row that are counts, with their headings.
-const COUNTS: [(&str, &str); 8] = [
+/// The counts of a row by name, with their headings. A row that has none counts nothing of the kind.
+const COUNTS: [(&str, &str); 9] = [
     ("acked", "acked"),
     ("delivered", "delivered"),
     ("lost", "lost"),
@@ -27,6 +27,7 @@ const COUNTS: [(&str, &str); 8] = [
     ("gap", "gap"),
     ("reorder", "reorder"),
     ("altered", "altered"),
+    ("leak", "leak"),
 ];
 
 /// Brings about the faults whose tests have one of `filters` in their names, or all; true if nothing was broken.
@@ -114,7 +115,10 @@ fn table(rows: &[Value]) -> String {
 
 fn cells_of(row: &Value) -> Vec<String> {
     let text = |name: &str| row[name].as_str().unwrap_or_default().to_owned();
-    let counts = COUNTS.map(|(member, _)| row[member].to_string());
+    let counts = COUNTS.map(|(member, _)| match &row["counts"][member] {
+        Value::Null => String::new(),
+        count => count.to_string(),
+    });
     [text("fault"), text("done")].into_iter().chain(counts).chain([text("figures")]).collect()
 }
 
@@ -126,17 +130,24 @@ mod tests {
 
     #[test]
     fn rows_are_aligned_under_their_headings() {
-        let row = |fault: &str, acked: u64, figures: &str| {
+        let row = |fault: &str, counts: Value, figures: &str| json!({"fault": fault, "done": "3 cuts", "counts": counts, "figures": figures});
+        let counts = |acked: u64| {
             json!({
-                "fault": fault, "done": "3 cuts", "acked": acked, "delivered": 4, "lost": 0, "phantom": 0,
-                "duplicate": 0, "gap": 0, "reorder": 0, "altered": 0, "figures": figures,
+                "acked": acked, "delivered": 4, "lost": 0, "phantom": 0, "duplicate": 0, "gap": 0, "reorder": 0,
+                "altered": 0, "leak": 0,
             })
         };
         let expected = "\
-fault      done    acked  delivered  lost  phantom  dup  gap  reorder  altered  figures
-disk full  3 cuts  12345          4     0        0    0    0        0        0  back in 3 ms
-power      3 cuts      7          4     0        0    0    0        0        0";
-        assert_eq!(table(&[row("power", 7, ""), row("disk full", 12_345, "back in 3 ms")]), expected);
+fault      done    acked  delivered  lost  phantom  dup  gap  reorder  altered  leak  figures
+disk full  3 cuts  12345          4     0        0    0    0        0        0     0  back in 3 ms
+power      3 cuts      7          4     0        0    0    0        0        0     0
+tools      3 cuts                                                                     left 0";
+        let rows = [
+            row("power", counts(7), ""),
+            row("tools", Value::Null, "left 0"),
+            row("disk full", counts(12_345), "back in 3 ms"),
+        ];
+        assert_eq!(table(&rows), expected);
     }
 
     #[test]

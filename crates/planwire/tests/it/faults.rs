@@ -4,6 +4,8 @@
 //! - [`raw`]: HTTP that may break at any byte, and what was received until then
 //! - [`checker`]: what publishers were told and readers were given, held against the log
 //! - [`crowd`], [`author`]: publishers and readers that go on over every fault; one that waits for each answer
+//! - [`reader`]: a reader that resumes over as many streams as it takes
+//! - [`link`]: a network between clients and server that is slow, or a hole
 //! - [`row`]: what a test of one fault has to tell
 //! - [`mount`], [`shim`], [`cgroup`]: file systems and control groups of our own, and system calls that fail or are the
 //!   last
@@ -15,6 +17,7 @@
 //!   or file descriptors left, servers that are asked to end
 //! - [`postgres`]: what happens to PostgreSQL below servers that share a log in it
 //! - [`cut`], [`curl`], [`page`]: a client cut at any byte, `curl -N`, the page in a browser
+//! - [`storm`], [`slow`], [`hole`]: clients that all come back at once, over a slow network, over one that loses all
 //! - [`browser`]: what drives that browser
 //! - [`second`], [`copies`]: a second server on a file, backups of one that is written
 //! - [`panics`], [`callbacks`]: the writer panics; handlers that are slow, fail and panic
@@ -23,7 +26,7 @@
 //! - `servers`: MCP servers whose processes want to go on, in a build that has them
 //! - [`input`]: requests and documents that are none
 
-mod author;
+pub(crate) mod author;
 pub(crate) mod browser;
 mod callbacks;
 mod cgroup;
@@ -37,9 +40,11 @@ mod cut;
 mod descriptors;
 mod failing;
 mod flips;
+mod hole;
 mod huge;
 mod input;
 mod limits;
+mod link;
 mod locked;
 mod mount;
 mod older;
@@ -50,6 +55,7 @@ mod points;
 mod postgres;
 mod power;
 pub(crate) mod raw;
+pub(crate) mod reader;
 mod replacing;
 pub(crate) mod row;
 mod second;
@@ -57,5 +63,7 @@ mod second;
 mod servers;
 mod shim;
 mod shutdown;
+mod slow;
 mod space;
+mod storm;
 pub(crate) mod tools;

@@ -34,11 +34,43 @@ pub(crate) struct Claim {
     pub(crate) told: Told,
 }
 
+/// What a reader asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Wanted {
+    /// The plan that it follows; none follows all.
+    pub(crate) plan: Option<String>,
+    /// The type of event that it follows; none follows all.
+    pub(crate) event_type: Option<String>,
+    /// The position after which it began.
+    pub(crate) after: u64,
+    /// The position up to which it was served; none where nothing ended it before the log's end.
+    pub(crate) until: Option<u64>,
+}
+
+impl Wanted {
+    /// Everything of one plan.
+    pub(crate) fn plan(plan: &str) -> Self {
+        Self { plan: Some(plan.to_owned()), ..Self::default() }
+    }
+
+    /// Everything of one type.
+    pub(crate) fn event_type(event_type: &str) -> Self {
+        Self { event_type: Some(event_type.to_owned()), ..Self::default() }
+    }
+
+    fn has(&self, line: &Line) -> bool {
+        let Self { plan, event_type, after, until } = self;
+        line.position > *after
+            && until.is_none_or(|until| line.position <= until)
+            && plan.as_ref().is_none_or(|plan| *plan == line.plan_id)
+            && event_type.as_ref().is_none_or(|event_type| *event_type == line.event_type)
+    }
+}
+
 /// What one reader was given, in the order in which it came.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
-    /// The plan that it follows; none follows all.
-    pub(crate) plan: Option<String>,
+    pub(crate) wanted: Wanted,
     /// Position, and a digest of the event's text.
     pub(crate) delivered: Vec<(u64, u64)>,
 }
@@ -49,6 +81,7 @@ pub(crate) struct Line {
     pub(crate) position: u64,
     pub(crate) seq: u64,
     pub(crate) event_id: String,
+    pub(crate) event_type: String,
     pub(crate) plan_id: String,
     pub(crate) payload: String,
     pub(crate) digest: u64,
@@ -64,6 +97,7 @@ impl Line {
             position: number_of("position"),
             seq: number_of("seq"),
             event_id: text_of("event_id"),
+            event_type: text_of("event_type"),
             plan_id: text_of("plan_id"),
             payload: event["payload"].to_string(),
             digest: digest(text),
@@ -98,7 +132,7 @@ pub(crate) struct Counts {
 pub(crate) struct Broken {
     /// Acknowledged and not in the log.
     pub(crate) lost: usize,
-    /// Delivered or stored, and not in the log, refused, published by nobody, or of another plan than asked for.
+    /// Delivered or stored, and not in the log, refused, or published by nobody.
     pub(crate) phantom: usize,
     /// Stored or delivered twice.
     pub(crate) duplicate: usize,
@@ -108,6 +142,8 @@ pub(crate) struct Broken {
     pub(crate) reorder: usize,
     /// Delivered or stored with other content or at another place than acknowledged.
     pub(crate) altered: usize,
+    /// Delivered to a reader that asked for others.
+    pub(crate) leak: usize,
     /// Refused, though nothing is wrong with it if the log is whole.
     pub(crate) refused: usize,
 }
@@ -126,16 +162,18 @@ impl Counts {
         self.broken.gap += broken.gap;
         self.broken.reorder += broken.reorder;
         self.broken.altered += broken.altered;
+        self.broken.leak += broken.leak;
         self.broken.refused += broken.refused;
     }
 
     /// One line for people.
     pub(crate) fn line(&self) -> String {
         let Self { stored, acked, unknown, delivered, broken } = self;
-        let Broken { lost, phantom, duplicate, gap, reorder, altered, refused } = broken;
+        let Broken { lost, phantom, duplicate, gap, reorder, altered, leak, refused } = broken;
         format!(
             "stored {stored}, acked {acked}, unknown {unknown}, delivered {delivered}; \
-             lost {lost}, phantom {phantom}, duplicate {duplicate}, gap {gap}, reorder {reorder}, altered {altered}, refused {refused}"
+             lost {lost}, phantom {phantom}, duplicate {duplicate}, gap {gap}, reorder {reorder}, altered {altered}, \
+             leak {leak}, refused {refused}"
         )
     }
 }
@@ -145,10 +183,7 @@ pub(crate) fn check(log: &[Line], claims: &[Claim], readings: &[Reading]) -> Cou
     let mut counts = Counts { stored: log.len(), ..Counts::default() };
     check_log(log, &mut counts.broken);
     check_claims(log, claims, &mut counts);
-    for reading in readings {
-        counts.delivered += reading.delivered.len();
-        check_reading(log, reading, &mut counts.broken);
-    }
+    check_readings(log, readings, &mut counts);
     counts
 }
 
@@ -190,16 +225,33 @@ fn check_claims(log: &[Line], claims: &[Claim], counts: &mut Counts) {
     counts.broken.phantom += strangers.count();
 }
 
-fn check_reading(log: &[Line], reading: &Reading, broken: &mut Broken) {
-    let wanted = |line: &&Line| reading.plan.as_ref().is_none_or(|plan| *plan == line.plan_id);
-    let expected: HashMap<u64, &Line> = log.iter().filter(wanted).map(|line| (line.position, line)).collect();
+fn check_readings(log: &[Line], readings: &[Reading], counts: &mut Counts) {
+    let places: HashMap<u64, &Line> = log.iter().map(|line| (line.position, line)).collect();
+    // Many readers ask for the same, and a log is long.
+    let mut wanted: HashMap<&Wanted, usize> = HashMap::new();
+    for reading in readings {
+        counts.delivered += reading.delivered.len();
+        let given = check_reading(&places, reading, &mut counts.broken);
+        let all = *wanted
+            .entry(&reading.wanted)
+            .or_insert_with(|| log.iter().filter(|line| reading.wanted.has(line)).count());
+        counts.broken.gap += all - given;
+    }
+}
+
+/// Gives how many events of the log the reader has of those that it asked for.
+fn check_reading(places: &HashMap<u64, &Line>, reading: &Reading, broken: &mut Broken) -> usize {
     let mut seen = HashSet::new();
     let mut last = 0;
     for (position, digest) in &reading.delivered {
-        let Some(line) = expected.get(position) else {
+        let Some(line) = places.get(position) else {
             broken.phantom += 1;
             continue;
         };
+        if !reading.wanted.has(line) {
+            broken.leak += 1;
+            continue;
+        }
         broken.altered += usize::from(line.digest != *digest);
         if !seen.insert(*position) {
             broken.duplicate += 1;
@@ -208,7 +260,7 @@ fn check_reading(log: &[Line], reading: &Reading, broken: &mut Broken) {
         }
         last = last.max(*position);
     }
-    broken.gap += expected.len() - seen.len();
+    seen.len()
 }
 
 #[cfg(test)]
@@ -217,7 +269,16 @@ mod tests {
 
     fn line(position: u64, seq: u64, plan: &str) -> Line {
         let event_id = format!("e{position}");
-        Line { position, seq, event_id, plan_id: plan.into(), payload: "{}".into(), digest: position * 7 }
+        let event_type = if seq == 1 { "PlanStarted" } else { "acme.note" };
+        Line {
+            position,
+            seq,
+            event_id,
+            event_type: event_type.into(),
+            plan_id: plan.into(),
+            payload: "{}".into(),
+            digest: position * 7,
+        }
     }
 
     fn log() -> Vec<Line> {
@@ -235,8 +296,12 @@ mod tests {
     }
 
     fn broken(log: &[Line], claims: &[Claim], plan: Option<&str>, positions: &[u64]) -> Broken {
+        given(log, claims, Wanted { plan: plan.map(Into::into), ..Wanted::default() }, positions)
+    }
+
+    fn given(log: &[Line], claims: &[Claim], wanted: Wanted, positions: &[u64]) -> Broken {
         let delivered = positions.iter().map(|position| (*position, position * 7)).collect();
-        check(log, claims, &[Reading { plan: plan.map(Into::into), delivered }]).broken
+        check(log, claims, &[Reading { wanted, delivered }]).broken
     }
 
     #[test]
@@ -256,7 +321,19 @@ mod tests {
         check(broken(&log(), &claims(), None, &[1, 2, 2, 3]), Broken { duplicate: 1, ..zero });
         check(broken(&log(), &claims(), None, &[2, 1, 3]), Broken { reorder: 1, ..zero });
         check(broken(&log(), &claims(), None, &[1, 2, 3, 4]), Broken { phantom: 1, ..zero });
-        check(broken(&log(), &claims(), Some("a"), &[1, 2, 3]), Broken { phantom: 1, ..zero });
+        check(broken(&log(), &claims(), Some("a"), &[1, 2, 3]), Broken { leak: 1, ..zero });
+        check(broken(&log(), &claims(), Some("a"), &[3]), Broken { gap: 1, ..zero });
+        let notes = Wanted::event_type("acme.note");
+        check(given(&log(), &claims(), notes.clone(), &[3]), zero);
+        check(given(&log(), &claims(), notes.clone(), &[2, 3]), Broken { leak: 1, ..zero });
+        check(given(&log(), &claims(), notes, &[]), Broken { gap: 1, ..zero });
+        let late = Wanted { after: 1, ..Wanted::default() };
+        check(given(&log(), &claims(), late.clone(), &[2, 3]), zero);
+        check(given(&log(), &claims(), late.clone(), &[1, 2, 3]), Broken { leak: 1, ..zero });
+        check(given(&log(), &claims(), late, &[3]), Broken { gap: 1, ..zero });
+        let cut_off = Wanted { until: Some(2), ..Wanted::default() };
+        check(given(&log(), &claims(), cut_off.clone(), &[1, 2]), zero);
+        check(given(&log(), &claims(), cut_off, &[1]), Broken { gap: 1, ..zero });
         check(broken(&log()[..2], &claims(), None, &[1, 2]), Broken { lost: 1, ..zero });
         check(broken(&log(), &claims()[..2], None, &[1, 2, 3]), Broken { phantom: 1, ..zero });
         let mut refused = claims();

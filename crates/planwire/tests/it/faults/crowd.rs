@@ -12,7 +12,7 @@ use planwire_event::IdGenerator;
 use serde_json::{Value, json};
 
 use super::chance::Chance;
-use super::checker::{Claim, Counts, Line, Reading, Told, check, digest};
+use super::checker::{Claim, Counts, Line, Reading, Told, Wanted, check, digest};
 use super::raw::{Raw, RawStream, position_of};
 use crate::harness::{PATIENCE, Place, Server, eventually};
 
@@ -56,6 +56,10 @@ pub(crate) struct Stage {
     kinds: Mutex<BTreeMap<String, u64>>,
     /// Event streams that were served.
     streams: AtomicU64,
+    /// Event streams that broke off without saying that nothing follows.
+    broken_off: AtomicU64,
+    /// What others than the crowd published, or were told of.
+    others: Mutex<Vec<Claim>>,
     /// The longest time that a request was not answered, in milliseconds.
     slowest_ms: AtomicU64,
     finishing: AtomicBool,
@@ -81,6 +85,16 @@ impl Stage {
     /// Requests that were answered with 5xx so far, and the longest time in which none came, in milliseconds.
     pub(crate) fn refused(&self) -> (u64, u64) {
         (self.refused.load(Ordering::Acquire), self.slowest_ms.load(Ordering::Acquire))
+    }
+
+    /// Event streams that broke off so far, instead of ending in order.
+    pub(crate) fn broken_off(&self) -> u64 {
+        self.broken_off.load(Ordering::Acquire)
+    }
+
+    /// Adds what others than the crowd published into the same log, or were told of.
+    pub(crate) fn claim(&self, claims: Vec<Claim>) {
+        self.others.lock().expect("no thread panicked").extend(claims);
     }
 
     fn was_acked(&self, publisher: usize, events: u64) {
@@ -229,6 +243,8 @@ pub(crate) fn survive_on(
         }
         (claims, readings)
     });
+    let others = stage.others.into_inner().expect("no thread panicked");
+    let claims: Vec<Claim> = claims.into_iter().chain(others).collect();
     let counts = check(&log_of(place), &claims, &readings);
     let recoveries = stage.recoveries.into_inner().expect("no thread panicked");
     Survived { counts, recoveries, streams: stage.streams.into_inner() }
@@ -393,7 +409,8 @@ pub(crate) fn told(answer: &[u8]) -> Vec<Told> {
 fn read(stage: &Stage, number: usize, plan: Option<String>) -> Reading {
     let path =
         plan.as_ref().map_or_else(|| "/v1/events".to_owned(), |plan| format!("/v1/plans/{plan}/events"));
-    let mut reading = Reading { plan, delivered: Vec::new() };
+    let wanted = Wanted { plan, ..Wanted::default() };
+    let mut reading = Reading { wanted, delivered: Vec::new() };
     let mut cursor: Option<String> = None;
     while !stage.abandoned.load(Ordering::Acquire) {
         let stream = stage.url(number).map(|url| RawStream::open(&url, &path, cursor.as_deref()));
@@ -420,6 +437,8 @@ fn read(stage: &Stage, number: usize, plan: Option<String>) -> Reading {
                 return reading;
             }
         }
+        let broken_off = stream.status() == Some(200) && !stream.has_ended();
+        stage.broken_off.fetch_add(u64::from(broken_off), Ordering::AcqRel);
         match stream.status() {
             // The plan had ended, and so had this reading.
             Some(204) => return reading,

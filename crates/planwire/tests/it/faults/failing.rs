@@ -83,12 +83,14 @@ fn fail_at(rule: Rule) -> (Outcome, Counts) {
     server.running.signal(Signal::TERM);
     let code = server.running.end().0.code();
     assert_eq!(code, Some(if stopped { STORAGE } else { 0 }), "{rule:?}");
-    let reading = reader.join().expect("a reader");
+    let mut reading = reader.join().expect("a reader");
     let shown = reading.delivered.iter().map(|(position, _)| *position).max();
     assert!(shown <= Some(head), "{rule:?}: {shown:?} was shown and {head} acknowledged");
+    // Its stream ended with the server.
+    reading.wanted.until = shown;
     shim::unload(&mut place);
     let outcome = settle(&place, &mut author, status.is_some(), stopped, trigger.was_hit());
-    (outcome, author.check(&place, &[]))
+    (outcome, author.check(&place, &[reading]))
 }
 
 /// Starts the server anew and asks about the event whose outcome is unknown.

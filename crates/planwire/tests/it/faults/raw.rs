@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Duration;
 
 use crate::harness::PATIENCE;
 
@@ -19,6 +20,11 @@ impl Raw {
     pub(crate) fn connect(url: &str) -> io::Result<Self> {
         let (authority, stream) = connect(url)?;
         Ok(Self { authority, reader: BufReader::new(stream) })
+    }
+
+    /// Waits no longer than this for each part of an answer.
+    pub(crate) fn set_patience(&self, patience: Duration) {
+        self.reader.get_ref().set_read_timeout(Some(patience)).expect("a time");
     }
 
     /// Sends JSON; gives the status and the body.
@@ -116,6 +122,35 @@ impl RawStream {
         self.decoder.status
     }
 
+    /// When a refusal asks to come again.
+    pub(crate) const fn retry_after(&self) -> Option<Duration> {
+        self.decoder.retry_after
+    }
+
+    /// Whether the server has said that nothing follows.
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.decoder.ended
+    }
+
+    /// The connection below.
+    pub(crate) const fn socket(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    /// Waits for the status of a stream of which nothing was read, and leaves it unread.
+    pub(crate) fn peek_status(&self) -> io::Result<u16> {
+        let mut line = [0; 12];
+        loop {
+            match self.stream.peek(&mut line)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                length if length == line.len() => break,
+                _ => {}
+            }
+        }
+        let code = std::str::from_utf8(&line[9..]).expect("a status line");
+        Ok(code.parse().expect("a status"))
+    }
+
     /// Reads at most `bytes_max` bytes and gives the frames that are whole by then; none at the end of the stream.
     pub(crate) fn read(&mut self, bytes_max: usize) -> io::Result<Option<Vec<RawFrame>>> {
         let mut bytes = vec![0; bytes_max.min(READ_BYTES)];
@@ -161,6 +196,7 @@ struct Decoder {
     raw: Vec<u8>,
     body: Vec<u8>,
     status: Option<u16>,
+    retry_after: Option<Duration>,
     /// Bytes of the chunk that are still to come, with its line end.
     chunk_left: usize,
     ended: bool,
@@ -186,6 +222,7 @@ impl Decoder {
             let Some(end) = find(&self.raw, b"\r\n\r\n") else { return };
             let code = std::str::from_utf8(&self.raw[9..12]).expect("a status line");
             self.status = Some(code.parse().expect("a status"));
+            self.retry_after = retry_after(&self.raw[..end]);
             at = end + 4;
         }
         while !self.ended && at < self.raw.len() {
@@ -208,6 +245,12 @@ impl Decoder {
         }
         self.raw.drain(..at);
     }
+}
+
+fn retry_after(head: &[u8]) -> Option<Duration> {
+    let head = std::str::from_utf8(head).expect("a head of ASCII").to_ascii_lowercase();
+    let seconds = head.lines().find_map(|line| line.strip_prefix("retry-after: "))?;
+    Some(Duration::from_secs(seconds.parse().expect("seconds")))
 }
 
 fn find(bytes: &[u8], pattern: &[u8]) -> Option<usize> {

@@ -5,7 +5,7 @@
 use std::io::Write as _;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::chance::percentile;
 use super::checker::{Broken, Counts};
@@ -17,19 +17,20 @@ const ROWS_VARIABLE: &str = "PLANWIRE_FAULTS_FILE";
 pub(crate) struct Row {
     fault: &'static str,
     done: String,
-    counts: Counts,
+    /// None where nothing is published and read, so that no count is printed that nobody made.
+    counts: Option<Counts>,
     figures: Vec<String>,
 }
 
 impl Row {
     /// `done` says how often the fault was brought about.
     pub(crate) fn new(fault: &'static str, done: impl Into<String>) -> Self {
-        Self { fault, done: done.into(), counts: Counts::default(), figures: Vec::new() }
+        Self { fault, done: done.into(), counts: None, figures: Vec::new() }
     }
 
     /// What the checker counted.
     pub(crate) const fn counts(mut self, counts: Counts) -> Self {
-        self.counts = counts;
+        self.counts = Some(counts);
         self
     }
 
@@ -48,22 +49,29 @@ impl Row {
     /// Tells, then demands that nothing is broken.
     pub(crate) fn check(self) {
         self.tell();
-        assert_eq!(self.counts.broken, Broken::default(), "{}: {}", self.fault, self.counts.line());
+        let Some(counts) = self.counts else { return };
+        assert_eq!(counts.broken, Broken::default(), "{}: {}", self.fault, counts.line());
     }
 
     /// Tells without a demand, for what must break something.
     #[expect(clippy::print_stdout, reason = "a test of counts says what it counted")]
     pub(crate) fn tell(&self) {
         let Self { fault, done, counts, figures } = self;
-        println!("{fault}: {done}; {}; {}", counts.line(), figures.join("; "));
+        let figures = figures.join("; ");
+        let counted = counts.map_or_else(String::new, |counts| format!("{}; ", counts.line()));
+        println!("{fault}: {done}; {counted}{figures}");
         let Some(path) = std::env::var_os(ROWS_VARIABLE) else { return };
-        let Broken { lost, phantom, duplicate, gap, reorder, altered, refused } = counts.broken;
-        let line = json!({
-            "fault": fault, "done": done, "acked": counts.acked, "delivered": counts.delivered, "lost": lost,
-            "phantom": phantom + refused, "duplicate": duplicate, "gap": gap, "reorder": reorder, "altered": altered,
-            "figures": figures.join("; "),
-        });
+        let counts = counts.map(|counts| counts_of(&counts));
+        let line = json!({"fault": fault, "done": done, "counts": counts, "figures": figures});
         let file = std::fs::OpenOptions::new().append(true).create(true).open(path);
         file.and_then(|mut file| writeln!(file, "{line}")).expect("the file of rows can be written");
     }
+}
+
+fn counts_of(counts: &Counts) -> Value {
+    let Broken { lost, phantom, duplicate, gap, reorder, altered, leak, refused } = counts.broken;
+    json!({
+        "acked": counts.acked, "delivered": counts.delivered, "lost": lost, "phantom": phantom + refused,
+        "duplicate": duplicate, "gap": gap, "reorder": reorder, "altered": altered, "leak": leak,
+    })
 }
