@@ -9,7 +9,6 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::chance::{Chance, count};
-use super::checker::{Broken, Counts};
 use super::crowd::{Crowd, Stage, Survived, survive};
 use super::mount::Mounted;
 use super::row::Row;
@@ -75,8 +74,10 @@ fn soak_power_cut_below_sqlite_loses_rows_of_another_program_with_normal_and_non
             acked += committed;
             lost += committed.saturating_sub(found);
         }
-        let counts = Counts { acked, broken: Broken { lost, ..Broken::default() }, ..Counts::default() };
-        Row::new(row, format!("{cuts} cuts")).counts(counts).figure(figure).tell();
+        Row::new(row, format!("{cuts} cuts"))
+            .figure(format!("committed {acked}, lost {lost}"))
+            .figure(figure)
+            .tell();
         lost
     };
     let full = lost("FULL", "power cut below another program, synchronous=FULL", "must lose none");
