@@ -182,16 +182,13 @@ impl Handling {
         }
         // No call begins from the first step on.
         let mut leaving = Box::pin(self.bus.unsubscribe_and_wait(subscription));
-        match futures_util::poll!(&mut leaving) {
-            Poll::Ready(left) => self.left(id, left),
-            Poll::Pending => {
-                self.left(id, Ok(()));
-                let waited = leaving.await;
-                let runs = self.sim.lock().handlers.known.get(&id).is_some_and(|known| known.running);
-                if waited.is_err() || runs {
-                    self.accuse(id, format_args!("its end was waited for: {waited:?}, a call runs: {runs}"));
-                }
-            }
+        let first = futures_util::poll!(&mut leaving);
+        let waited = first.is_pending();
+        self.left(id, if let Poll::Ready(told) = first { told } else { Ok(()) });
+        let told = if let Poll::Ready(told) = first { told } else { leaving.await };
+        let runs = self.sim.lock().handlers.known.get(&id).is_some_and(|known| known.running);
+        if told.is_ok() && runs || told.is_err() && waited {
+            self.accuse(id, format_args!("its end was waited for: {told:?}, a call runs: {runs}"));
         }
     }
 
