@@ -355,7 +355,8 @@ impl Begin {
         let has_started = published.is_ok();
         let _ = answer.send(published);
         // Whoever asked knows that it may be stored. If it is, the tree is ours, and nobody else would run it.
-        if !has_started && !(is_unknown && shared.publish(events, document).await.is_ok()) {
+        let runs = has_started || is_unknown && shared.publish(events, document).await.is_ok();
+        if !runs {
             return None;
         }
         tree.is_stored(resolved.digest);
