@@ -73,12 +73,12 @@ fn killed_before_or_after_any_event_to_people_the_plan_goes_on_to_the_same_end()
     }
     let mut kills = 0;
     for event_type in TYPES {
-        for (stage, _) in STAGES {
-            let killed =
-                (1..).take_while(|number| check(Kill { event_type, stage, number: *number })).count();
-            assert!(killed > 0, "there is no {event_type}");
-            kills += killed;
-        }
+        let [before, durable] = STAGES.map(|(stage, _)| {
+            (1..).take_while(|number| check(Kill { event_type, stage, number: *number })).count()
+        });
+        // A call may end as soon as its progress can be read, before who published it is told: then nobody is there.
+        assert!(before > 0 && (durable > 0 || event_type == "ToolProgress"), "there is no {event_type}");
+        kills += before + durable;
     }
     println!(
         "{kills} kills before and after events of {} types: the same outputs, questions open or closed twice: 0",
