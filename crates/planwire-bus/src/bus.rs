@@ -278,6 +278,11 @@ impl EventBus {
         self.inner.shared.info.log_id
     }
 
+    /// The logs that this one continues.
+    pub fn lineage(&self) -> impl Iterator<Item = LogId> + '_ {
+        self.inner.shared.info.lineage.iter().map(|(log, _)| *log)
+    }
+
     /// The last durable event.
     #[must_use]
     pub fn tail(&self) -> Cursor {

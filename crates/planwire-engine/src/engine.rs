@@ -67,6 +67,10 @@ pub struct EngineConfig {
     pub documents: BTreeMap<String, Resolved>,
     /// Where relative paths of registered documents start; absolute. Default: `/`.
     pub folder: PathBuf,
+    /// Holds the working folder of each tree whose document came over the network, which is made for it and removed after
+    /// its end; absolute, of this user alone, and the [`work`](crate::launcher::Sandbox::work) of sandboxes. Default:
+    /// none, they work in `folder`.
+    pub work: Option<PathBuf>,
     /// Trees that run at a time; more are refused. Default: [`PLANS_MAX_DEFAULT`].
     pub plans_max: usize,
     /// What each tree may use, whatever its document says. Default: [`TREE_CALLS_MAX_DEFAULT`] tool calls, and no limit of
@@ -95,6 +99,7 @@ impl Default for EngineConfig {
         Self {
             documents: BTreeMap::new(),
             folder: PathBuf::from("/"),
+            work: None,
             plans_max: PLANS_MAX_DEFAULT,
             limits: TreeLimits { tool_calls: Some(TREE_CALLS_MAX_DEFAULT), ..TreeLimits::NONE },
             timeout_max: None,
@@ -263,14 +268,14 @@ impl Engine {
             inner.refuse_started(plan_id).await?;
         }
         let source = source_of(&request.document);
-        let (resolved, folder) = inner.resolve(request.document)?;
+        let plan_id = plan_id.unwrap_or_else(|| inner.shared.ids.next_plan_id());
+        let (resolved, folder) = inner.resolve(&plan_id, request.document)?;
         inner.check_secrets(&resolved)?;
         let inputs = resolved
             .document
             .check_inputs(&request.inputs, &folder)
             .map_err(|error| inner.inputs_refused(&error))?;
         inner.check_input_names(&inputs)?;
-        let plan_id = plan_id.unwrap_or_else(|| inner.shared.ids.next_plan_id());
         let place = inner.take_place(&plan_id)?;
         let payload = PlanStarted {
             name: resolved.document.name.clone(),
@@ -360,8 +365,16 @@ impl Begin {
             return None;
         }
         tree.is_stored(resolved.digest);
-        Some(run_plan(shared, tree, plan).await)
+        Some(run_root(shared, tree, plan).await)
     }
+}
+
+/// Runs the root of a tree to its end.
+async fn run_root(shared: Arc<Shared>, tree: Arc<Tree>, plan: Plan) -> PlanEnd {
+    if let Some(work) = &shared.work {
+        work.make(&tree.folder).await;
+    }
+    run_plan(shared, tree, plan).await
 }
 
 impl Drop for Inner {
@@ -372,7 +385,7 @@ impl Drop for Inner {
 }
 
 impl Inner {
-    fn resolve(&self, source: DocumentSource) -> Result<(Resolved, Arc<Path>), StartError> {
+    fn resolve(&self, root: &PlanId, source: DocumentSource) -> Result<(Resolved, Arc<Path>), StartError> {
         match source {
             DocumentSource::Registered(name) => match self.documents.get(&name) {
                 Some(resolved) => Ok((resolved.clone(), Arc::clone(&self.folder))),
@@ -389,7 +402,8 @@ impl Inner {
             DocumentSource::Received { text, name } => {
                 let resolved = Document::parse_with(&text, &name, Folder::None, &self.shared.tools)
                     .map_err(|found| self.invalid(&found.to_string(), found.list()))?;
-                Ok((resolved, Arc::clone(&self.folder)))
+                let own = self.shared.work.as_ref().and_then(|work| work.of_new(root));
+                Ok((resolved, own.map_or_else(|| Arc::clone(&self.folder), Arc::from)))
             }
         }
     }
@@ -501,6 +515,10 @@ impl Inner {
             match AssertUnwindSafe(run).catch_unwind().await {
                 Ok(Some(PlanEnd::Completed(..) | PlanEnd::Failed(..)) | None) => {}
                 Ok(Some(PlanEnd::Lost)) | Err(_) => inner.end_lost(&place.plan_id).await,
+            }
+            // In its place, so that no more trees are cleared at a time than may run.
+            if let Some(work) = &inner.shared.work {
+                work.clear(&inner.shared, &place.plan_id).await;
             }
         });
         if let Some(place) = self.roots().get_mut(&plan_id) {

@@ -124,6 +124,8 @@ impl Launcher {
             && folder != Path::new("/")
         {
             sandbox.writable.insert(folder.into());
+            sandbox.own =
+                sandbox.work.as_deref().filter(|work| folder.parent() == Some(work)).map(|_| folder.into());
         }
         Launch {
             argv: Vec::new(),

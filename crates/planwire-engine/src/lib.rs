@@ -17,6 +17,7 @@
 //! - [`policy`]: what the operator lets documents do.
 //! - [`secrets`], [`redaction`]: values that tools get and events never have.
 //! - [`budget`]: what the plans of a tree may use together.
+//! - `work`: working folders of trees whose documents came over the network.
 //! - [`stop`]: the request to end, handed down a tree; `pause`: the request to begin nothing new.
 //! - [`moment`]: the moments around a publish, for tests of crashes.
 
@@ -50,6 +51,7 @@ pub mod tool_init;
 pub mod tool_runner;
 pub mod tool_set;
 pub mod tools;
+mod work;
 
 pub use budget::{TreeLimits, WARN_PERCENT};
 pub use engine::{Engine, EngineConfig, JoinError, Recovered, RecoveryError, ResumeError, Succession};

@@ -78,12 +78,14 @@ impl Section {
 /// The default lets the operator's documents do everything, and those that come over the network nothing.
 ///
 /// ```
-/// use planwire_engine::policy::{Pattern, Policy, Reach, Rule, Source, Subject, Verdict};
+/// use planwire_engine::policy::reach::Below;
+/// use planwire_engine::policy::{Pattern, Place, Policy, Reach, Rule, Source, Subject, Verdict};
 ///
 /// let mut policy = Policy::default();
 /// policy.deny.push(Rule { tools: vec![Pattern::text("file.w*").unwrap()], ..Rule::named("nothing is written") });
 /// let (arguments, reach) = (Default::default(), Reach::default());
-/// let call = Subject { tool: "file.write", arguments: &arguments, reach: &reach };
+/// let folder = Place::at("/work".as_ref(), Below::Nothing);
+/// let call = Subject { tool: "file.write", arguments: &arguments, reach: &reach, folder: &folder };
 /// assert_eq!(policy.judge(Source::Own, &call), Verdict::Deny { rule: Some("nothing is written".into()) });
 /// ```
 #[derive(Clone, Debug)]

@@ -31,6 +31,7 @@ use crate::redaction::redact_payload;
 use crate::secrets::Secrets;
 use crate::stop::{StopReason, Stopper};
 use crate::tool_set::ToolSet;
+use crate::work::Work;
 
 /// Plans of one tree, the ended ones included.
 pub const TREE_PLANS_MAX: usize = 50_000;
@@ -86,6 +87,8 @@ pub(crate) struct Shared {
     pub(crate) policy_ask: Ask,
     pub(crate) calls: Semaphore,
     pub(crate) at_moment: Option<AtMoment>,
+    /// Working folders of trees whose documents came over the network, if each has its own.
+    pub(crate) work: Option<Work>,
     /// Longest time of a tree.
     pub(crate) timeout_max: Option<Duration>,
     /// Whether other executors may run plans of the log.
@@ -117,6 +120,7 @@ impl Shared {
             policy_ask: Ask::by_policy(),
             calls: Semaphore::new(crate::tool_runner::CALLS_MAX),
             at_moment: config.at_moment.clone(),
+            work: config.work.as_deref().map(|parent| Work::new(parent, bus)),
             timeout_max: config.timeout_max,
             is_log_shared: config.executors.is_some(),
             waiters: Waiters::default(),

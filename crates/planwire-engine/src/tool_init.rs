@@ -32,7 +32,7 @@ mod namespace;
 pub(crate) mod probe;
 mod program;
 pub(crate) mod sandbox;
-mod scratch;
+pub(crate) mod scratch;
 mod supervisor;
 mod watch;
 

@@ -20,7 +20,8 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::failure::{failure, text_within};
 use crate::output::fit;
 use crate::policy::gate::Approval;
-use crate::policy::{DENIED, Gate, Source};
+use crate::policy::reach::Below;
+use crate::policy::{DENIED, Gate, Place, Source};
 use crate::progress::{PROGRESS_PAUSE, Progress, Said};
 use crate::redaction::{Edges, Redactor};
 use crate::secrets::slots::Slots;
@@ -190,15 +191,18 @@ async fn admit(
     call: &Call,
     arguments: &Object,
 ) -> Result<Gate, ToolError> {
-    let gate = Gate::of(&shared.policy, call.source, call.approval, &call.tool, arguments);
-    if gate.is_open() {
-        return Ok(gate);
+    if shared.policy.is_open(call.source) {
+        return Ok(Gate::default());
     }
-    let (tool, arguments, folder) = (Arc::clone(tool), arguments.clone(), folder.to_path_buf());
+    let (tool, known, folder) = (Arc::clone(tool), arguments.clone(), folder.to_path_buf());
     // Looks at files, which may lie far away.
-    let reach = tokio::task::spawn_blocking(move || tool.reach(&arguments, &folder)).await;
-    let reach =
-        reach.map_err(|_| ToolError::new(DENIED, "it cannot be found out what the call would touch"))?;
+    let found = tokio::task::spawn_blocking(move || {
+        (tool.reach(&known, &folder), Place::at(&folder, Below::Nothing))
+    });
+    let (reach, folder) = found
+        .await
+        .map_err(|_| ToolError::new(DENIED, "it cannot be found out what the call would touch"))?;
+    let gate = Gate::of(&shared.policy, call.source, call.approval, &call.tool, arguments, folder);
     gate.admit(&reach).map(|()| gate)
 }
 

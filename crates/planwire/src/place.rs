@@ -118,6 +118,11 @@ impl Place {
         self.folder.join("reports")
     }
 
+    /// Holds the working folders of plans whose documents come over the network.
+    pub(crate) fn work(&self) -> PathBuf {
+        self.folder.join("work")
+    }
+
     /// Who writes the log; none if nobody does.
     ///
     /// # Errors

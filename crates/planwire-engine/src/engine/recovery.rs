@@ -103,6 +103,8 @@ impl Engine {
     /// trees of those that are stay theirs. Trees without owner are run from outside and stay. A
     /// tree whose document is not in the log, or does not fit its events, ends with `PlanFailed{interrupted}`.
     ///
+    /// Then removes working folders of trees that are not open any more.
+    ///
     /// An engine that has joined with [`Succession::Adopts`](super::Succession) looks after other executors from now on.
     ///
     /// # Errors
@@ -114,6 +116,9 @@ impl Engine {
         let alive = inner.alive().await?;
         let is_gone = |owner: &str| alive.as_ref().is_none_or(|alive| !alive.contains(owner));
         let recovered = inner.take_over_all(is_gone).await?;
+        if let Some(work) = &inner.shared.work {
+            work.sweep(&inner.shared).await;
+        }
         inner.look_after_others();
         Ok(recovered)
     }

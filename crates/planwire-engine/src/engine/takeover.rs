@@ -17,11 +17,11 @@ use planwire_event::{Digest, PlanId, Refusal, Timestamp};
 use planwire_store::PlanRow;
 use tokio::sync::{Semaphore, oneshot};
 
-use super::Inner;
 use super::lost::Backoff;
 use super::recovery::RecoveryError;
+use super::{Inner, run_root};
 use crate::document::{Document, Resolved};
-use crate::executor::{Past, Plan, PlanEnd, run_plan};
+use crate::executor::{Past, Plan, PlanEnd};
 use crate::history::{self, TreeHistory};
 use crate::orphans;
 use crate::policy::Source;
@@ -243,6 +243,14 @@ impl Inner {
         }
     }
 
+    /// The working folder of a tree, which was recorded when it started.
+    fn folder_of(&self, root: &PlanId, source: Source, recorded: Option<&str>) -> Arc<Path> {
+        let Some(recorded) = recorded.map(Path::new) else { return Arc::clone(&self.folder) };
+        let work = self.shared.work.as_ref().filter(|_| source == Source::Received);
+        let own = work.and_then(|work| work.of_known(root, recorded));
+        own.map_or_else(|| recorded.into(), Arc::from)
+    }
+
     fn go_on(
         &self,
         root: &PlanId,
@@ -250,10 +258,9 @@ impl Inner {
         documents: Documents,
         now: Timestamp,
     ) -> BoxFuture<'static, PlanEnd> {
-        let folder = history.root.started.folder.as_deref().map(Path::new);
-        let folder = folder.map_or_else(|| Arc::clone(&self.folder), Arc::from);
-        let Documents { root: document, made } = documents;
         let source = if history.root.started.document_received { Source::Received } else { Source::Own };
+        let folder = self.folder_of(root, source, history.root.started.folder.as_deref());
+        let Documents { root: document, made } = documents;
         let tree = Tree::taken_up(folder, source, history.plans, history.open, made, self.limits);
         let tree = Arc::new(tree);
         tree.is_stored(document.digest);
@@ -270,7 +277,7 @@ impl Inner {
             waiting_above: None,
             past: Some(Past { history: history.root, now }),
         };
-        let run = run_plan(Arc::clone(&self.shared), tree, plan);
+        let run = run_root(Arc::clone(&self.shared), tree, plan);
         Box::pin(async move {
             let _entry = entry;
             run.await

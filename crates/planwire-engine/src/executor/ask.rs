@@ -16,7 +16,8 @@ use crate::document::model::{Ask, Step, StepKind, ToolStep};
 use crate::failure::{StepFailure, text};
 use crate::output::{TOOL_OUTPUT_BYTES_MAX, size};
 use crate::policy::gate::Approval;
-use crate::policy::{DENIED, Subject, Verdict};
+use crate::policy::reach::Below;
+use crate::policy::{self, DENIED, Subject, Verdict};
 use crate::question::{Asker, Outcome, Place, Question, ROUNDS_MAX, TREE_QUESTIONS_MAX};
 use crate::secrets::slots::Slots;
 use crate::stop::Stopper;
@@ -62,7 +63,9 @@ impl Run {
         let Ok(arguments) = slots.fill(arguments, &shared.secrets) else { return Verdict::Allow };
         let Some(known) = shared.tools.get(&tool.tool) else { return Verdict::Allow };
         let reach = known.reach(&arguments, &self.tree.folder);
-        shared.policy.judge(source, &Subject { tool: &tool.tool, arguments: &arguments, reach: &reach })
+        let folder = policy::Place::at(&self.tree.folder, Below::Nothing);
+        let call = Subject { tool: &tool.tool, arguments: &arguments, reach: &reach, folder: &folder };
+        shared.policy.judge(source, &call)
     }
 
     /// Whether a person approved the call of a step that goes on to call.

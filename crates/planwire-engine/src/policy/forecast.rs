@@ -5,7 +5,8 @@ use std::path::Path;
 use planwire_event::expression::Variables;
 use serde_json::Value;
 
-use super::{Policy, Source, Subject, Verdict};
+use super::reach::Below;
+use super::{Place, Policy, Source, Subject, Verdict};
 use crate::document::Document;
 use crate::document::model::{StepKind, ToolStep};
 use crate::tool_set::ToolSet;
@@ -64,7 +65,8 @@ fn judged(looking: &Looking<'_>, step: &ToolStep, name: String) -> Option<Foreca
         _ => Default::default(),
     };
     let reach = looking.tools.get(&step.tool)?.reach(&arguments, looking.folder);
-    let call = Subject { tool: &step.tool, arguments: &arguments, reach: &reach };
+    let folder = Place::at(looking.folder, Below::Nothing);
+    let call = Subject { tool: &step.tool, arguments: &arguments, reach: &reach, folder: &folder };
     let verdict = |source| looking.policy.judge(source, &call);
     let (own, received) = (verdict(Source::Own), verdict(Source::Received));
     Some(Forecast { step: name, tool: step.tool.clone(), own, received })

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use planwire_event::vocabulary::Object;
 
-use super::{DENIED, Policy, Reach, Source, Subject, Verdict};
+use super::{DENIED, Place, Policy, Reach, Source, Subject, Verdict};
 use crate::tool::ToolError;
 
 /// Whether people approved a call with these arguments.
@@ -30,6 +30,8 @@ struct Judged {
     tool: String,
     /// As the tool gets them: values of secrets are among them.
     arguments: Object,
+    /// The working folder of the plan.
+    folder: Place,
 }
 
 impl fmt::Debug for Gate {
@@ -45,12 +47,13 @@ impl Gate {
         approval: Approval,
         tool: &str,
         arguments: &Object,
+        folder: Place,
     ) -> Self {
         if policy.is_open(source) {
             return Self::default();
         }
         let (policy, tool, arguments) = (Arc::clone(policy), tool.to_owned(), arguments.clone());
-        Self(Some(Arc::new(Judged { policy, source, approval, tool, arguments })))
+        Self(Some(Arc::new(Judged { policy, source, approval, tool, arguments, folder })))
     }
 
     /// Whether everything is let through.
@@ -91,7 +94,7 @@ impl Gate {
 
 impl Judged {
     fn subject<'a>(&'a self, reach: &'a Reach) -> Subject<'a> {
-        Subject { tool: &self.tool, arguments: &self.arguments, reach }
+        Subject { tool: &self.tool, arguments: &self.arguments, reach, folder: &self.folder }
     }
 
     fn outcome(&self, verdict: Verdict) -> Result<(), ToolError> {

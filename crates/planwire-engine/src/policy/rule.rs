@@ -18,6 +18,8 @@ pub struct Subject<'a> {
     pub arguments: &'a Object,
     /// What it would touch.
     pub reach: &'a Reach,
+    /// The working folder of its plan.
+    pub folder: &'a Place,
 }
 
 /// How much of a call has to fit a rule.
@@ -53,37 +55,51 @@ pub struct Rule {
 
 /// A folder that a rule names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FolderRule {
-    written: PathBuf,
-    real: PathBuf,
+pub struct FolderRule(Named);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Named {
+    /// As it is written, and what that meant when it was read.
+    Path { written: PathBuf, real: PathBuf },
+    /// The working folder of the plan that calls.
+    Working,
 }
 
 impl FolderRule {
-    /// The folder at an absolute path; what it means is looked up now.
+    /// The folder at an absolute path; what it means is looked up now. `.` is the working folder of whichever plan calls;
+    /// that is nothing that a rule gives where it is the root of all files, which nobody has chosen to work in.
     ///
     /// # Errors
     ///
-    /// [`PatternError`] if the path is not absolute.
+    /// [`PatternError`] if the path is neither.
     pub fn at(path: &str) -> Result<Self, PatternError> {
+        if path == "." {
+            return Ok(Self(Named::Working));
+        }
         let written = PathBuf::from(path);
         if !written.is_absolute() {
             return Err(PatternError::NotAbsolute);
         }
         let real = real(&written);
-        Ok(Self { written, real })
+        Ok(Self(Named::Path { written, real }))
     }
 
-    fn holds(&self, path: &Path) -> bool {
-        path.starts_with(&self.written) || path.starts_with(&self.real)
-    }
-
-    fn fits(&self, place: &Place, fit: Fit) -> bool {
+    /// `working`: the working folder of the plan that calls.
+    fn fits(&self, place: &Place, working: &Place, fit: Fit) -> bool {
+        let (names, real) = match &self.0 {
+            Named::Path { written, real } => (std::slice::from_ref(written), real),
+            Named::Working => match working.names.split_last() {
+                Some((real, names)) => (names, real),
+                None => return false,
+            },
+        };
         let Some(itself) = place.names.last() else { return false };
+        let holds = |path: &Path| names.iter().chain([real]).any(|folder| path.starts_with(folder));
         match fit {
-            Fit::All => itself.starts_with(&self.real),
+            Fit::All => itself.starts_with(real) && (self.0 != Named::Working || real != Path::new("/")),
             Fit::Any => {
-                let goes_there = place.with_all_below == Below::Everything && self.real.starts_with(itself);
-                goes_there || place.names.iter().any(|name| self.holds(name))
+                let goes_there = place.with_all_below == Below::Everything && real.starts_with(itself);
+                goes_there || place.names.iter().any(|name| holds(name))
             }
         }
     }
@@ -114,7 +130,9 @@ impl Rule {
                     self.hosts.iter().any(|rule| rule.matches(&host.name, host.port))
                 }))
             && (self.folders.is_empty()
-                || fit.of(&reach.places, |place| self.folders.iter().any(|rule| rule.fits(place, fit))))
+                || fit.of(&reach.places, |place| {
+                    self.folders.iter().any(|rule| rule.fits(place, call.folder, fit))
+                }))
             && self.argv.as_ref().is_none_or(|argv| has_argv(argv, call.arguments))
             && self.with.iter().all(|(name, patterns)| has_argument(call.arguments, name, patterns))
             && match fit {

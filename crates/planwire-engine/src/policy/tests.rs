@@ -21,8 +21,24 @@ fn deny(rule: &str) -> Verdict {
 const NOT_ALLOWED: Verdict = Verdict::Deny { rule: None };
 
 fn judge(policy: &Policy, source: Source, tool: &str, arguments: Value, reach: &Reach) -> Verdict {
+    judge_in("/no/folder", policy, source, tool, arguments, reach)
+}
+
+/// The verdict on a call of a plan that works in `folder`.
+fn judge_in(
+    folder: &str,
+    policy: &Policy,
+    source: Source,
+    tool: &str,
+    arguments: Value,
+    reach: &Reach,
+) -> Verdict {
     let Value::Object(arguments) = arguments else { panic!("arguments are an object") };
-    policy.judge(source, &Subject { tool, arguments: &arguments, reach })
+    policy.judge(source, &Subject { tool, arguments: &arguments, reach, folder: &working(folder) })
+}
+
+fn working(folder: &str) -> Place {
+    Place::at(folder.as_ref(), Below::Nothing)
 }
 
 fn by_tool(policy: &Policy, source: Source, tool: &str) -> Verdict {
@@ -318,14 +334,52 @@ fn folder_is_what_a_path_leads_to() {
 }
 
 #[test]
+fn dot_is_the_working_folder_of_whoever_calls_by_all_its_names() {
+    let files = Files::new();
+    let own = || vec![FolderRule::at(".").unwrap()];
+    let mut policy = Policy::default();
+    policy.received.allow = vec![Rule { folders: own(), ..Rule::named("own") }];
+    policy.own.deny = vec![Rule { folders: own(), ..Rule::named("not here") }];
+    let verdicts = |folder: &str, path: &str, below| {
+        let reach = files.place(path, below);
+        [Source::Received, Source::Own]
+            .map(|source| judge_in(&files.at(folder), &policy, source, "file.list", json!({}), &reach))
+    };
+    let inside = [Verdict::Allow, deny("not here")];
+    let outside = [NOT_ALLOWED, Verdict::Allow];
+    // A folder may itself be named through a link: `open/out` leads to `closed`.
+    for (folder, path, expected) in [
+        ("open", "open", &inside),
+        ("open", "open/secret/file", &inside),
+        ("open", "open/new", &inside),
+        ("open", "closed/file", &outside),
+        ("open", "open/../closed/file", &outside),
+        ("open", "opened", &outside),
+        ("closed", "open/file", &outside),
+        ("closed", "open/out/file", &inside),
+        ("open/out", "closed/file", &inside),
+        ("open/out", "open/file", &outside),
+    ] {
+        assert_eq!(verdicts(folder, path, Below::Nothing), *expected, "{folder} {path}");
+    }
+    // The name is in there, what it leads to is not.
+    assert_eq!(verdicts("open", "open/out/file", Below::Nothing), [NOT_ALLOWED, deny("not here")]);
+    assert_eq!(verdicts("open/secret", "open", Below::Everything), [NOT_ALLOWED, deny("not here")]);
+    let anywhere = files.place("open", Below::Nothing);
+    let of_root = |source| judge_in("/", &policy, source, "file.list", json!({}), &anywhere);
+    assert_eq!([of_root(Source::Received), of_root(Source::Own)], [NOT_ALLOWED, deny("not here")]);
+}
+
+#[test]
 fn what_a_call_is_led_to_meets_the_rules_that_take_away() {
     let host = |pattern: &str| vec![HostPattern::parse(pattern).unwrap()];
     let mut policy =
         Policy { deny: vec![Rule { hosts: host("10.0.0.1"), ..Rule::named("inside") }], ..Policy::default() };
     policy.received.allow = vec![Rule { hosts: host("*.example.org:443"), ..Rule::named("example") }];
     let arguments = Object::new();
-    let gate =
-        Gate::of(&std::sync::Arc::new(policy), Source::Received, gate::Approval::None, "http", &arguments);
+    let policy = std::sync::Arc::new(policy);
+    let approval = gate::Approval::None;
+    let gate = Gate::of(&policy, Source::Received, approval, "http", &arguments, working("/no/folder"));
     gate.admit_host("a.example.org", 443).unwrap();
     gate.admit_address("192.0.2.1".parse().unwrap(), 443).unwrap();
     for denied in [
@@ -348,7 +402,7 @@ fn approval_opens_what_a_rule_wants_approved_and_nothing_else() {
     });
     let arguments = Object::new();
     let admit = |tool: &str, approval| {
-        Gate::of(&policy, Source::Own, approval, tool, &arguments)
+        Gate::of(&policy, Source::Own, approval, tool, &arguments, working("/no/folder"))
             .admit(&Reach::default())
             .map_err(|error| error.message)
     };

@@ -1,7 +1,8 @@
 //! What a program may touch: Landlock, which only ever allows. What is to be hidden is left out of what is allowed.
 //!
 //! Names of all folders can be listed. Files can be read and run below [`Sandbox::readable`], and changed below
-//! [`Sandbox::writable`], the folder in which the program starts, the call's own temporary folder and a few devices.
+//! [`Sandbox::writable`], the folder in which the program starts, the working folder of its plan, the call's own temporary
+//! folder and a few devices.
 //! A folder that holds something hidden is not allowed as a whole but each of its entries is: what comes into it
 //! later is not, and nothing can be made directly in it. Links are never followed for that, since what they name
 //! is allowed, or not, where it lies.
@@ -83,6 +84,10 @@ pub struct Sandbox {
     pub writable: BTreeSet<PathBuf>,
     /// What cannot be touched wherever it lies.
     pub hidden: BTreeSet<PathBuf>,
+    /// Holds working folders of trees, also where it is hidden: of those a program touches the one that it works for.
+    pub work: Option<PathBuf>,
+    /// The folder in `work` that the program works for.
+    pub(crate) own: Option<PathBuf>,
     /// The temporary folder of the call, which lies among those of others.
     pub(crate) scratch: Option<PathBuf>,
 }
@@ -137,8 +142,8 @@ impl Sandbox {
         for device in DEVICES {
             grants.allow(&Path::new("/dev").join(device), AccessFs::ReadFile | AccessFs::WriteFile)?;
         }
-        if let Some(scratch) = &self.scratch {
-            grants.allow(scratch, write)?;
+        for own in self.scratch.iter().chain(&self.own) {
+            grants.allow(own, write)?;
         }
         // Whoever starts a program in a folder wants it to work there. The root of all files is not such a choice.
         if let Ok(folder) = std::fs::read_link("/proc/self/cwd")
@@ -153,7 +158,8 @@ impl Sandbox {
     /// What is hidden, as it is named without links; what is not there needs no hiding.
     fn hidden(&self) -> Vec<PathBuf> {
         let scratches = self.scratch.iter().filter_map(|scratch| scratch.parent().map(Path::to_path_buf));
-        self.hidden.iter().cloned().chain(scratches).filter_map(|path| path.canonicalize().ok()).collect()
+        let among = scratches.chain(self.work.clone());
+        self.hidden.iter().cloned().chain(among).filter_map(|path| path.canonicalize().ok()).collect()
     }
 }
 

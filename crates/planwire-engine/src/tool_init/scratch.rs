@@ -84,7 +84,7 @@ pub(super) fn supervisor_is_gone(name: &str, prefix: &str) -> bool {
 }
 
 /// Removes a folder, also where those in it deny that to their owner, as caches of modules do.
-fn remove(folder: &Path) -> io::Result<()> {
+pub(crate) fn remove(folder: &Path) -> io::Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             open_up(folder);

@@ -200,7 +200,9 @@ impl Reading<'_> {
                     (PatternError::NotAbsolute, "program") => {
                         Some("write the whole path, as `command -v` prints it".to_owned())
                     }
-                    (PatternError::NotAbsolute, _) => Some("write the whole path".to_owned()),
+                    (PatternError::NotAbsolute, _) => {
+                        Some("write the whole path, or '.' for the working folder of the plan".to_owned())
+                    }
                     _ => None,
                 };
                 self.problems.push(self.file.problem(node.offset, &message), hint);

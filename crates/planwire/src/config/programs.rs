@@ -84,6 +84,7 @@ impl Settings {
         sandbox.hidden.extend(tools.hide.iter().map(PathBuf::from));
         // Without a place there is no log, and nothing to hide.
         let data = Place::find(self.config.data.clone()).ok();
+        sandbox.work = data.as_ref().map(Place::work);
         sandbox.hidden.extend(data.map(|place| place.folder().to_path_buf()));
         sandbox.hidden.extend(self.file.as_ref().map(|file| file.path.clone()));
         sandbox.hidden.extend(self.config.engine.policy.clone());

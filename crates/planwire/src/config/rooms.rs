@@ -21,6 +21,7 @@ use super::tables::{RouteDoes, RouteInput, read_secret};
 use super::{Environment, ModelEntry, RedactionSettings, Route, Settings, policy};
 use crate::documents::Registry;
 use crate::failure::{Exit, Failure};
+use crate::place::Place;
 
 impl Settings {
     /// What documents may call, and the secrets that they may name.
@@ -157,6 +158,7 @@ impl Settings {
         Ok(EngineConfig {
             documents,
             folder,
+            work: Place::find(self.config.data.clone()).ok().map(|place| place.work()),
             plans_max,
             tools,
             secrets,

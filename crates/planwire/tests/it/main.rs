@@ -15,6 +15,7 @@
 //! - [`backup`]: copies of a log, and logs that go on from them
 //! - [`moving`]: logs between files and PostgreSQL
 //! - [`script`]: events of made-up plans
+//! - [`folders`]: where plans from the network work
 //! - [`following`]: streams and `--follow`
 //! - [`golden`]: logs of earlier releases
 //! - [`running`]: run, serve, cancel, signals
@@ -58,6 +59,7 @@ mod export;
 mod fatal;
 mod faults;
 mod figures;
+mod folders;
 mod following;
 mod golden;
 mod harness;

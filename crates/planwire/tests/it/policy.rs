@@ -27,8 +27,9 @@ impl Field {
         {
             symlink(work.join(to), work.join(from)).expect("a link");
         }
-        // Where programs that a server starts may write.
+        // Where programs that a server starts may write, also those of documents from the network.
         place.set_variable("PLANWIRE_ENGINE_FOLDER", &work);
+        place.set_variable("PLANWIRE_ENGINE_TOOLS_WRITE", &work);
         Self { place, work }
     }
 
