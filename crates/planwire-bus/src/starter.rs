@@ -31,10 +31,11 @@ pub trait PlanStarter: Send + Sync {
         self.start(request)
     }
 
-    /// Replaces values of secrets in something that is about to be published on behalf of others; says whether there
-    /// were any. A starter without secrets finds none.
-    fn redact(&self, value: &mut serde_json::Value) -> bool {
-        let _ = value;
+    /// Replaces values of secrets in something that is about to be published on behalf of others, about `plan` if it is
+    /// about one, whose tree may have secrets of its own; says whether there were any. A starter without secrets finds
+    /// none.
+    fn redact(&self, plan: Option<&PlanId>, value: &mut serde_json::Value) -> bool {
+        let _ = (plan, value);
         false
     }
 }

@@ -39,6 +39,9 @@ fn property_of(input: &Input) -> Value {
     if let Some(description) = &input.description {
         property["description"] = json!(description);
     }
+    if input.secret {
+        property["writeOnly"] = json!(true);
+    }
     if let Some(default) = &input.default {
         property["default"] = default.clone();
     }

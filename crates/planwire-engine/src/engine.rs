@@ -26,6 +26,7 @@ use planwire_bus::{
 use planwire_event::vocabulary::{Object, PlanStarted};
 use planwire_event::{Clock, Event, Filter, IdGenerator, PlanId, Refusal};
 use planwire_store::Executors;
+use serde_json::Value;
 use tokio::sync::oneshot::Sender;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
@@ -37,7 +38,7 @@ use crate::executor::{Plan, PlanEnd, run_plan};
 use crate::moment::AtMoment;
 use crate::policy::{Policy, Source};
 use crate::redaction::Edges;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, marker, name_of_input};
 use crate::shared::{FOLLOWED, Patience, Shared, Tree};
 use crate::stop::{StopReason, Stopper};
 use crate::tool_set::ToolSet;
@@ -263,7 +264,7 @@ impl Engine {
         request: StartRequest,
     ) -> Result<Started, StartError> {
         let inner = &self.inner;
-        inner.check_names(plan_id.as_ref(), request.context_id.as_deref())?;
+        inner.check_names(&inner.shared.secrets, plan_id.as_ref(), request.context_id.as_deref())?;
         if let Some(plan_id) = &plan_id {
             inner.refuse_started(plan_id).await?;
         }
@@ -271,11 +272,13 @@ impl Engine {
         let plan_id = plan_id.unwrap_or_else(|| inner.shared.ids.next_plan_id());
         let (resolved, folder) = inner.resolve(&plan_id, request.document)?;
         inner.check_secrets(&resolved)?;
-        let inputs = resolved
+        let mut inputs = resolved
             .document
             .check_inputs(&request.inputs, &folder)
             .map_err(|error| inner.inputs_refused(&error))?;
-        inner.check_input_names(&inputs)?;
+        let shared = inner.take_secret_inputs(&resolved, &mut inputs)?;
+        inner.check_names(&shared.secrets, Some(&plan_id), request.context_id.as_deref())?;
+        inner.check_input_names(&resolved.document, &inputs)?;
         let place = inner.take_place(&plan_id)?;
         let payload = PlanStarted {
             name: resolved.document.name.clone(),
@@ -289,12 +292,12 @@ impl Engine {
             document_received: source == Source::Received,
             origin: Some(request.origin),
         };
-        let event = inner.shared.event(&plan_id, &payload).map_err(|error| inner.inputs_refused(&error))?;
+        let event = shared.event(&plan_id, &payload).map_err(|error| inner.inputs_refused(&error))?;
         // Expressions see the inputs as the event says them.
         let inputs = event.read::<PlanStarted>().map(|said| said.inputs).unwrap_or_default();
         let tree = Arc::new(Tree::new(folder, source, plan_id.clone(), inner.limits));
         let stopper = Stopper::new();
-        let entry = inner.shared.enter(plan_id.clone(), stopper.clone());
+        let entry = shared.enter(plan_id.clone(), stopper.clone());
         if inner.closed.load(Ordering::Acquire) {
             // The shutdown may have looked for open plans just before this one was entered.
             return Err(StartError::Closed);
@@ -313,7 +316,7 @@ impl Engine {
         let begin = Begin { event, resolved, tree, plan };
         let (answer, started) = tokio::sync::oneshot::channel();
         // A task of its own from here on: a caller that goes away does not leave a plan behind that nobody runs.
-        let run = begin.run(Arc::clone(&inner.shared), answer);
+        let run = begin.run(shared, answer);
         inner.spawn_root(place, async move {
             let _entry = entry;
             run.await
@@ -425,10 +428,15 @@ impl Inner {
     }
 
     /// Refuses a plan that the caller names or groups by the value of a secret: ids are in each event as they are.
-    fn check_names(&self, plan_id: Option<&PlanId>, context_id: Option<&str>) -> Result<(), StartError> {
+    fn check_names(
+        &self,
+        secrets: &Secrets,
+        plan_id: Option<&PlanId>,
+        context_id: Option<&str>,
+    ) -> Result<(), StartError> {
         let named = plan_id.map(PlanId::as_str).into_iter().chain(context_id);
         for name in named {
-            if let Cow::Owned(_) = self.shared.secrets.redactor().text(name) {
+            if let Cow::Owned(_) = secrets.redactor().text(name) {
                 let message = "the id of the plan or of its context holds the value of a secret".to_owned();
                 return Err(StartError::Inputs { message });
             }
@@ -436,9 +444,29 @@ impl Inner {
         Ok(())
     }
 
+    /// Takes the values of secret inputs out of `inputs`, where markers stay, and makes them secrets of the tree.
+    fn take_secret_inputs(
+        &self,
+        resolved: &Resolved,
+        inputs: &mut Object,
+    ) -> Result<Arc<Shared>, StartError> {
+        let given = |input| (input, inputs.get(input).and_then(Value::as_str));
+        let shared = self.shared.with_inputs(resolved.document.secret_inputs().map(given));
+        let shared = shared.map_err(|error| self.inputs_refused(&error))?;
+        for input in resolved.document.secret_inputs() {
+            inputs.insert(input.to_owned(), marker(&name_of_input(input)).into());
+        }
+        // Without values of configured ones: that was checked.
+        if let Cow::Owned(_) = shared.secrets.redactor().text(&resolved.body) {
+            return Err(self
+                .inputs_refused(&"the value of a secret input is a part of the document, which is stored"));
+        }
+        Ok(shared)
+    }
+
     /// Refuses an input that no event may have by its name: the plan would run with a marker.
-    fn check_input_names(&self, inputs: &Object) -> Result<(), StartError> {
-        let refused = named_like_secrets(self.shared.secrets.redactor(), inputs);
+    fn check_input_names(&self, document: &Document, inputs: &Object) -> Result<(), StartError> {
+        let refused = named_like_secrets(self.shared.secrets.redactor(), document, inputs);
         refused.map_or(Ok(()), |error| Err(self.inputs_refused(&error)))
     }
 
@@ -546,9 +574,9 @@ impl PlanStarter for Engine {
         self.inner.documents.iter().map(|(name, resolved)| catalog::entry(name, &resolved.document)).collect()
     }
 
-    fn redact(&self, value: &mut serde_json::Value) -> bool {
+    fn redact(&self, plan: Option<&PlanId>, value: &mut Value) -> bool {
         let before = value.clone();
-        self.inner.shared.secrets.redactor().value(value, Edges::Whole);
+        self.inner.shared.secrets_of(plan).redactor().value(value, Edges::Whole);
         *value != before
     }
 

@@ -79,8 +79,13 @@ struct Inner {
 }
 
 impl Redactor {
-    pub(crate) fn new(values: &BTreeMap<String, String>, rules: &Rules) -> Result<Self, SecretsError> {
-        if values.is_empty() && *rules == Rules::none() {
+    /// `lost`: the names of secrets whose values are not known any more, but whose markers stand in events.
+    pub(crate) fn new(
+        values: &BTreeMap<String, String>,
+        lost: &BTreeSet<String>,
+        rules: &Rules,
+    ) -> Result<Self, SecretsError> {
+        if values.is_empty() && lost.is_empty() && *rules == Rules::none() {
             return Ok(Self::default());
         }
         let mut markers: Vec<String> = values.keys().map(|name| marker(name)).collect();
@@ -111,7 +116,7 @@ impl Redactor {
         let all = || markers.iter().chain(keys.values());
         let own_names = all().filter(small).cloned().collect();
         let name = |marker: &String| marker.trim_start_matches(MARK).trim_end_matches(MARK).to_owned();
-        let names = all().map(name).collect();
+        let names = all().map(name).chain(lost.iter().cloned()).collect();
         let inner = Inner { finder, markers, tokens_at, keys, names, own_names };
         Ok(Self { inner: Some(Arc::new(inner)), reach: Reach::All })
     }

@@ -2,12 +2,13 @@
 //!
 //! A document says `secret("NAME")` in the `with` of a tool step. The event of the call has a marker in its place; the
 //! value is put in ([`slots`]) when the call begins, and nowhere else. What tools give back goes through
-//! [`Redactor`] before it becomes an event. **Invariant:** no value of a secret is in an event, an error or a `Debug`
-//! text.
+//! [`Redactor`] before it becomes an event. The secret inputs of a plan are secrets of its tree, named `inputs.NAME`,
+//! as long as the process that it was started in runs it. **Invariant:** no value of a secret is in an event, an error
+//! or a `Debug` text.
 
 pub(crate) mod slots;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 
@@ -21,6 +22,10 @@ pub const SECRET_NAME_BYTES_MAX: usize = 64;
 pub const SECRET_BYTES_MIN: usize = 6;
 /// Bytes of a value: the largest keys in text form are shorter.
 pub const SECRET_BYTES_MAX: usize = 16 * 1024;
+/// What stands before the name of an input that is a secret. No name of a configured one has a dot.
+const INPUT_PREFIX: &str = "inputs.";
+/// Bytes of what stands between the stars of a marker.
+pub(crate) const MARKER_NAME_BYTES_MAX: usize = INPUT_PREFIX.len() + SECRET_NAME_BYTES_MAX;
 
 /// The values of secrets by name, and what else is redacted. Cheap to clone; `Debug` shows names only.
 ///
@@ -34,6 +39,7 @@ pub const SECRET_BYTES_MAX: usize = 16 * 1024;
 #[derive(Clone)]
 pub struct Secrets {
     values: Arc<BTreeMap<String, String>>,
+    rules: Arc<Rules>,
     redactor: Redactor,
 }
 
@@ -122,15 +128,7 @@ impl Secrets {
             if !is_name(&name) {
                 return Err(SecretsError::Name { name });
             }
-            let value = value.trim_end_matches(['\r', '\n']).to_owned();
-            // The space around it counts for nothing: it may be lost on the way.
-            let len_bytes = value.trim().len();
-            if len_bytes < SECRET_BYTES_MIN {
-                return Err(SecretsError::TooShort { name, len_bytes });
-            }
-            if value.len() > SECRET_BYTES_MAX {
-                return Err(SecretsError::TooLong { name, len_bytes: value.len() });
-            }
+            let value = value_of(&name, &value)?;
             if values.insert(name.clone(), value).is_some() {
                 return Err(SecretsError::Twice { name });
             }
@@ -138,8 +136,9 @@ impl Secrets {
         if values.len() > SECRETS_MAX {
             return Err(SecretsError::TooMany);
         }
-        let redactor = Redactor::new(&values, &Rules::standard())?;
-        Ok(Self { values: Arc::new(values), redactor })
+        let rules = Rules::standard();
+        let redactor = Redactor::new(&values, &BTreeSet::new(), &rules)?;
+        Ok(Self { values: Arc::new(values), rules: Arc::new(rules), redactor })
     }
 
     /// The same secrets, with other rules for what is redacted although nobody named it.
@@ -148,8 +147,26 @@ impl Secrets {
     ///
     /// [`SecretsError::Key`] or [`SecretsError::TooManyKeys`], if the key names cannot serve.
     pub fn with_rules(self, rules: &Rules) -> Result<Self, SecretsError> {
-        let redactor = Redactor::new(&self.values, rules)?;
-        Ok(Self { redactor, ..self })
+        let redactor = Redactor::new(&self.values, &BTreeSet::new(), rules)?;
+        Ok(Self { rules: Arc::new(rules.clone()), redactor, ..self })
+    }
+
+    /// The same secrets, and secret inputs of a plan by their names. One without a value, which is not known any more,
+    /// is in no call; its markers stay what they are.
+    pub(crate) fn with_inputs<'a>(
+        &self,
+        inputs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Self, SecretsError> {
+        let (mut values, mut lost) = ((*self.values).clone(), BTreeSet::new());
+        for (input, value) in inputs {
+            let name = name_of_input(input);
+            match value {
+                Some(value) => drop(values.insert(name.clone(), value_of(&name, value)?)),
+                None => drop(lost.insert(name)),
+            }
+        }
+        let redactor = Redactor::new(&values, &lost, &self.rules)?;
+        Ok(Self { values: Arc::new(values), rules: Arc::clone(&self.rules), redactor })
     }
 
     /// Whether there are none.
@@ -203,7 +220,31 @@ pub(crate) fn marker(name: &str) -> String {
     format!("{MARK}{name}{MARK}")
 }
 
-/// Whether a text can name a secret.
+/// The name of an input as that of a secret.
+pub(crate) fn name_of_input(input: &str) -> String {
+    format!("{INPUT_PREFIX}{input}")
+}
+
+/// The input that a name of a secret means; none, if it is that of a configured one.
+pub(crate) fn input_of(name: &str) -> Option<&str> {
+    name.strip_prefix(INPUT_PREFIX)
+}
+
+/// A value as it is kept, if it can be told from other texts.
+fn value_of(name: &str, value: &str) -> Result<String, SecretsError> {
+    let value = value.trim_end_matches(['\r', '\n']);
+    // The space around it counts for nothing: it may be lost on the way.
+    let len_bytes = value.trim().len();
+    if len_bytes < SECRET_BYTES_MIN {
+        return Err(SecretsError::TooShort { name: name.to_owned(), len_bytes });
+    }
+    if value.len() > SECRET_BYTES_MAX {
+        return Err(SecretsError::TooLong { name: name.to_owned(), len_bytes: value.len() });
+    }
+    Ok(value.to_owned())
+}
+
+/// Whether a text can name a configured secret.
 pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= SECRET_NAME_BYTES_MAX
         && text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')

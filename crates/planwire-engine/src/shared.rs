@@ -28,7 +28,7 @@ use crate::pause::Pauses;
 use crate::policy::{Policy, Source};
 use crate::question::{TREE_QUESTIONS_MAX, Waiters};
 use crate::redaction::redact_payload;
-use crate::secrets::Secrets;
+use crate::secrets::{Secrets, SecretsError};
 use crate::stop::{StopReason, Stopper};
 use crate::tool_set::ToolSet;
 use crate::work::Work;
@@ -72,7 +72,8 @@ pub(crate) enum Patience {
     Tree,
 }
 
-/// What all plans of one engine share.
+/// What all plans of one engine share; a tree with secret inputs has secrets of its own, [`Shared::with_inputs`].
+#[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) publisher: Publisher,
     pub(crate) repository: Arc<dyn EventRepository>,
@@ -84,8 +85,8 @@ pub(crate) struct Shared {
     pub(crate) secrets: Secrets,
     pub(crate) policy: Arc<Policy>,
     /// What is asked where the policy wants approval and the document does not ask.
-    pub(crate) policy_ask: Ask,
-    pub(crate) calls: Semaphore,
+    pub(crate) policy_ask: Arc<Ask>,
+    pub(crate) calls: Arc<Semaphore>,
     pub(crate) at_moment: Option<AtMoment>,
     /// Working folders of trees whose documents came over the network, if each has its own.
     pub(crate) work: Option<Work>,
@@ -94,10 +95,10 @@ pub(crate) struct Shared {
     /// Whether other executors may run plans of the log.
     pub(crate) is_log_shared: bool,
     /// Who waits for answers.
-    pub(crate) waiters: Waiters,
+    pub(crate) waiters: Arc<Waiters>,
     /// Who is paused.
-    pub(crate) pauses: Pauses,
-    open: Mutex<HashMap<PlanId, Stopper>>,
+    pub(crate) pauses: Arc<Pauses>,
+    open: Arc<Mutex<HashMap<PlanId, Open>>>,
 }
 
 impl Shared {
@@ -117,16 +118,29 @@ impl Shared {
             tools: config.tools.clone().with_secrets(config.secrets.clone()),
             secrets: config.secrets.clone(),
             policy: Arc::new(config.policy.clone()),
-            policy_ask: Ask::by_policy(),
-            calls: Semaphore::new(crate::tool_runner::CALLS_MAX),
+            policy_ask: Arc::new(Ask::by_policy()),
+            calls: Arc::new(Semaphore::new(crate::tool_runner::CALLS_MAX)),
             at_moment: config.at_moment.clone(),
             work: config.work.as_deref().map(|parent| Work::new(parent, bus)),
             timeout_max: config.timeout_max,
             is_log_shared: config.executors.is_some(),
-            waiters: Waiters::default(),
-            pauses: Pauses::default(),
-            open: Mutex::default(),
+            waiters: Arc::default(),
+            pauses: Arc::default(),
+            open: Arc::default(),
         }
+    }
+
+    /// The same for one tree, whose plan has these secret inputs: see [`Secrets::with_inputs`].
+    pub(crate) fn with_inputs<'a>(
+        self: &Arc<Self>,
+        inputs: impl IntoIterator<Item = (&'a str, Option<&'a str>)>,
+    ) -> Result<Arc<Self>, SecretsError> {
+        let mut inputs = inputs.into_iter().peekable();
+        if inputs.peek().is_none() {
+            return Ok(Arc::clone(self));
+        }
+        let secrets = self.secrets.with_inputs(inputs)?;
+        Ok(Arc::new(Self { secrets, ..Self::clone(self) }))
     }
 
     /// Makes an event of a payload, now. No value of a secret is in it.
@@ -239,13 +253,13 @@ impl Shared {
     /// Makes a plan known to those who may ask for its end or its pause, until the entry is dropped.
     pub(crate) fn enter(self: &Arc<Self>, plan_id: PlanId, stopper: Stopper) -> Entry {
         self.pauses.announce(&plan_id);
-        self.plans().insert(plan_id.clone(), stopper);
+        self.plans().insert(plan_id.clone(), Open { stopper, secrets: self.secrets.clone() });
         Entry { shared: Arc::clone(self), plan_id }
     }
 
     /// Asks for the end of an open plan; says whether it is one of ours.
     pub(crate) fn stop(&self, plan_id: &PlanId, reason: StopReason) -> bool {
-        let stopper = self.plans().get(plan_id).cloned();
+        let stopper = self.plans().get(plan_id).map(|open| open.stopper.clone());
         stopper.is_some_and(|stopper| {
             stopper.stop(reason);
             true
@@ -333,11 +347,17 @@ impl Shared {
 
     /// Asks for the end of all open plans.
     pub(crate) fn stop_all(&self, reason: &StopReason) {
-        let stoppers: Vec<_> = self.plans().values().cloned().collect();
+        let stoppers: Vec<_> = self.plans().values().map(|open| open.stopper.clone()).collect();
         stoppers.iter().for_each(|stopper| stopper.stop(reason.clone()));
     }
 
-    fn plans(&self) -> MutexGuard<'_, HashMap<PlanId, Stopper>> {
+    /// The secrets of an open plan's tree; of any other plan, those of all.
+    pub(crate) fn secrets_of(&self, plan: Option<&PlanId>) -> Secrets {
+        let open = plan.and_then(|plan| self.plans().get(plan).map(|open| open.secrets.clone()));
+        open.unwrap_or_else(|| self.secrets.clone())
+    }
+
+    fn plans(&self) -> MutexGuard<'_, HashMap<PlanId, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -365,6 +385,13 @@ pub(crate) fn requests(events: Vec<Event>) -> Vec<Vec<Event>> {
         }
     }
     requests
+}
+
+/// What an open plan is known by.
+struct Open {
+    stopper: Stopper,
+    /// Those of its tree.
+    secrets: Secrets,
 }
 
 /// An open plan in the list of those that may be asked to end.

@@ -18,7 +18,7 @@ use crate::shared::Shared;
 use crate::tool_init::scratch;
 
 /// The working folders of the trees of one log.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Work {
     /// Holds them, and those of other logs.
     parent: PathBuf,

@@ -116,7 +116,7 @@ pub(crate) async fn answer(app: &Arc<App>, plan: &PlanId, given: Given) -> Resul
         arguments_digest: given.arguments_digest,
         message: given.message,
     };
-    refuse_secrets(app, &payload)?;
+    refuse_secrets(app, &origin, &payload)?;
     let event_id = given.event_id.unwrap_or_else(|| app.config.ids.next_id());
     let payload = Payload::of(&payload).map_err(PayloadError::from)?;
     let event =
@@ -126,9 +126,9 @@ pub(crate) async fn answer(app: &Arc<App>, plan: &PlanId, given: Given) -> Resul
 }
 
 /// Refuses an answer that holds the value of a secret or what looks like one: a marker in its place would be no answer.
-fn refuse_secrets(app: &App, received: &InputReceived) -> Result<(), AnswerFault> {
+fn refuse_secrets(app: &App, plan: &PlanId, received: &InputReceived) -> Result<(), AnswerFault> {
     let InputReceived { value, answered_by, via, message, .. } = received;
-    if !app.redact(&mut json!([value, answered_by, via, message])) {
+    if !app.redact(Some(plan), &mut json!([value, answered_by, via, message])) {
         return Ok(());
     }
     let message =

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use planwire_bus::{EventBus, PlanStarter, Publisher};
-use planwire_event::Producer;
+use planwire_event::{PlanId, Producer};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -116,15 +116,15 @@ impl App {
         }
     }
 
-    /// Replaces values of secrets in what somebody else wants to be published; says whether there were any.
-    pub(crate) fn redact(&self, value: &mut Value) -> bool {
-        self.starter.as_ref().is_some_and(|starter| starter.redact(value))
+    /// Replaces values of secrets in what somebody else wants to be published about a plan; says whether there were any.
+    pub(crate) fn redact(&self, plan: Option<&PlanId>, value: &mut Value) -> bool {
+        self.starter.as_ref().is_some_and(|starter| starter.redact(plan, value))
     }
 
-    /// A text without values of secrets; whether there were any.
-    pub(crate) fn redacted(&self, text: String) -> (String, bool) {
+    /// A text about a plan without values of secrets; whether there were any.
+    pub(crate) fn redacted(&self, plan: Option<&PlanId>, text: String) -> (String, bool) {
         let mut value = Value::String(text);
-        let redacted = self.redact(&mut value);
+        let redacted = self.redact(plan, &mut value);
         match value {
             Value::String(text) => (text, redacted),
             other => (other.to_string(), redacted),

@@ -71,7 +71,7 @@ const REASON: &str = "/reason";
 /// Publishes a request about `plan`; its owner acts on it.
 pub(crate) async fn ask(app: &App, plan: &PlanId, ask: Ask, asker: Asker) -> Result<Published, AskFault> {
     let Asker { requested_by, reason, event_id } = asker;
-    let (reason, redacted) = app.redacted(reason);
+    let (reason, redacted) = app.redacted(Some(plan), reason);
     let event_id = event_id.unwrap_or_else(|| app.config.ids.next_id());
     let event = match ask {
         Ask::Cancel => event(app, plan, event_id, &CancelRequested { requested_by, reason }),

@@ -75,7 +75,8 @@ pub(crate) async fn event(
     let text = body::text(&headers, body, app.config.limits.body_read).await?;
     let Redact { reason } = body::json(&text)?;
     let origin = Origin { protocol: "http".into(), principal: PRINCIPAL.into(), message: None };
-    let redaction = Redaction { event_id, reason: app.redacted(reason).0, origin };
+    // The tree of its plan has ended, and so have secrets of its own.
+    let redaction = Redaction { event_id, reason: app.redacted(None, reason).0, origin };
     let redacted = app.bus.redact(&app.publisher, &app.config.ids, &*app.config.clock, redaction).await;
     // Also if it is not certain: what is kept is made again of what the log has.
     app.forget();

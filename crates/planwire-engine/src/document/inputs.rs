@@ -43,10 +43,17 @@ pub enum InputError {
         /// What was given.
         given: String,
     },
+    /// It is secret, and what was given for it is no text.
+    #[error("the secret input '{name}' must be a text")]
+    SecretType {
+        /// The input.
+        name: String,
+    },
     /// By its name it is a secret, whose value no event may have, and so no plan.
     #[error(
-        "input '{name}' has the name of a secret, so no event may have its value: configure the value as a secret and \
-         write ${{secret('NAME')}} where it is used, or take the name from engine.redaction.keys"
+        "input '{name}' has the name of a secret, so no event may have its value: let the document declare it with \
+         secret: true, configure the value as a secret and write ${{secret('NAME')}} where it is used, or take the name \
+         from engine.redaction.keys"
     )]
     NamedSecret {
         /// The input.
@@ -124,6 +131,9 @@ impl Input {
     }
 
     fn type_error(&self, given: &str) -> InputError {
+        if self.secret {
+            return InputError::SecretType { name: self.name.clone() };
+        }
         InputError::Type { name: self.name.clone(), wanted: self.kind.wanted(), given: given.to_owned() }
     }
 }
@@ -186,9 +196,16 @@ impl Document {
 }
 
 /// The first input that a plan cannot run with, since its event would have a marker in its place.
-pub(crate) fn named_like_secrets(redactor: &Redactor, inputs: &Map<String, Value>) -> Option<InputError> {
+pub(crate) fn named_like_secrets(
+    redactor: &Redactor,
+    document: &Document,
+    inputs: &Map<String, Value>,
+) -> Option<InputError> {
     let is_said = |value: &Value| !matches!(value, Value::Null | Value::Bool(_)) && value != "";
-    let mut named = inputs.iter().filter(|(name, value)| redactor.names_a_secret(name) && is_said(value));
+    let is_meant = |name: &str| document.secret_inputs().any(|secret| secret == name);
+    let mut named = inputs
+        .iter()
+        .filter(|(name, value)| redactor.names_a_secret(name) && is_said(value) && !is_meant(name));
     named.next().map(|(name, _)| InputError::NamedSecret { name: name.clone() })
 }
 

@@ -1,7 +1,7 @@
 //! The keys of plan documents: one table for the parser, the JSON Schema and the messages.
 
 pub(super) const DOCUMENT: [&str; 7] = ["plan", "goal", "inputs", "limits", "steps", "outputs", "artifacts"];
-pub(super) const INPUT: [&str; 3] = ["type", "default", "description"];
+pub(super) const INPUT: [&str; 4] = ["type", "default", "secret", "description"];
 pub(super) const INPUT_TYPES: [&str; 7] = ["string", "int", "number", "bool", "path", "list", "object"];
 pub(super) const LIMITS: [&str; 8] =
     ["parallel", "depth", "timeout", "tool_calls", "tokens", "cost", "parallel_calls", "parallel_plans"];

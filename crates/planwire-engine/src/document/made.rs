@@ -27,6 +27,9 @@ pub(crate) enum MadeError {
     /// It names secrets.
     #[error("it names the secret '{0}'; only plans that are written may use secrets")]
     NamesSecret(String),
+    /// It has a secret input.
+    #[error("its input '{0}' is secret, so it cannot run as a subplan")]
+    SecretInput(String),
 }
 
 /// Reads what step `step` gave as a document, which may call `tools`.
@@ -42,6 +45,9 @@ pub(crate) fn read(value: &Value, step: &str, tools: &ToolSet) -> Result<Resolve
     };
     let name = format!("plan of step '{step}'");
     let made = Document::parse_with(&text, &name, Folder::None, tools).map_err(MadeError::Unsound)?;
+    if let Some(input) = made.document.secret_inputs().next() {
+        return Err(MadeError::SecretInput(input.to_owned()));
+    }
     match made.document.secrets().first() {
         Some(secret) => Err(MadeError::NamesSecret((*secret).to_owned())),
         None => Ok(made),
@@ -105,5 +111,8 @@ mod tests {
         let document = json!({"plan": "m", "goal": "g", "steps": {"a": {"tool": "exec", "with": secret}}});
         let told = refused(&document);
         assert_eq!(told, "it names the secret 'TOKEN'; only plans that are written may use secrets");
+        let input = json!({"token": {"type": "string", "secret": true}});
+        let document = json!({"plan": "m", "goal": "g", "inputs": input, "steps": {"a": {"tool": "exec", "with": {"argv": ["x"]}}}});
+        assert_eq!(refused(&document), "its input 'token' is secret, so it cannot run as a subplan");
     }
 }

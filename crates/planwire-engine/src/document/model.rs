@@ -17,6 +17,8 @@ use crate::template::Template;
 
 /// Steps of one document.
 pub const STEPS_MAX: usize = 500;
+/// Secret inputs of one document.
+pub const SECRET_INPUTS_MAX: usize = 10;
 /// Inputs, outputs, artifacts or options of one document or decision.
 pub const MEMBERS_MAX: usize = 100;
 /// Steps, or children of a `for_each`, of one plan that may run at a time, whatever a document asks for. A
@@ -98,6 +100,8 @@ pub struct Input {
     pub kind: InputKind,
     /// The value when none is given; `None`: the input is required.
     pub default: Option<Value>,
+    /// Whether the value is a secret, which only tools get: a text without default.
+    pub secret: bool,
     /// For people.
     pub description: Option<String>,
 }

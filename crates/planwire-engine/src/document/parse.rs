@@ -7,8 +7,8 @@ use super::diagnostic::{did_you_mean, quoted};
 use super::graph;
 use super::keys;
 use super::model::{
-    DEPTH_MAX, Document, Input, InputKind, Limits, MEMBERS_MAX, PARALLEL_MAX, PLAN_TIMEOUT_MAX, STEPS_MAX,
-    TREE_CALLS_MAX, TREE_PARALLEL_MAX, TREE_TOKENS_MAX,
+    DEPTH_MAX, Document, Input, InputKind, Limits, MEMBERS_MAX, PARALLEL_MAX, PLAN_TIMEOUT_MAX,
+    SECRET_INPUTS_MAX, STEPS_MAX, TREE_CALLS_MAX, TREE_PARALLEL_MAX, TREE_TOKENS_MAX,
 };
 use super::node::{Key, Node, NodeValue};
 use super::reading::{Fields, Reading, is_id};
@@ -36,6 +36,7 @@ pub(super) fn document(source: &Source, node: &Node, loader: &mut Loader<'_>) ->
         loader,
         steps: BTreeMap::new(),
         inputs: BTreeSet::new(),
+        secret_inputs: BTreeSet::new(),
         current: None,
         needs: BTreeMap::new(),
         secrets_allowed: false,
@@ -128,7 +129,11 @@ impl Reading<'_, '_> {
     fn inputs(&mut self, node: &Node) -> Vec<Input> {
         let members = self.named(node, "'inputs'", MEMBERS_MAX);
         self.inputs = members.iter().map(|(key, _)| key.name.clone()).collect();
-        members.iter().filter_map(|(key, node)| self.input(key, node)).collect()
+        let inputs = members.iter().filter_map(|(key, node)| self.input(key, node)).collect();
+        if self.secret_inputs.len() > SECRET_INPUTS_MAX {
+            self.problem(node.place, format!("'inputs' has more than {SECRET_INPUTS_MAX} secret ones"));
+        }
+        inputs
     }
 
     fn input(&mut self, key: &Key, node: &Node) -> Option<Input> {
@@ -152,11 +157,27 @@ impl Reading<'_, '_> {
             let message = format!("the default of {what} must be {}, not {}", kind.wanted(), node.kind());
             self.problem(node.place, message);
         }
+        let is_secret = fields.get("secret").and_then(|node| self.boolean(node, "'secret'")) == Some(true);
+        if is_secret {
+            self.secret_inputs.insert(key.name.clone());
+        }
+        if is_secret && kind != InputKind::String {
+            self.problem(
+                type_node.place,
+                format!("{what} is secret, so its type must be string, not {name}"),
+            );
+        }
+        if let Some(node) = default.filter(|_| is_secret) {
+            let hint =
+                "whoever starts the plan gives it; a value that is always the same is one of engine.secrets";
+            self.problem_with(node.place, format!("{what} is secret and can have no default"), hint);
+        }
         let description = fields.get("description").and_then(|node| self.text(node, "'description'"));
         Some(Input {
             name: key.name.clone(),
             kind,
             default: default.map(Node::to_value),
+            secret: is_secret,
             description: description.map(str::to_owned),
         })
     }

@@ -25,6 +25,8 @@ pub(super) struct Reading<'r, 'l> {
     /// Places of the document's steps in its list, and what they are.
     pub(super) steps: BTreeMap<String, (usize, Option<Kind>)>,
     pub(super) inputs: BTreeSet<String>,
+    /// Those of them that are secrets.
+    pub(super) secret_inputs: BTreeSet<String>,
     /// The step that is being read, and which steps it refers to, where first.
     pub(super) current: Option<String>,
     pub(super) needs: BTreeMap<usize, Place>,

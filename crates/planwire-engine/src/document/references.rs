@@ -88,6 +88,12 @@ impl Reading<'_, '_> {
                 format!("unknown input {}", quoted(name)),
                 did_you_mean(name, self.inputs.iter().map(String::as_str), "inputs"),
             )),
+            ("inputs", Some(name)) if self.secret_inputs.contains(name) => Some((
+                format!("the secret input '{name}' has no value in expressions"),
+                Some(format!(
+                    "it stands alone in its ${{..}}, such as \"${{inputs.{name}}}\" in the with: of a tool step"
+                )),
+            )),
             ("plan", Some(name)) => unknown_member(name, "plan", &keys::PLAN_MEMBERS),
             ("error", Some(name)) => unknown_member(name, "error", &keys::ERROR_MEMBERS),
             _ => None,

@@ -103,6 +103,10 @@ fn input() -> Value {
         json!({
             "type": {"enum": INPUT_TYPES},
             "default": {"description": "the value when none is given; without it the input is required"},
+            "secret": {
+                "type": "boolean",
+                "description": "the value is stored nowhere, and only tools get it; of type string, without default",
+            },
             "description": {"type": "string"},
         }),
     )

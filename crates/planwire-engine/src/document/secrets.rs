@@ -1,4 +1,4 @@
-//! `secret("NAME")`: which secrets the steps of a document name, and where they may.
+//! `secret("NAME")` and secret inputs: which secrets the steps of a document name, and where they may.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::diagnostic::{did_you_mean, quoted};
 use super::model::{Document, StepKind, SubplanSource, SubplanStep};
 use super::node::Node;
 use super::reading::{Reading, Written};
-use crate::secrets::is_name;
+use crate::secrets::{input_of, is_name, name_of_input};
 use crate::template::Template;
 
 const FUNCTION: &str = "secret";
@@ -16,14 +16,16 @@ const HOW: &str =
     "it stands alone in its ${..}, such as \"Bearer ${secret('TOKEN')}\" in the with: of a tool step";
 
 impl Document {
-    /// The names of the secrets that tool steps of this document and of its subplans use.
+    /// The names of the configured secrets that tool steps of this document and of its subplans use.
     #[must_use]
     pub fn secrets(&self) -> BTreeSet<&str> {
         let mut names = BTreeSet::new();
         for step in &self.steps {
             match &step.kind {
                 StepKind::Tool(tool) => tool.with.each_secret(&mut |name| {
-                    names.insert(name);
+                    if input_of(name).is_none() {
+                        names.insert(name);
+                    }
                 }),
                 StepKind::Subplan(SubplanStep { plan: SubplanSource::Written(plan), .. }) => {
                     names.extend(plan.document.secrets());
@@ -38,6 +40,11 @@ impl Document {
             }
         }
         names
+    }
+
+    /// The names of the inputs that are secrets, in the document's order.
+    pub fn secret_inputs(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().filter(|input| input.secret).map(|input| input.name.as_str())
     }
 }
 
@@ -54,6 +61,9 @@ impl Reading<'_, '_> {
     /// has a problem.
     #[expect(clippy::option_option, reason = "a secret or not, sound or not")]
     pub(super) fn secret(&mut self, source: &str, written: Written<'_>) -> Option<Option<String>> {
+        if let Some(input) = self.secret_input(source) {
+            return Some(Some(input));
+        }
         let name = named(source)?;
         let place = written.place_of(self.source, source.len() - source.trim_start().len());
         if !self.secrets_allowed {
@@ -72,6 +82,12 @@ impl Reading<'_, '_> {
             return Some(None);
         }
         Some(Some(name.to_owned()))
+    }
+
+    /// The secret input that an expression names and nothing else, where it may: elsewhere it is a reference to nothing.
+    fn secret_input(&self, source: &str) -> Option<String> {
+        let input = source.trim().strip_prefix("inputs.").filter(|_| self.secrets_allowed)?;
+        self.secret_inputs.contains(input).then(|| name_of_input(input))
     }
 
     /// `secret` was used as if it had a value.

@@ -342,6 +342,12 @@ impl Reading<'_, '_> {
 
     fn check_child_inputs(&mut self, plan: &Resolved, place: Place, with: Option<&Node>, what: &str) {
         let child = &plan.document;
+        if let Some(input) = child.secret_inputs().next() {
+            let message =
+                format!("input '{input}' of plan '{}' is secret: it cannot run as a subplan", child.name);
+            let hint = "a secret input is given to a plan that is started by itself; a subplan may use ${secret('NAME')}";
+            return self.problem_with(place, message, hint);
+        }
         let given = given(with);
         for (key, node) in given.iter().take(MEMBERS_MAX + 1) {
             let Some(input) = child.inputs.iter().find(|input| input.name == key.name) else {

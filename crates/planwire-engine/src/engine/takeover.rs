@@ -265,7 +265,10 @@ impl Inner {
         let tree = Arc::new(tree);
         tree.is_stored(document.digest);
         let stopper = Stopper::new();
-        let entry = self.shared.enter(root.clone(), stopper.clone());
+        // Their values are in no event. Without values nothing can be refused.
+        let lost = document.document.secret_inputs().map(|input| (input, None));
+        let shared = self.shared.with_inputs(lost).unwrap_or_else(|_| Arc::clone(&self.shared));
+        let entry = shared.enter(root.clone(), stopper.clone());
         let plan = Plan {
             plan_id: root.clone(),
             depth_left: document.document.limits.depth,
@@ -277,7 +280,7 @@ impl Inner {
             waiting_above: None,
             past: Some(Past { history: history.root, now }),
         };
-        let run = run_root(Arc::clone(&self.shared), tree, plan);
+        let run = run_root(shared, tree, plan);
         Box::pin(async move {
             let _entry = entry;
             run.await

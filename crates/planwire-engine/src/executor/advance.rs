@@ -362,7 +362,7 @@ impl Run {
             .document
             .check_inputs(&inputs, &self.tree.folder)
             .map_err(|error| StepFailure::new("bad_input", error.to_string()))?;
-        if let Some(error) = named_like_secrets(self.redactor(), &inputs) {
+        if let Some(error) = named_like_secrets(self.redactor(), &document.document, &inputs) {
             return Err(StepFailure::new("bad_input", error.to_string()));
         }
         let inputs_bytes: usize = inputs.values().map(size).sum();

@@ -9,7 +9,7 @@ use planwire_event::Payload;
 use serde_json::Value;
 
 use super::Redactor;
-use crate::secrets::{MARK, SECRET_NAME_BYTES_MAX};
+use crate::secrets::{MARK, MARKER_NAME_BYTES_MAX};
 use crate::template::SECRET_MEMBER;
 
 /// Members of one payload that are named one by one. Where there are more, the members of the payload itself that they
@@ -36,7 +36,7 @@ impl Redactor {
         let is_mark = |window: &[u8]| window == MARK.as_bytes();
         let begins = text.windows(MARK.len()).enumerate().filter(|(_, window)| is_mark(window));
         begins.map(|(at, _)| &text[at + MARK.len()..]).any(|rest| {
-            let end = rest.windows(MARK.len()).take(SECRET_NAME_BYTES_MAX + 1).position(is_mark);
+            let end = rest.windows(MARK.len()).take(MARKER_NAME_BYTES_MAX + 1).position(is_mark);
             end.is_some_and(|end| std::str::from_utf8(&rest[..end]).is_ok_and(|name| self.stands_for(name)))
         })
     }

@@ -6,7 +6,7 @@
 use planwire_event::vocabulary::Object;
 use serde_json::Value;
 
-use super::Secrets;
+use super::{Secrets, input_of};
 use crate::tool::ToolError;
 
 /// Places in arguments and the secrets that belong there. Holds names, no values.
@@ -49,9 +49,9 @@ impl Slots {
             for piece in &slot.pieces {
                 match piece {
                     SlotPiece::Text(piece) => text.push_str(piece),
-                    SlotPiece::Secret(name) => text.push_str(secrets.value(name).ok_or_else(|| {
-                        ToolError::new("unknown_secret", format!("there is no secret named {name}"))
-                    })?),
+                    SlotPiece::Secret(name) => {
+                        text.push_str(secrets.value(name).ok_or_else(|| unknown(name))?);
+                    }
                 }
             }
             let place = slot.path.iter().try_fold(&mut value, |value, key| match key {
@@ -68,6 +68,17 @@ impl Slots {
             _ => Err(ToolError::argument("the arguments are no object")),
         }
     }
+}
+
+fn unknown(name: &str) -> ToolError {
+    let message = match input_of(name) {
+        Some(input) => format!(
+            "the value of the secret input {input} was not stored, and the process that had it has ended: start the \
+             plan again, or configure the value in engine.secrets"
+        ),
+        None => format!("there is no secret named {name}"),
+    };
+    ToolError::new("unknown_secret", message)
 }
 
 #[cfg(test)]

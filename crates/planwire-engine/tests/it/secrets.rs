@@ -3,6 +3,7 @@
 mod canary;
 mod cuts;
 mod echoes;
+mod inputs;
 mod unnamed;
 
 use planwire_bus::StartError;

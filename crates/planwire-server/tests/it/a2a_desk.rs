@@ -80,7 +80,7 @@ impl Desk {
 pub(crate) const SECRET: &str = "correct horse";
 
 impl PlanStarter for Desk {
-    fn redact(&self, value: &mut Value) -> bool {
+    fn redact(&self, _: Option<&PlanId>, value: &mut Value) -> bool {
         let marked = value.to_string().replace(SECRET, "***SECRET***");
         let before = std::mem::replace(value, serde_json::from_str(&marked).unwrap());
         *value != before

@@ -33,7 +33,11 @@ pub(crate) fn check(
             .iter()
             .map(|input| {
                 let default = &input.default;
-                json!({ "name": input.name, "type": input.kind.name(), "default": default })
+                let mut said = json!({ "name": input.name, "type": input.kind.name(), "default": default });
+                if input.secret {
+                    said["secret"] = json!(true);
+                }
+                said
             })
             .collect();
         let mut said = json!({
@@ -55,6 +59,7 @@ pub(crate) fn check(
     for input in &document.inputs {
         let default = match &input.default {
             Some(value) => format!("default {}", crate::output::cut(&value.to_string(), 60)),
+            None if input.secret => "secret, required".to_owned(),
             None => "required".to_owned(),
         };
         output.line(&format!("  input {} ({}, {})", input.name, input.kind.name(), escape(&default)))?;

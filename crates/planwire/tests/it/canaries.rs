@@ -13,6 +13,17 @@ const NAMED: &str = "canary-of-a-key-name";
 /// Is in the environment of the server.
 const VARIABLE: &str = "canary-of-the-environment-7";
 
+/// Is given for the secret input, of which a program also tells the length: 20.
+const INPUT: &str = "canary-of-an-input-8";
+/// What takes the place of them.
+const MARKERS: [&str; 5] = [
+    "***access_token***",
+    "***github_token***",
+    "***DEPLOY_TOKEN***",
+    "***x_api_key***",
+    "***inputs.token***|20",
+];
+
 /// A token of the form of GitHub's, put together.
 fn token() -> String {
     format!("ghp_{}", "0cAnA".repeat(8))
@@ -21,14 +32,15 @@ fn token() -> String {
 const PLAN: &str = r#"
 plan: canaries
 goal: Get secrets that nobody named
-inputs: { url: { type: string }, code: { type: string, default: "0" }, note: { type: string, default: none } }
+inputs: { url: { type: string }, code: { type: string, default: "0" }, note: { type: string, default: none }, token: { type: string, secret: true } }
 steps:
   ask: { tool: http, with: { url: "${inputs.url}", headers: { x-api-key: "${['canary', 'of', 'a', 'key', 'name'].join('-')}" } } }
+  echo: { tool: exec, with: { argv: [sh, -c, 'printf "%s|%d" "$TOKEN" $(printf %s "$TOKEN" | wc -c); printf %s "$TOKEN" >&2'], env: { TOKEN: "${inputs.token}" } } }
   say:
     tool: exec
     with:
       argv: [sh, -c, 'key() { printf ghp_; for at in 1 2 3 4 5 6 7 8; do printf 0cAnA; done; }; key; printf "|%s\n" "$1"; key >&2; exit "$2"', sh, "${inputs.note}", "${inputs.code}"]
-outputs: { asked: "${steps.ask.output}", said: "${steps.say.output}" }
+outputs: { asked: "${steps.ask.output}", said: "${steps.say.output}", echoed: "${steps.echo.output}" }
 artifacts: { note: { media_type: text/plain, text: "${steps.say.output.stdout} ${steps.ask.output.json.access_token}" } }
 "#;
 
@@ -60,7 +72,7 @@ fn answers(count: usize) -> (String, std::thread::JoinHandle<usize>) {
 }
 
 fn check(bytes: &[u8], what: &str) {
-    for canary in [NAMED, VARIABLE, "0cAnA0cAnA"] {
+    for canary in [NAMED, VARIABLE, INPUT, "0cAnA0cAnA"] {
         let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
         assert!(
             !found,
@@ -107,7 +119,7 @@ fn nothing_that_looks_like_a_secret_is_stored_streamed_exported_or_told() {
     let server = place.serve(&[]);
     let (mut told, mut ids) = (Vec::new(), Vec::new());
     for code in ["0", "3"] {
-        let inputs = json!({"url": url, "code": code, "note": format!("a {} note", token())});
+        let inputs = json!({"url": url, "code": code, "token": INPUT, "note": format!("a {} note", token())});
         let start = json!({"document": "canaries", "inputs": inputs});
         let id =
             server.http.post("/v1/plans", &start).json(201)["plan_id"].as_str().expect("an id").to_owned();
@@ -121,7 +133,7 @@ fn nothing_that_looks_like_a_secret_is_stored_streamed_exported_or_told() {
         ids.push(id);
     }
     let message = json!({"message": {
-        "messageId": "m1", "role": "ROLE_USER", "parts": [{"data": {"url": url, "note": token()}}],
+        "messageId": "m1", "role": "ROLE_USER", "parts": [{"data": {"url": url, "note": token(), "token": INPUT}}],
     }});
     let headers = [("Content-Type", "application/json"), ("A2A-Version", "1.0")];
     told.push(server.http.send("POST", "/a2a/message:stream", &headers, &message.to_string()).body);
@@ -132,7 +144,7 @@ fn nothing_that_looks_like_a_secret_is_stored_streamed_exported_or_told() {
         }
     }
     assert_eq!(answers.join().expect("all were answered"), 3, "the server got the key");
-    for marker in ["***access_token***", "***github_token***", "***DEPLOY_TOKEN***", "***x_api_key***"] {
+    for marker in MARKERS {
         assert!(told.iter().any(|text| text.contains(marker)), "{marker}");
     }
     assert!(told.iter().any(|text| text.contains("\"p2\"")), "the token of a page is none");
