@@ -140,7 +140,7 @@ fn model_says_what_a_report_is_about() {
 
 const MANUAL: &str = include_str!("../../../../docs/plans.md");
 /// Examples of the manual that need a program, a server, a model or somebody who answers.
-const IN_NEED: [&str; 5] = ["ask-model", "where-to-begin", "decompose", "release", "report-issue"];
+const IN_NEED: [&str; 6] = ["ask-model", "where-to-begin", "decompose", "release", "report-issue", "whoami"];
 
 #[test]
 fn examples_of_the_manual_that_need_nothing_run_to_their_end() {

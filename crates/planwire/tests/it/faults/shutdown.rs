@@ -116,7 +116,8 @@ fn soak_asked_to_end_while_tools_run_it_ends_in_order_within_10_s_and_the_next_g
             assert_eq!(server.stop().code(), Some(0));
             took.push(asked.elapsed());
             for (_, folder) in &running {
-                assert_eq!(states(folder), [], "a process of a tool is left");
+                // Those who hold the tools end them as soon as they see that the server has gone.
+                eventually("the end of all that tools started", || states(folder).is_empty().then_some(()));
             }
             server = place.serve_documents();
             stage.admit(&server);
