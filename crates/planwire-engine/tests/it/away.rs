@@ -22,10 +22,8 @@ pub(crate) struct Away {
     pub(crate) before: AtomicUsize,
     /// What becomes of that one.
     pub(crate) fate: Mutex<Fate>,
-    /// Appends that are refused after it.
+    /// Appends that are refused after it, or from it on.
     pub(crate) refused: AtomicUsize,
-    /// Appends for which there is no room, before all others.
-    pub(crate) full: AtomicUsize,
     /// Reads of events of one plan that fail.
     pub(crate) lists: AtomicUsize,
     /// Reads of rows of plans that fail.
@@ -43,8 +41,10 @@ pub(crate) enum Fate {
     Stored,
     /// It is not, and nobody is told.
     NotStored,
-    /// It is refused.
+    /// It is refused, since nobody is there.
     Refused,
+    /// It is refused, since there is no room.
+    Full,
 }
 
 impl Default for Away {
@@ -53,7 +53,6 @@ impl Default for Away {
             before: AtomicUsize::new(usize::MAX),
             fate: Mutex::new(Fate::Refused),
             refused: AtomicUsize::default(),
-            full: AtomicUsize::default(),
             lists: AtomicUsize::default(),
             plans: AtomicUsize::default(),
             unread: Mutex::default(),
@@ -80,8 +79,11 @@ impl Away {
         if take(&self.before) {
             return None;
         }
-        let fate = std::mem::replace(&mut *self.fate.lock().unwrap(), Fate::Refused);
-        (fate != Fate::Refused || take(&self.refused)).then_some(fate)
+        let mut fate = self.fate.lock().unwrap();
+        match *fate {
+            Fate::Stored | Fate::NotStored => Some(std::mem::replace(&mut *fate, Fate::Refused)),
+            refused @ (Fate::Refused | Fate::Full) => take(&self.refused).then_some(refused),
+        }
     }
 }
 
@@ -106,12 +108,10 @@ impl LogWriter for AwayWriter {
     }
 
     fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError> {
-        if take(&self.1.full) {
-            return Err(AppendError::Refused(StoreError::Full));
-        }
         match self.1.append() {
             None => self.0.append(expected, batch),
             Some(Fate::Refused) => Err(AppendError::Refused(away())),
+            Some(Fate::Full) => Err(AppendError::Refused(StoreError::Full)),
             Some(Fate::NotStored) => Err(AppendError::Unsettled(away())),
             Some(Fate::Stored) => {
                 assert_eq!(self.0.append(expected, batch).unwrap(), Appended::Stored);

@@ -1,53 +1,21 @@
 //! What becomes of plans when the log does not take their events.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 
-use planwire_bus::{Item, Log, StartAt};
+use planwire_bus::{Item, StartAt};
 use planwire_event::vocabulary::{PlanCompleted, PlanStarted, SubplanSpawned};
 use planwire_event::{Event, Filter, IdGenerator, LogId, PlanId, SystemClock};
-use planwire_store::{AppendError, Appended, Batch, Head, LogWriter, MemoryStore, StoreError};
+use planwire_store::MemoryStore;
 use serde_json::json;
 
 use crate::away::{Away, Fate};
 use crate::house::House;
 
-/// A writer whose disk is full for some appends after the first ones.
-struct FullDisk {
-    inner: Box<dyn LogWriter>,
-    free: usize,
-    full: Arc<AtomicUsize>,
-}
-
-impl LogWriter for FullDisk {
-    fn head(&mut self) -> Result<Head, StoreError> {
-        self.inner.head()
-    }
-
-    fn lock_head(&mut self) -> Result<Head, StoreError> {
-        self.inner.lock_head()
-    }
-
-    fn append(&mut self, expected: &Head, batch: &Batch) -> Result<Appended, AppendError> {
-        if self.free > 0 {
-            self.free -= 1;
-        } else if self
-            .full
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
-            .is_ok()
-        {
-            return Err(AppendError::Refused(StoreError::Full));
-        }
-        self.inner.append(expected, batch)
-    }
-}
-
+/// A house whose disk is full for some appends after the first ones.
 fn house_with_full_disk(appends: usize) -> House {
-    let store = MemoryStore::new(LogId::from_random(5));
-    let full = Arc::new(AtomicUsize::new(appends));
-    let writer = FullDisk { inner: store.writer(), free: 2, full };
-    let log = Log::open(Box::new(writer), store.repository(), Arc::new(SystemClock)).unwrap();
-    House::over(log, |config| config)
+    let away = Away::at(2, Fate::Full, appends);
+    House::over(away.log(&MemoryStore::new(LogId::from_random(5))), |config| config)
 }
 
 const DOCUMENT: &str = r#"
@@ -152,7 +120,9 @@ async fn plan_that_gave_up_ends_however_long_the_log_cannot_be_read() {
     let root = house.start(document).await;
     house.probe.until_running(1).await;
     away.plans.store(LONG, Ordering::SeqCst);
-    away.full.store(planwire_engine::shared::PUBLISH_TRIES_MAX as usize, Ordering::SeqCst);
+    *away.fate.lock().unwrap() = Fate::Full;
+    away.refused.store(planwire_engine::shared::PUBLISH_TRIES_MAX as usize, Ordering::SeqCst);
+    away.before.store(0, Ordering::SeqCst);
     house.probe.gate.add_permits(1);
     while house.engine.open_trees() > 0 {
         tokio::time::sleep(planwire_engine::shared::PUBLISH_PAUSE).await;
