@@ -1,12 +1,9 @@
 //! Secrets that nobody named: whatever a server gives back, no file, no stream and nothing that is printed holds them.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpListener;
-use std::path::Path;
-
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::harness::Place;
+use crate::sought::{Sought, answering, redacted_of, send_message, start_and_follow, told_of};
 
 /// Stands under a key name.
 const NAMED: &str = "canary-of-a-key-name";
@@ -15,6 +12,7 @@ const VARIABLE: &str = "canary-of-the-environment-7";
 
 /// Is given for the secret input, of which a program also tells the length: 20.
 const INPUT: &str = "canary-of-an-input-8";
+const SOUGHT: Sought = Sought(&[NAMED, VARIABLE, INPUT, "0cAnA0cAnA"]);
 /// What takes the place of them.
 const MARKERS: [&str; 5] = [
     "***access_token***",
@@ -46,61 +44,12 @@ artifacts: { note: { media_type: text/plain, text: "${steps.say.output.stdout} $
 
 /// Answers `count` requests; how many had the key.
 fn answers(count: usize) -> (String, std::thread::JoinHandle<usize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("http://{}/login", listener.local_addr().expect("an address"));
     let body =
         json!({"access_token": NAMED, "text": [token(), VARIABLE], "next_page_token": "p2"}).to_string();
-    let answers = std::thread::spawn(move || {
-        let mut with_key = 0;
-        for _ in 0..count {
-            let (mut stream, _) = listener.accept().expect("a request");
-            let mut request = Vec::new();
-            let mut buffer = [0; 4096];
-            while !request.ends_with(b"\r\n\r\n") {
-                let read = stream.read(&mut buffer).expect("a request");
-                assert!(read > 0, "half a request");
-                request.extend_from_slice(&buffer[..read]);
-            }
-            with_key += usize::from(String::from_utf8_lossy(&request).contains(NAMED));
-            let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
-            let head = format!("{head}content-length: {}\r\n\r\n", body.len());
-            stream.write_all((head + &body).as_bytes()).expect("an answer");
-        }
-        with_key
-    });
-    (url, answers)
-}
-
-fn check(bytes: &[u8], what: &str) {
-    for canary in [NAMED, VARIABLE, INPUT, "0cAnA0cAnA"] {
-        let found = bytes.windows(canary.len()).any(|window| window == canary.as_bytes());
-        assert!(
-            !found,
-            "{canary} is in {what}: {}",
-            String::from_utf8_lossy(&bytes[..bytes.len().min(4000)])
-        );
-    }
-}
-
-/// Looks through all files of a folder and says their names.
-fn check_files(folder: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path());
-    let files = entries.filter(|path| path.is_file());
-    let name = |path: std::path::PathBuf| {
-        let name = path.to_string_lossy().into_owned();
-        check(&std::fs::read(&path).expect("a file"), &name);
-        name
-    };
-    files.map(name).collect()
-}
-
-fn redacted_of(export: &Path, event_type: &str, step: &str) -> Vec<String> {
-    let lines = std::fs::read_to_string(export).expect("an export");
-    let mut lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let line = lines.find(|line| line["event_type"] == event_type && line["payload"]["step"] == step);
-    let line = line.expect("an event");
-    let meta: Value = serde_json::from_str(line["meta"].as_str().expect("a text")).expect("JSON");
-    serde_json::from_value(meta["redacted"].clone()).unwrap_or_default()
+    answering("/login", count, b"\r\n\r\n", NAMED, move |_| {
+        let head = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n";
+        format!("{head}content-length: {}\r\n\r\n{body}", body.len())
+    })
 }
 
 #[test]
@@ -117,58 +66,38 @@ fn nothing_that_looks_like_a_secret_is_stored_streamed_exported_or_told() {
     place.set_variable("DEPLOY_TOKEN", VARIABLE);
     let (url, answers) = answers(3);
     let server = place.serve(&[]);
-    let (mut told, mut ids) = (Vec::new(), Vec::new());
-    for code in ["0", "3"] {
+    let mut told = Vec::new();
+    let ids = ["0", "3"].map(|code| {
         let inputs = json!({"url": url, "code": code, "token": INPUT, "note": format!("a {} note", token())});
-        let start = json!({"document": "canaries", "inputs": inputs});
-        let id =
-            server.http.post("/v1/plans", &start).json(201)["plan_id"].as_str().expect("an id").to_owned();
-        let mut stream = server.http.stream(&format!("/v1/plans/{id}/events"), None);
-        while let Some(frame) = stream.frame() {
-            told.push(frame.data.clone());
-            if frame.event == "end" {
-                break;
-            }
-        }
-        ids.push(id);
-    }
-    let message = json!({"message": {
-        "messageId": "m1", "role": "ROLE_USER", "parts": [{"data": {"url": url, "note": token(), "token": INPUT}}],
-    }});
-    let headers = [("Content-Type", "application/json"), ("A2A-Version", "1.0")];
-    told.push(server.http.send("POST", "/a2a/message:stream", &headers, &message.to_string()).body);
-    for id in &ids {
-        for path in [format!("/v1/plans/{id}"), format!("/v1/plans/{id}/events"), format!("/a2a/tasks/{id}")]
-        {
-            told.push(server.http.get(&path).body);
-        }
-    }
+        start_and_follow(&server, &json!({"document": "canaries", "inputs": inputs}), &mut told)
+    });
+    told.push(send_message(&server, &json!({"url": url, "note": token(), "token": INPUT})).body);
+    told.extend(told_of(&server, &ids));
     assert_eq!(answers.join().expect("all were answered"), 3, "the server got the key");
     for marker in MARKERS {
         assert!(told.iter().any(|text| text.contains(marker)), "{marker}");
     }
     assert!(told.iter().any(|text| text.contains("\"p2\"")), "the token of a page is none");
-    told.iter().for_each(|text| check(text.as_bytes(), "an answer of the server"));
+    told.iter().for_each(|text| SOUGHT.check(text.as_bytes(), "an answer of the server"));
 
     // Before the end of the server empties it.
-    let files = check_files(&place.data());
+    let files = SOUGHT.check_files(&place.data());
     assert!(files.iter().any(|name| name.ends_with("-wal")), "{files:?}");
     let export = place.folder("out").join("events.jsonl");
     place.run(&["export", "--proofs", "--out", &export.to_string_lossy()]).text(0);
-    check_files(&place.folder("out"));
-    assert_eq!(redacted_of(&export, "ToolCalled", "ask"), ["/arguments/headers/x-api-key"]);
-    let of_answer = redacted_of(&export, "ToolCompleted", "ask");
-    let of_answer: Vec<_> = of_answer.iter().filter(|path| path.starts_with("/output/json")).collect();
+    SOUGHT.check_files(&place.folder("out"));
+    let lines = redacted_of(&export);
+    let of_ask = |event_type: &str| {
+        let is_it =
+            |line: &serde_json::Value| line["event_type"] == event_type && line["payload"]["step"] == "ask";
+        let (_, redacted) = lines.iter().find(|(line, _)| is_it(line)).expect("an event");
+        redacted.clone()
+    };
+    assert_eq!(of_ask("ToolCalled"), ["/arguments/headers/x-api-key"]);
+    let mut of_answer = of_ask("ToolCompleted");
+    of_answer.retain(|path| path.starts_with("/output/json"));
     assert_eq!(of_answer, ["/output/json/access_token", "/output/json/text/0", "/output/json/text/1"]);
-    for id in &ids {
-        for arguments in [&["show", id][..], &["--json", "show", id], &["events", "--plan", id]] {
-            let ran = place.run(arguments);
-            check(ran.stdout.as_bytes(), "standard output");
-            check(ran.stderr.as_bytes(), "standard error");
-        }
-    }
-    server.running.signal(rustix::process::Signal::TERM);
-    let (_, diagnostics) = server.running.end();
-    check(diagnostics.as_bytes(), "diagnostics of the server");
-    check_files(&place.data());
+    SOUGHT.check_shown(&place, &ids);
+    SOUGHT.check_end(server);
+    SOUGHT.check_files(&place.data());
 }

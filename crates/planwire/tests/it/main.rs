@@ -5,6 +5,7 @@
 //! - [`configuration`]: the file, variables and flags
 //! - [`registering`]: documents, routes and secrets of `serve`
 //! - [`canaries`]: what looks like a secret, though nobody named it
+//! - [`sought`]: texts that must be nowhere
 //! - [`canary`]: secrets that everything echoes
 //! - [`policy`]: what documents may do
 //! - [`redacting`]: payloads that are removed
@@ -87,6 +88,7 @@ mod redacting;
 mod registering;
 mod running;
 mod script;
+mod sought;
 mod terminal;
 mod typescript;
 mod usage;
