@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::harness::{Place, Running, eventually, finish};
+use crate::running::start_pausing;
 
 const SLEEP: &str = r#"
 plan: sleeper
@@ -107,19 +108,7 @@ fn paused_plan_of_a_server_that_is_alive_is_resumed_and_followed_by_another_proc
     let Some(cluster) = Cluster::start("database paused_plan") else { return };
     let (here, there) = (place(&cluster), place(&cluster));
     let server = here.serve_documents();
-    let folder = here.folder("held");
-    let document = r#"
-plan: pausing
-goal: Wait, then write
-inputs: { folder: { type: path } }
-steps:
-  first: { tool: exec, with: { argv: [sh, -c, 'while [ -d "$0" ]; do sleep 0.05; done', "${inputs.folder}"] } }
-  second: { after: [first], tool: exec, with: { argv: [echo, done] } }
-outputs: { said: "${steps.second.output.stdout}" }
-"#;
-    let body = json!({"text": document, "name": "pausing.yaml", "inputs": {"folder": folder}});
-    let started: Value = serde_json::from_str(&server.http.post("/v1/plans", &body).body).expect("JSON");
-    let plan = started["plan_id"].as_str().expect("a plan").to_owned();
+    let (plan, folder) = start_pausing(&here, &server);
     let mut seen = server.http.stream(&format!("/v1/plans/{plan}/events"), None);
     let mut until = |name: &str| while seen.event().expect("an event")["event_type"] != name {};
     until("ToolCalled");

@@ -1,9 +1,11 @@
 //! Run, serve, cancel and signals: where plans run and how they end.
 
+use std::path::PathBuf;
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::harness::{Place, eventually};
+use crate::harness::{Place, Server, eventually};
 
 const HELLO: &str = r#"
 plan: hello
@@ -234,10 +236,8 @@ fn run_beside_a_run_is_waited_for() {
     assert_eq!(first.end().0.code(), Some(130));
 }
 
-#[test]
-fn paused_plan_waits_until_it_is_resumed() {
-    let place = place();
-    let server = place.serve_documents();
+/// Starts a plan with a call that runs as long as its folder is there, and one behind it.
+pub(crate) fn start_pausing(place: &Place, server: &Server) -> (String, PathBuf) {
     let folder = place.folder("held");
     let document = r#"
 plan: pausing
@@ -251,6 +251,14 @@ outputs: { said: "${steps.second.output.stdout}" }
     let body = json!({"text": document, "name": "pausing.yaml", "inputs": {"folder": folder}});
     let started: Value = serde_json::from_str(&server.http.post("/v1/plans", &body).body).expect("JSON");
     let plan = started["plan_id"].as_str().expect("a plan").to_owned();
+    (plan, folder)
+}
+
+#[test]
+fn paused_plan_waits_until_it_is_resumed() {
+    let place = place();
+    let server = place.serve_documents();
+    let (plan, folder) = start_pausing(&place, &server);
     let fold = || server.http.get(&format!("/v1/plans/{plan}")).json(200)["fold"].clone();
     assert!(
         place.run(&["pause", &plan, "--reason", "lunch"]).text(0).contains("was asked to begin nothing new")
