@@ -93,7 +93,7 @@ pub(crate) fn redacted_of(export: &Path) -> Vec<(Value, Vec<String>)> {
     let lines = std::fs::read_to_string(export).expect("an export");
     let redacted = |line: &str| {
         let line: Value = serde_json::from_str(line).expect("JSON");
-        // The first and the last line are about the export.
+        // What is about the export as a whole has none.
         let meta: Value = serde_json::from_str(line["meta"].as_str()?).expect("JSON");
         let redacted = serde_json::from_value(meta["redacted"].clone()).unwrap_or_default();
         Some((line, redacted))
